@@ -1,0 +1,1 @@
+"""Words without a domain: time, errors, identity, logging. Imports nothing of ours."""

@@ -1,0 +1,55 @@
+"""The kinds of Moorage: what can be asked, and what was seen."""
+
+from moorage.resources.access import Project, User
+from moorage.resources.account import CloudAccount, Secret
+from moorage.resources.cluster import Cluster
+from moorage.resources.clusterkeys import ClusterKeys
+from moorage.resources.gateway import Assignment, Gateway
+from moorage.resources.ippool import IPAddress, IPPool
+from moorage.resources.machine import Machine
+from moorage.resources.meta import Condition, Metadata, Owner, Ownership, Resource, Scope
+from moorage.resources.nodepool import NodePool
+from moorage.resources.operation import Operation
+
+KINDS: dict[str, type[Resource]] = {
+    kind.kind_name(): kind
+    for kind in (
+        Assignment,
+        CloudAccount,
+        Cluster,
+        ClusterKeys,
+        Gateway,
+        IPAddress,
+        IPPool,
+        Machine,
+        NodePool,
+        Operation,
+        Project,
+        Secret,
+        User,
+    )
+}
+"""Every kind by its name."""
+
+__all__ = [
+    "KINDS",
+    "Assignment",
+    "CloudAccount",
+    "Cluster",
+    "ClusterKeys",
+    "Condition",
+    "Gateway",
+    "IPAddress",
+    "IPPool",
+    "Machine",
+    "Metadata",
+    "NodePool",
+    "Operation",
+    "Owner",
+    "Ownership",
+    "Project",
+    "Resource",
+    "Scope",
+    "Secret",
+    "User",
+]

@@ -1,0 +1,98 @@
+"""CloudAccount and Secret: how a gateway logs in to a vCenter, and the sealed password."""
+
+import re
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+
+from moorage.kit.seal import SealedEnvelope
+from moorage.resources.meta import Model, Name, Ownership, Resource, Scope, Spec, Status
+
+_THUMBPRINT = re.compile(r"^[0-9A-F]{2}(:[0-9A-F]{2}){31}$")
+
+
+def _check_server(text: str) -> str:
+    if "://" in text or "/" in text:
+        raise ValueError(
+            f"{text!r}: give host or host:port without scheme or path, such as vcenter.example.com"
+        )
+    if not re.fullmatch(r"([A-Za-z0-9.-]+|\[[0-9a-fA-F:]+\])(:\d{1,5})?", text):
+        raise ValueError(f"{text!r} is not a host name or address, with an optional :port")
+    return text.lower()
+
+
+class Trust(Model):
+    """How vCenter's certificate is verified. With nothing set: the system's trust store."""
+
+    ca_bundle: Annotated[str | None, StringConstraints(pattern=r"-----BEGIN CERTIFICATE-----")] = (
+        None
+    )
+    """PEM certificates that vCenter's certificate must chain to."""
+    sha256: Annotated[str | None, StringConstraints(to_upper=True)] = None
+    """Fingerprint of vCenter's own certificate: 32 bytes, ``AB:CD:…``."""
+    insecure: bool = False
+    """Verify nothing. Anyone on the way can then read the password."""
+
+    @model_validator(mode="after")
+    def _one_way_only(self) -> Self:
+        given = [self.ca_bundle is not None, self.sha256 is not None, self.insecure]
+        if sum(given) > 1:
+            raise ValueError("give only one of caBundle, sha256 and insecure")
+        if self.sha256 is not None and not _THUMBPRINT.match(self.sha256):
+            raise ValueError("sha256 must be 32 bytes in hexadecimal, separated by colons")
+        return self
+
+
+class CloudAccountSpec(Spec):
+    """A user of one vCenter, worked with by one gateway."""
+
+    gateway: Name
+    """Gateway that talks to this vCenter; immutable while clusters use the account."""
+    server: Annotated[str, AfterValidator(_check_server)]
+    """``host`` or ``host:port`` of vCenter."""
+    username: Annotated[str, StringConstraints(min_length=1, max_length=256)]
+    trust: Trust = Field(default_factory=Trust)
+    secret: Name
+    """Secret that holds the sealed password."""
+
+
+class CloudAccountStatus(Status):
+    """What the gateway last saw of the vCenter."""
+
+    api_version: str | None = None
+    product: str | None = None
+    instance_uuid: str | None = None
+    templates: list[str] = Field(default_factory=list)
+    """Inventory paths of the templates that the account can read (200 at most)."""
+
+
+class CloudAccount(Resource):
+    plural: ClassVar[str] = "accounts"
+    ownership: ClassVar[Ownership] = Ownership.INTENT
+    scope: ClassVar[Scope] = Scope.HUB
+
+    kind: Literal["CloudAccount"] = "CloudAccount"
+    spec: CloudAccountSpec
+    status: CloudAccountStatus = Field(default_factory=CloudAccountStatus)
+
+
+class SecretSpec(Spec):
+    """A secret sealed by the client to a gateway and to the recovery key. Write-only over REST."""
+
+    gateway: Name
+    """Gateway that can open it."""
+    sealed: SealedEnvelope
+
+
+class SecretStatus(Status):
+    """Whether the gateway could open it."""
+
+
+class Secret(Resource):
+    plural: ClassVar[str] = "secrets"
+    ownership: ClassVar[Ownership] = Ownership.INTENT
+    scope: ClassVar[Scope] = Scope.HUB
+
+    kind: Literal["Secret"] = "Secret"
+    spec: SecretSpec
+    status: SecretStatus = Field(default_factory=SecretStatus)

@@ -1,0 +1,241 @@
+"""Cluster: a Kubernetes cluster on vSphere virtual machines, with its control plane."""
+
+from enum import StrEnum
+from ipaddress import IPv4Network
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field, IPvAnyAddress, StringConstraints, model_validator
+
+from moorage.resources.kubernetes import (
+    MIN_CONTROL_PLANE_MEMORY_MIB,
+    NodeSettings,
+    Taint,
+    VersionText,
+)
+from moorage.resources.meta import (
+    NAME_PATTERN,
+    LabelKey,
+    LabelValue,
+    Model,
+    Name,
+    Ownership,
+    Resource,
+    Scope,
+    Spec,
+    Status,
+)
+
+ClusterName = Annotated[str, StringConstraints(pattern=NAME_PATTERN, min_length=1, max_length=30)]
+"""At most 30 characters: with pool (20) and UID (10) it must fit a node's DNS label of 63."""
+
+InventoryPath = Annotated[
+    str, StringConstraints(min_length=1, max_length=512, strip_whitespace=True)
+]
+"""Name or inventory path; ``%2f`` stands for a slash inside a name, as in vSphere itself."""
+
+
+class FailureDomain(Model):
+    """A place where machines may go; what fails together shares one."""
+
+    name: Name
+    compute_cluster: InventoryPath
+    resource_pool: InventoryPath | None = None
+    """``None`` is the root resource pool of the compute cluster."""
+    datastore: InventoryPath
+    network: InventoryPath
+    """Port group (standard or distributed) or NSX segment of the first NIC."""
+    ip_pool: Name | None = None
+    """Where static addresses come from; ``None`` means DHCP."""
+    region: LabelValue = ""
+    """Becomes ``topology.kubernetes.io/region`` on the nodes; empty sets no label."""
+    zone: LabelValue = ""
+    """Becomes ``topology.kubernetes.io/zone``; empty means the failure domain's name."""
+
+
+class Placement(Model):
+    """Where in vCenter a cluster lives."""
+
+    datacenter: InventoryPath
+    folder: InventoryPath
+    """VM folder for the machines, relative to the datacenter's VM folder."""
+    template: InventoryPath
+    """Template to clone: path relative to the datacenter's VM folder, or a unique name."""
+    failure_domains: list[FailureDomain] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_are_unique(self) -> Self:
+        names = [domain.name for domain in self.failure_domains]
+        if len(set(names)) != len(names):
+            raise ValueError("failureDomains must have different names")
+        return self
+
+
+class EndpointType(StrEnum):
+    """How clients reach the API servers."""
+
+    VIP = "VIP"
+    """A virtual address that kube-vip moves between the control-plane machines."""
+    EXTERNAL = "External"
+    """A load balancer that somebody else runs in front of the control plane."""
+
+
+class Endpoint(Model):
+    """Address of the Kubernetes API."""
+
+    type: EndpointType = EndpointType.VIP
+    host: IPvAnyAddress | None = None
+    """VIP: ``None`` claims an address from ``ip_pool``. External: required."""
+    ip_pool: Name | None = None
+    """Pool for the VIP; ``None`` takes the pool of the first failure domain."""
+    port: int = Field(default=6443, ge=1, le=65535)
+    interface: str = "eth0"
+    """The nodes' network interface that carries the VIP."""
+
+
+class Network(Model):
+    """Networks inside the cluster. They must not overlap each other or the machines'."""
+
+    pods: IPv4Network = IPv4Network("10.244.0.0/16")
+    services: IPv4Network = IPv4Network("10.96.0.0/12")
+    dns_domain: str = "cluster.local"
+
+    @model_validator(mode="after")
+    def _do_not_overlap(self) -> Self:
+        if self.pods.overlaps(self.services):
+            raise ValueError(f"pods {self.pods} and services {self.services} overlap")
+        if self.pods.prefixlen > 22:  # noqa: PLR2004 - kubeadm gives each node a /24
+            raise ValueError(
+                f"pods {self.pods} is too small: each node takes a /24; use /22 or wider"
+            )
+        return self
+
+
+class MachineSize(Model):
+    """Size of the virtual machines of a pool."""
+
+    cpus: int = Field(default=2, ge=1, le=128)
+    memory_mib: int = Field(default=4096, ge=1024, le=4 * 1024 * 1024)
+    disk_gib: int | None = Field(default=None, ge=1, le=62 * 1024)
+    """System disk; ``None`` keeps the template's size (linked clones stay possible)."""
+
+
+class ControlPlane(MachineSize):
+    """The control-plane machines. Their number is odd, so that etcd has a majority."""
+
+    replicas: Literal[1, 3, 5] = 1
+    failure_domains: list[Name] = Field(default_factory=list)
+    """Names from ``placement.failureDomains``; empty means all."""
+    labels: dict[LabelKey, LabelValue] = Field(default_factory=dict)
+    taints: list[Taint] = Field(default_factory=list)
+    schedulable: bool = False
+    """Let ordinary pods run on control-plane machines."""
+
+    @model_validator(mode="after")
+    def _has_room(self) -> Self:
+        least = MIN_CONTROL_PLANE_MEMORY_MIB
+        if self.memory_mib < least:
+            raise ValueError(f"memoryMib must be {least} or more on control-plane machines")
+        if self.cpus < 2:  # noqa: PLR2004 - kubeadm's preflight
+            raise ValueError("cpus must be 2 or more on control-plane machines")
+        return self
+
+
+class Layer(Model):
+    """One part of the stack that is put into the cluster, in order."""
+
+    name: Name
+    pack: Name
+    """Name of a pack, such as ``flannel``."""
+    version: str | None = None
+    """``None`` takes the pack's default."""
+    values: dict[str, Any] = Field(default_factory=dict)
+
+
+class KeyType(StrEnum):
+    """Keys of the cluster's own certificate authorities and certificates."""
+
+    P256 = "P256"
+    RSA2048 = "RSA2048"
+
+
+def default_layers() -> list[Layer]:
+    """Return the layers of a cluster that asks for none: flannel as its CNI."""
+    return [Layer(name="cni", pack="flannel")]
+
+
+class ClusterSpec(Spec):
+    """What is asked of a cluster. Node pools are resources of their own."""
+
+    account: Name
+    """Cloud account whose vCenter the machines are made in; immutable."""
+    kubernetes_version: VersionText
+    placement: Placement
+    endpoint: Endpoint = Field(default_factory=Endpoint)
+    network: Network = Field(default_factory=Network)
+    control_plane: ControlPlane = Field(default_factory=ControlPlane)
+    node: NodeSettings = Field(default_factory=NodeSettings)
+    cloud_provider: Literal["none", "vsphere"] = "none"
+    """``none``: Moorage sets provider ID and topology labels. ``vsphere``: the CPI does."""
+    key_type: KeyType = KeyType.P256
+    layers: list[Layer] = Field(default_factory=default_layers)
+    clone_mode: Literal["auto", "linked", "full"] = "auto"
+    """``auto``: linked where the template has a snapshot on the datastore, else full."""
+
+    @model_validator(mode="after")
+    def _references_exist(self) -> Self:
+        known = {domain.name for domain in self.placement.failure_domains}
+        unknown = [name for name in self.control_plane.failure_domains if name not in known]
+        if unknown:
+            raise ValueError(
+                f"controlPlane.failureDomains names {', '.join(unknown)}, "
+                f"but placement.failureDomains has only {', '.join(sorted(known))}"
+            )
+        if self.endpoint.type is EndpointType.EXTERNAL and self.endpoint.host is None:
+            raise ValueError("endpoint.host is needed when endpoint.type is External")
+        pools = [domain.ip_pool for domain in self.placement.failure_domains]
+        no_pool = self.endpoint.ip_pool is None and pools[0] is None
+        if self.endpoint.host is None and no_pool:
+            raise ValueError(
+                "endpoint.host (an address outside the DHCP range) or endpoint.ipPool is needed "
+                "when the first failure domain uses DHCP"
+            )
+        names = [layer.name for layer in self.layers]
+        if len(set(names)) != len(names):
+            raise ValueError("layers must have different names")
+        return self
+
+    def failure_domain(self, name: str) -> FailureDomain:
+        """Return the failure domain of that name; raises ``KeyError``."""
+        for domain in self.placement.failure_domains:
+            if domain.name == name:
+                return domain
+        raise KeyError(name)
+
+
+class ClusterStatus(Status):
+    """What was last seen of a cluster."""
+
+    endpoint: str | None = None
+    """``host:port`` of the Kubernetes API, once its address is claimed."""
+    kubernetes_version: str | None = None
+    """Version that the API server reports."""
+    control_plane_replicas: int = 0
+    control_plane_ready: int = 0
+    nodes: int = 0
+    nodes_ready: int = 0
+    ca_certificate: str | None = None
+    """PEM of the cluster's CA: public, needed in every kubeconfig."""
+    layers: dict[str, str] = Field(default_factory=dict)
+    """Layer name -> ``pack version`` last applied."""
+    timeline: dict[str, str] = Field(default_factory=dict)
+    """Milestone -> RFC 3339 time, such as ``APIReachable``."""
+
+
+class Cluster(Resource):
+    plural: ClassVar[str] = "clusters"
+    ownership: ClassVar[Ownership] = Ownership.INTENT
+    scope: ClassVar[Scope] = Scope.PROJECT
+
+    kind: Literal["Cluster"] = "Cluster"
+    spec: ClusterSpec
+    status: ClusterStatus = Field(default_factory=ClusterStatus)

@@ -1,0 +1,125 @@
+"""IPPool and IPAddress: addresses that Moorage may give, and those it gave."""
+
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Network
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, IPvAnyAddress, model_validator
+
+from moorage.resources.meta import Name, Owner, Ownership, Resource, Scope, Spec, Status
+
+MAX_POOL_SIZE = 65_536
+
+
+class IPPoolSpec(Spec):
+    """A range (``start`` to ``end``) or a ``subnet``, and what a node needs beside its address."""
+
+    gateway: Name
+    """Moorage gateway that gives the addresses out; immutable. (The router is ``router``.)"""
+    start: IPv4Address | None = None
+    end: IPv4Address | None = None
+    subnet: IPv4Network | None = None
+    """Instead of a range: all usable addresses of the network, the router's left out."""
+    prefix: int | None = Field(default=None, ge=1, le=32)
+    """Prefix length of the addresses; required with a range, the subnet's own otherwise."""
+    router: IPv4Address
+    """Default gateway of the nodes."""
+    name_servers: list[IPvAnyAddress] = Field(default_factory=list)
+    search: list[str] = Field(default_factory=list)
+    exclude: list[IPv4Address] = Field(default_factory=list)
+    restrict_to_single_cluster: bool = False
+
+    @model_validator(mode="after")
+    def _is_a_range_or_a_subnet(self) -> Self:
+        is_range = self.start is not None or self.end is not None
+        if is_range == (self.subnet is not None):
+            raise ValueError("give either start and end, or subnet")
+        if is_range:
+            if self.start is None or self.end is None or self.prefix is None:
+                raise ValueError("a range needs start, end and prefix")
+            if int(self.start) > int(self.end):
+                raise ValueError(f"start {self.start} lies behind end {self.end}")
+            network = IPv4Network((self.start, self.prefix), strict=False)
+            if self.end not in network or self.router not in network:
+                raise ValueError(f"end and router must lie in {network}, the network of start")
+        elif self.subnet is not None:
+            if self.prefix is not None and self.prefix != self.subnet.prefixlen:
+                raise ValueError("prefix contradicts subnet; leave it out")
+            if self.router not in self.subnet:
+                raise ValueError(f"router must lie in {self.subnet}")
+        if self.size() > MAX_POOL_SIZE:
+            raise ValueError(f"a pool may hold {MAX_POOL_SIZE} addresses at most")
+        return self
+
+    @property
+    def prefix_length(self) -> int:
+        """Prefix length of every address of the pool."""
+        if self.subnet is not None:
+            return self.subnet.prefixlen
+        assert self.prefix is not None  # noqa: S101 - the validator has seen to it
+        return self.prefix
+
+    def bounds(self) -> tuple[int, int]:
+        """Return the first and last address as integers, exclusions not considered."""
+        if self.subnet is not None:
+            low, high = int(self.subnet.network_address), int(self.subnet.broadcast_address)
+            return (low + 1, high - 1) if self.subnet.prefixlen < 31 else (low, high)  # noqa: PLR2004
+        assert self.start is not None  # noqa: S101
+        assert self.end is not None  # noqa: S101
+        return int(self.start), int(self.end)
+
+    def size(self) -> int:
+        """Return how many addresses the bounds hold, exclusions not considered."""
+        low, high = self.bounds()
+        return high - low + 1
+
+    def addresses(self) -> Iterator[IPv4Address]:
+        """Yield every address that may be given, in order."""
+        taboo = {int(self.router), *(int(address) for address in self.exclude)}
+        low, high = self.bounds()
+        return (IPv4Address(n) for n in range(low, high + 1) if n not in taboo)
+
+
+class IPPoolStatus(Status):
+    """How full the pool is."""
+
+    total: int = 0
+    claimed: int = 0
+    free: int = 0
+    clusters: list[str] = Field(default_factory=list)
+    """``project/name`` of the clusters that hold addresses."""
+
+
+class IPPool(Resource):
+    plural: ClassVar[str] = "ippools"
+    ownership: ClassVar[Ownership] = Ownership.INTENT
+    scope: ClassVar[Scope] = Scope.HUB
+
+    kind: Literal["IPPool"] = "IPPool"
+    spec: IPPoolSpec
+    status: IPPoolStatus = Field(default_factory=IPPoolStatus)
+
+
+class IPAddressSpec(Spec):
+    """One claimed address. Its resource's name is made from pool and address, and is the lock."""
+
+    pool: Name
+    address: IPv4Address
+    cluster: str
+    """``project/name`` of the cluster."""
+    claimed_by: Owner
+    """The Machine, or the Cluster for its VIP."""
+
+
+class IPAddressStatus(Status):
+    """Nothing beyond conditions."""
+
+
+class IPAddress(Resource):
+    plural: ClassVar[str] = "ipaddresses"
+    ownership: ClassVar[Ownership] = Ownership.DERIVED
+    scope: ClassVar[Scope] = Scope.HUB
+
+    kind: Literal["IPAddress"] = "IPAddress"
+    spec: IPAddressSpec
+    status: IPAddressStatus = Field(default_factory=IPAddressStatus)

@@ -1,0 +1,65 @@
+"""Machine: one virtual machine that is, or will become, a Kubernetes node."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from moorage.resources.cluster import FailureDomain
+from moorage.resources.kubernetes import Role, Taint
+from moorage.resources.meta import Name, Ownership, Resource, Scope, Spec, Status
+
+
+class MachineSpec(Spec):
+    """What the owner asks for; chosen once, before the VM is made, and then never changed.
+
+    The VM's name is the Machine's own name, which ends in ten digits of its UID.
+    """
+
+    cluster: Name
+    pool: str | None = None
+    """Name of the pool inside the cluster; ``None`` is the control plane."""
+    role: Role
+    bootstrap: Literal["init", "join"]
+    """``init`` on the one machine that founds the cluster."""
+    account: Name
+    kubernetes_version: str
+    datacenter: str
+    folder: str
+    template: str
+    failure_domain: FailureDomain
+    clone_mode: Literal["auto", "linked", "full"] = "auto"
+    cpus: int
+    memory_mib: int
+    disk_gib: int | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    taints: list[Taint] = Field(default_factory=list)
+
+
+class MachineStatus(Status):
+    """What was last seen. Only reconcilers write it."""
+
+    vm: str | None = None
+    """Moref of the VM, once seen."""
+    clone_task: str | None = None
+    """Moref of the clone task: what it made is ours even if vCenter changed the UUID."""
+    power: str | None = None
+    addresses: list[str] = Field(default_factory=list)
+    """Addresses that the guest reports; the static one is claimed as an IPAddress."""
+    bios_uuid: str | None = None
+    provider_id: str | None = None
+    node_name: str | None = None
+    progress: str | None = None
+    """Last word of the node itself while it boots. Untrusted: for people, never a decision."""
+    progress_detail: str | None = None
+    timeline: dict[str, str] = Field(default_factory=dict)
+    """Milestone -> RFC 3339 time."""
+
+
+class Machine(Resource):
+    plural: ClassVar[str] = "machines"
+    ownership: ClassVar[Ownership] = Ownership.DERIVED
+    scope: ClassVar[Scope] = Scope.PROJECT
+
+    kind: Literal["Machine"] = "Machine"
+    spec: MachineSpec
+    status: MachineStatus = Field(default_factory=MachineStatus)

@@ -1,0 +1,64 @@
+"""NodePool: a number of equal worker machines of one cluster."""
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, StringConstraints
+
+from moorage.resources.cluster import MachineSize
+from moorage.resources.kubernetes import Taint
+from moorage.resources.meta import (
+    NAME_PATTERN,
+    LabelKey,
+    LabelValue,
+    Name,
+    Ownership,
+    Resource,
+    Scope,
+    Spec,
+    Status,
+)
+
+PoolName = Annotated[str, StringConstraints(pattern=NAME_PATTERN, min_length=1, max_length=20)]
+"""Name of a pool inside its cluster; the NodePool resource is called ``{cluster}-{pool}``."""
+
+
+class PoolShape(MachineSize):
+    """What is asked of a pool, without its cluster: the form used in a compact cluster document."""
+
+    replicas: int = Field(default=1, ge=0, le=1000)
+    failure_domains: list[Name] = Field(default_factory=list)
+    """Names from the cluster's ``placement.failureDomains``; empty means all."""
+    labels: dict[LabelKey, LabelValue] = Field(default_factory=dict)
+    taints: list[Taint] = Field(default_factory=list)
+
+
+class NodePoolSpec(PoolShape, Spec):
+    """What is asked of a node pool."""
+
+    cluster: Name
+    """Immutable."""
+    pool: PoolName
+    """Immutable."""
+
+
+class NodePoolStatus(Status):
+    """What was last seen of a node pool."""
+
+    replicas: int = 0
+    """Machines that exist, those being deleted not counted."""
+    ready: int = 0
+
+
+class NodePool(Resource):
+    plural: ClassVar[str] = "nodepools"
+    ownership: ClassVar[Ownership] = Ownership.INTENT
+    scope: ClassVar[Scope] = Scope.PROJECT
+
+    kind: Literal["NodePool"] = "NodePool"
+    spec: NodePoolSpec
+    status: NodePoolStatus = Field(default_factory=NodePoolStatus)
+
+
+def pool_resource_name(cluster: str, pool: str) -> str:
+    """Return the name of the NodePool resource for a pool of a cluster."""
+    return f"{cluster}-{pool}"
