@@ -10,6 +10,8 @@ from moorage.resources.meta import Name, Owner, Ownership, Resource, Scope, Spec
 
 MAX_POOL_SIZE = 65_536
 
+_MAX_POOL_NAME = 47
+
 
 class IPPoolSpec(Spec):
     """A range (``start`` to ``end``) or a ``subnet``, and what a node needs beside its address."""
@@ -99,6 +101,15 @@ class IPPool(Resource):
     spec: IPPoolSpec
     status: IPPoolStatus = Field(default_factory=IPPoolStatus)
 
+    @model_validator(mode="after")
+    def _leaves_room_for_the_address(self) -> Self:
+        if len(self.metadata.name) > _MAX_POOL_NAME:
+            raise ValueError(
+                f"metadata.name may have {_MAX_POOL_NAME} characters at most: "
+                "each claimed address is a resource called POOL-ADDRESS"
+            )
+        return self
+
 
 class IPAddressSpec(Spec):
     """One claimed address. Its resource's name is made from pool and address, and is the lock."""
@@ -123,3 +134,8 @@ class IPAddress(Resource):
     kind: Literal["IPAddress"] = "IPAddress"
     spec: IPAddressSpec
     status: IPAddressStatus = Field(default_factory=IPAddressStatus)
+
+
+def claim_name(pool: str, address: IPv4Address) -> str:
+    """Return the name of the IPAddress resource that stands for this address of the pool."""
+    return f"{pool}-{str(address).replace('.', '-')}"

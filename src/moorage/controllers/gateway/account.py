@@ -1,0 +1,55 @@
+"""Log in to the vCenter of each cloud account, and keep its inventory."""
+
+from moorage.controllers.gateway.env import FINALIZER, Env, key_of
+from moorage.engine import DONE, Outcome, StepReconciler, step, wait
+from moorage.kit.errors import ForbiddenError, TerminalError
+from moorage.resources import CloudAccount, Secret
+
+_MAX_TEMPLATES = 200
+_SYNC_TIMEOUT_S = 20.0
+
+
+@step("Connected")
+async def ensure_connected(account: CloudAccount, env: Env) -> Outcome:
+    env.index.accounts.add(key_of(account))
+    secret = await env.store.find(Secret, "", account.spec.secret)
+    if secret is None:
+        return wait(
+            "SecretNotFound",
+            f"secret {account.spec.secret} is not here: seal the password to this gateway "
+            "with `moorage accounts set-password`",
+        )
+    try:
+        password = env.vault.open_password(account, secret)
+    except ForbiddenError as error:
+        raise TerminalError("SecretNotForThisUse", str(error)) from error
+    vcenter = await env.accounts.ensure(account, password)
+    account.status.api_version = vcenter.api_version
+    account.status.product = vcenter.product
+    account.status.instance_uuid = vcenter.instance_uuid
+    return DONE
+
+
+@step("InventorySynced")
+async def ensure_synced(account: CloudAccount, env: Env) -> Outcome:
+    vcenter = env.accounts.get(account.metadata.name)
+    if vcenter is None:
+        return wait("NotConnected", "the session was closed; it is opened again", after=1)
+    await vcenter.wait_synced(_SYNC_TIMEOUT_S)
+    account.status.templates = [t.path for t in await vcenter.templates()][:_MAX_TEMPLATES]
+    return DONE
+
+
+@step("Disconnected")
+async def ensure_disconnected(account: CloudAccount, env: Env) -> Outcome:
+    await env.accounts.forget(account.metadata.name)
+    env.index.accounts.discard(key_of(account))
+    return DONE
+
+
+ACCOUNT = StepReconciler(
+    kind=CloudAccount,
+    steps=(ensure_connected, ensure_synced),
+    teardown=(ensure_disconnected,),
+    finalizer=FINALIZER,
+)

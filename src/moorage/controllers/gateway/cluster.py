@@ -1,0 +1,171 @@
+"""Found a cluster: keys, endpoint, control plane, join objects, layers; then say what it lacks."""
+
+from moorage.bootstrap import ClusterPKI
+from moorage.controllers.gateway.endpoint import ensure_endpoint, ensure_no_endpoint
+from moorage.controllers.gateway.env import FINALIZER, Env, key_of
+from moorage.controllers.gateway.inside import (
+    ensure_api_reachable,
+    ensure_join_prepared,
+    ensure_layers,
+)
+from moorage.controllers.gateway.machines import (
+    allowed_domains,
+    control_plane_machine,
+    machines_of,
+)
+from moorage.controllers.gateway.place import ensure_placement
+from moorage.engine import DONE, Outcome, StepReconciler, step, wait
+from moorage.kit.errors import ForbiddenError, TerminalError
+from moorage.planning import plan_control_plane
+from moorage.resources import (
+    Assignment,
+    Cluster,
+    ClusterKeys,
+    Machine,
+    Metadata,
+    NodePool,
+)
+from moorage.resources.clusterkeys import ClusterKeysSpec
+from moorage.resources.kubernetes import Role
+
+
+@step("Assigned")
+async def ensure_assigned(cluster: Cluster, env: Env) -> Outcome:
+    env.index.clusters[cluster.metadata.uid] = key_of(cluster)
+    assignment = await env.store.find(Assignment, "", f"cluster-{cluster.metadata.uid}")
+    if assignment is None or assignment.spec.gateway != env.gateway:
+        return wait("NotAssigned", f"no assignment gives the cluster to gateway {env.gateway}")
+    if assignment.status.acknowledged_epoch < assignment.spec.epoch:
+        assignment.status.acknowledged_epoch = assignment.spec.epoch
+        await env.store.put_status(assignment)
+    return DONE
+
+
+@step("KeysStored")
+async def ensure_keys(cluster: Cluster, env: Env) -> Outcome:
+    """Make the CAs once; no machine is made before the hub holds them in sealed form."""
+    project, name, uid = cluster.metadata.project, cluster.metadata.name, cluster.metadata.uid
+    stored = await env.store.find(ClusterKeys, project, name)
+    if stored is None:
+        made = ClusterPKI.generate(cluster.spec.key_type, name, env.clock.now())
+        stored = await env.store.create(
+            ClusterKeys(
+                metadata=Metadata(
+                    name=name, project=project, owner=cluster.owner(), route=env.gateway
+                ),
+                spec=ClusterKeysSpec(
+                    cluster=name, sealed=env.vault.seal_keys(cluster, made.to_bytes())
+                ),
+            )
+        )
+    if stored.metadata.owner is None or stored.metadata.owner.uid != uid:
+        return wait("OldKeysRemain", "keys of a deleted cluster of this name are still here")
+    keys = env.access.keys(uid)
+    if keys is None:
+        try:
+            keys = ClusterPKI.from_bytes(env.vault.open_keys(cluster, stored.spec.sealed))
+        except ForbiddenError as error:
+            raise TerminalError("KeysNotReadable", str(error)) from error
+        env.access.remember_keys(uid, keys)
+    cluster.status.ca_certificate = keys.ca.certificate
+    if env.acknowledged() < stored.metadata.resource_version:
+        return wait(
+            "KeysNotMirrored",
+            "the hub has not yet confirmed that it holds the sealed keys; is the link up?",
+            after=0.2,
+        )
+    return DONE
+
+
+@step("ControlPlaneMachines")
+async def ensure_control_plane(cluster: Cluster, env: Env) -> Outcome:
+    machines = await machines_of(env, cluster, None)
+    asked = cluster.spec.control_plane
+    plan = plan_control_plane(
+        asked.replicas, allowed_domains(cluster, asked.failure_domains), machines
+    )
+    for new in plan.create:
+        machines.append(await env.store.create(control_plane_machine(env, cluster, new)))
+        env.stamp(cluster.status.timeline, "MachinesCreated")
+    cluster.status.control_plane_replicas = len(machines)
+    return DONE
+
+
+@step("NodesReady")
+async def ensure_nodes_ready(cluster: Cluster, env: Env) -> Outcome:
+    """Hold each machine of the cluster against its node, and say what is missing."""
+    machines = await env.store.list(Machine, owner=cluster.metadata.uid)
+    staying = [machine for machine in machines if not machine.is_deleting]
+    nodes = await env.access.nodes(cluster.metadata.uid, cluster.status.endpoint, max_age_s=2.0)
+    ready = {node.name for node in nodes if node.ready}
+    for machine in staying:
+        if machine.status.is_true("Ready") != (machine.metadata.name in ready):
+            env.trigger("machine", key_of(machine))
+    founders = [machine for machine in staying if machine.spec.role is Role.CONTROL_PLANE]
+    cluster.status.nodes = len(nodes)
+    cluster.status.nodes_ready = len(ready)
+    cluster.status.control_plane_ready = sum(1 for m in founders if m.metadata.name in ready)
+    missing = [_why(machine) for machine in staying if machine.metadata.name not in ready]
+    if missing:
+        return wait(
+            "NodesMissing",
+            f"{len(staying) - len(missing)} of {len(staying)} nodes are Ready; "
+            + "; ".join(missing),
+            after=10,
+        )
+    for pool in await env.store.list(NodePool, owner=cluster.metadata.uid):
+        have = sum(1 for machine in staying if machine.spec.pool == pool.spec.pool)
+        if have != pool.spec.replicas and not pool.is_deleting:
+            return wait(
+                "PoolIncomplete",
+                f"pool {pool.spec.pool} has {have} of {pool.spec.replicas} machines",
+            )
+    env.stamp(cluster.status.timeline, "Ready")
+    return DONE
+
+
+@step("MachinesGone")
+async def ensure_no_machines(cluster: Cluster, env: Env) -> Outcome:
+    machines = await env.store.list(Machine, owner=cluster.metadata.uid)
+    for machine in machines:
+        if not machine.is_deleting:
+            await env.store.request_deletion(Machine, *machine.key)
+    if machines:
+        names = ", ".join(machine.metadata.name for machine in machines)
+        return wait("DeletingMachines", f"{len(machines)} machines remain: {names}", after=30)
+    return DONE
+
+
+@step("KeysDropped")
+async def ensure_no_keys(cluster: Cluster, env: Env) -> Outcome:
+    stored = await env.store.find(ClusterKeys, *cluster.key)
+    if stored is not None:
+        await env.store.delete(stored)
+    await env.access.forget(cluster.metadata.uid)
+    env.index.clusters.pop(cluster.metadata.uid, None)
+    env.index.pools.pop(cluster.metadata.uid, None)
+    return DONE
+
+
+def _why(machine: Machine) -> str:
+    condition = machine.status.condition("Ready")
+    reason = f"{condition.reason}: {condition.message}" if condition else "not begun"
+    return f"{machine.metadata.name}: {reason}"
+
+
+CLUSTER = StepReconciler(
+    kind=Cluster,
+    steps=(
+        ensure_assigned,
+        ensure_placement,
+        ensure_keys,
+        ensure_endpoint,
+        ensure_control_plane,
+        ensure_api_reachable,
+        ensure_join_prepared,
+        ensure_layers,
+        ensure_nodes_ready,
+    ),
+    teardown=(ensure_no_machines, ensure_no_endpoint, ensure_no_keys),
+    finalizer=FINALIZER,
+)

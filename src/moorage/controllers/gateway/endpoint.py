@@ -1,0 +1,88 @@
+"""The cluster's API address: claimed before the first machine, released after the last."""
+
+from collections import Counter
+from ipaddress import IPv4Address
+
+from moorage.controllers.gateway.env import Env, key_of
+from moorage.controllers.gateway.machines import allowed_domains
+from moorage.engine import DONE, Outcome, step, wait
+from moorage.ipam import PoolExhaustedError, claim, claims_of, release
+from moorage.kit.errors import ConflictError
+from moorage.planning import choose_failure_domains, missing_addresses
+from moorage.resources import Cluster, IPPool, NodePool
+from moorage.resources.cluster import EndpointType
+
+
+@step("EndpointClaimed")
+async def ensure_endpoint(cluster: Cluster, env: Env) -> Outcome:
+    """Claim the virtual address, once the pools hold enough for all machines too."""
+    if cluster.status.endpoint is not None:
+        return DONE
+    short = await _shortage(cluster, env)
+    if short:
+        return wait("AddressesShort", short, after=30)
+    asked = cluster.spec.endpoint
+    host = str(asked.host) if asked.host is not None else None
+    pool_name = asked.ip_pool or cluster.spec.placement.failure_domains[0].ip_pool
+    pool = await env.store.find(IPPool, "", pool_name) if pool_name else None
+    if pool_name is not None and pool is None:
+        return wait("PoolNotFound", f"IP pool {pool_name} is not at this gateway")
+    inside = (
+        host is not None and pool is not None and IPv4Address(host) in set(pool.spec.addresses())
+    )
+    if pool is not None and asked.type is EndpointType.VIP and (host is None or inside):
+        wanted = IPv4Address(host) if host else None
+        try:
+            address = await claim(
+                env.store, pool, cluster.owner(), cluster=key_of(cluster), wanted=wanted
+            )
+        except PoolExhaustedError as error:
+            return wait("PoolExhausted", str(error), after=30)
+        except ConflictError as error:
+            return wait("EndpointTaken", f"the endpoint cannot be claimed: {error}", after=60)
+        host = str(address.spec.address)
+    cluster.status.endpoint = f"{host}:{asked.port}"
+    env.stamp(cluster.status.timeline, "EndpointClaimed")
+    return DONE
+
+
+@step("EndpointReleased")
+async def ensure_no_endpoint(cluster: Cluster, env: Env) -> Outcome:
+    await release(env.store, cluster.metadata.uid)
+    return DONE
+
+
+async def _shortage(cluster: Cluster, env: Env) -> str | None:
+    """Say which pool cannot give an address to every machine and the VIP, if one cannot."""
+    asked = cluster.spec.control_plane
+    groups = [(asked.replicas, asked.failure_domains)]
+    groups += [
+        (pool.spec.replicas, pool.spec.failure_domains)
+        for pool in await env.store.list(NodePool, owner=cluster.metadata.uid)
+    ]
+    needed: Counter[str] = Counter()
+    for replicas, domains in groups:
+        for name in choose_failure_domains(allowed_domains(cluster, domains), (), replicas):
+            pool_of_domain = cluster.spec.failure_domain(name).ip_pool
+            if pool_of_domain:
+                needed[pool_of_domain] += 1
+    endpoint = cluster.spec.endpoint
+    if endpoint.type is EndpointType.VIP and endpoint.host is None:
+        vip_pool = endpoint.ip_pool or cluster.spec.placement.failure_domains[0].ip_pool
+        if vip_pool:
+            needed[vip_pool] += 1
+    for name, count in sorted(needed.items()):
+        pool = await env.store.find(IPPool, "", name)
+        if pool is None:
+            return f"IP pool {name} is not at this gateway"
+        claims = await claims_of(env.store, name)
+        ours = sum(1 for held in claims if held.spec.cluster == key_of(cluster))
+        missing = missing_addresses(
+            pool.spec, {held.spec.address for held in claims}, max(0, count - ours)
+        )
+        if missing:
+            return (
+                f"IP pool {name} lacks {missing} of the {count} addresses that the cluster's "
+                "machines and endpoint need: widen it or ask for fewer machines"
+            )
+    return None

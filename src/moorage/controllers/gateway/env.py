@@ -1,0 +1,118 @@
+"""What the gateway's controllers share: sessions, keys, API clients, and who belongs to whom."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from moorage.controllers.gateway.access import ClusterAccess
+from moorage.engine.store import Change, Store
+from moorage.kit.clock import Clock
+from moorage.kit.seal import SealedEnvelope
+from moorage.resources import CloudAccount, Cluster, Machine, Secret
+from moorage.vsphere import VCenter
+
+FINALIZER = "moorage.dev/gateway"
+"""On every routed intent kind: the hub waits until the gateway has taken it off."""
+
+MACHINE_FINALIZER = "moorage.dev/machine"
+LABEL_CLUSTER = "moorage.dev/cluster"
+LABEL_POOL = "moorage.dev/pool"
+
+Trigger = Callable[[str, str], None]
+"""``trigger(controller, key)``: look at that key soon. May be called from any thread."""
+
+
+class Vault(Protocol):
+    """Opens what was sealed to this gateway, and seals what only it may read."""
+
+    def open_password(self, account: CloudAccount, secret: Secret) -> str:
+        """Return the account's password; raises ``ForbiddenError``."""
+        ...
+
+    def seal_keys(self, cluster: Cluster, plain: bytes) -> SealedEnvelope:
+        """Seal a cluster's keys to this gateway and the recovery key."""
+        ...
+
+    def open_keys(self, cluster: Cluster, sealed: SealedEnvelope) -> bytes:
+        """Return a cluster's keys; raises ``ForbiddenError``."""
+        ...
+
+
+class Accounts(Protocol):
+    """The vCenter of each cloud account that this gateway works with."""
+
+    async def ensure(self, account: CloudAccount, password: str) -> VCenter:
+        """Return the account's vCenter, logging in (again) when address or password changed."""
+        ...
+
+    def get(self, name: str) -> VCenter | None:
+        """Return the vCenter of an account that is in use, else ``None``."""
+        ...
+
+    async def forget(self, name: str) -> None:
+        """Log out."""
+        ...
+
+
+@dataclass(slots=True)
+class Index:
+    """Keys by UID, learned as resources are reconciled: it turns events into keys."""
+
+    clusters: dict[str, str] = field(default_factory=dict)
+    """Cluster UID -> ``project/name``."""
+    pools: dict[str, set[str]] = field(default_factory=dict)
+    """Cluster UID -> keys of its node pools."""
+    machines: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Machine UID -> (key, cluster UID)."""
+    accounts: set[str] = field(default_factory=set)
+    """Keys of all cloud accounts."""
+
+    def cluster_of(self, change: Change) -> list[str]:
+        """Return the key of the cluster that owns the changed resource."""
+        found = self.clusters.get(change.owner_uid)
+        return [found] if found else []
+
+    def pools_of(self, change: Change) -> list[str]:
+        """Return the keys of all node pools of the cluster that owns the changed resource."""
+        return sorted(self.pools.get(change.owner_uid, ()))
+
+    def machines_of(self, change: Change) -> list[str]:
+        """Return the keys of all machines of the changed cluster."""
+        return sorted(key for key, owner in self.machines.values() if owner == change.uid)
+
+    def remember_machine(self, machine: Machine) -> None:
+        """Note where an event about this machine's VM belongs."""
+        owner = machine.metadata.owner
+        self.machines[machine.metadata.uid] = (key_of(machine), owner.uid if owner else "")
+
+
+@dataclass(slots=True)
+class Env:
+    """Handed to every step. Holds no state that is not rebuilt after a restart."""
+
+    store: Store
+    clock: Clock
+    vault: Vault
+    accounts: Accounts
+    access: ClusterAccess
+    installation: str
+    gateway: str
+    acknowledged: Callable[[], int]
+    """Highest own resource version that the hub has confirmed to have stored."""
+    trigger: Trigger
+    index: Index = field(default_factory=Index)
+
+    def stamp(self, timeline: dict[str, str], milestone: str) -> None:
+        """Note the first time that a milestone was reached."""
+        timeline.setdefault(milestone, rfc3339(self.clock.now()))
+
+
+def key_of(resource: Cluster | Machine | CloudAccount) -> str:
+    """Return the engine's key of a resource: ``project/name``."""
+    return f"{resource.metadata.project}/{resource.metadata.name}"
+
+
+def rfc3339(moment: datetime) -> str:
+    """Return a moment as text with milliseconds, in UTC."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,80 @@
+"""What a gateway does inside a new cluster: greet its API, let machines join, lay the layers."""
+
+import hashlib
+import json
+
+from moorage.bootstrap import admin_binding, kubeadm_certs_objects
+from moorage.controllers.gateway.env import Env
+from moorage.controllers.gateway.machines import machines_of
+from moorage.engine import DONE, Outcome, step, wait
+from moorage.kit.errors import InvalidError, TerminalError, UnavailableError
+from moorage.packs import render_layer
+from moorage.resources import Cluster, Machine
+
+FIELD_MANAGER = "moorage-gateway"
+_FIRST_LOOK_S = 1.0
+_LATER_LOOK_S = 5.0
+
+
+@step("APIReachable")
+async def ensure_api_reachable(cluster: Cluster, env: Env) -> Outcome:
+    client = env.access.client(cluster.metadata.uid, cluster.status.endpoint)
+    try:
+        cluster.status.kubernetes_version = await client.version()
+    except UnavailableError as error:
+        before = "APIReachable" in cluster.status.timeline
+        doing = "" if before else _doing(await machines_of(env, cluster, None))
+        return wait(
+            "APIUnreachable" if before else "WaitingForFirstControlPlane",
+            f"{cluster.status.endpoint} does not answer: {error}{doing}",
+            after=_LATER_LOOK_S if before else _FIRST_LOOK_S,
+        )
+    env.stamp(cluster.status.timeline, "APIReachable")
+    return DONE
+
+
+@step("JoinPrepared")
+async def ensure_join_prepared(cluster: Cluster, env: Env) -> Outcome:
+    """Offer the CA keys, encrypted, while control-plane machines are about to join."""
+    uid = cluster.metadata.uid
+    keys = env.access.keys(uid)
+    if keys is None:
+        return wait("KeysNotOpened", "the cluster's keys are opened on the next pass", after=1)
+    machines = await machines_of(env, cluster, None)
+    wanted = any(machine.status.node_name is None for machine in machines)
+    if env.access.join_offers.get(uid) is not wanted:
+        client = env.access.client(uid, cluster.status.endpoint)
+        if wanted:
+            objects = [*kubeadm_certs_objects(keys), admin_binding()]
+            await client.apply(objects, field_manager=FIELD_MANAGER)
+        else:
+            await client.delete("v1", "Secret", "kube-system", "kubeadm-certs")
+        env.access.join_offers[uid] = wanted
+    return DONE
+
+
+@step("LayersApplied")
+async def ensure_layers(cluster: Cluster, env: Env) -> Outcome:
+    client = env.access.client(cluster.metadata.uid, cluster.status.endpoint)
+    for layer in cluster.spec.layers:
+        try:
+            rendered = render_layer(layer, cluster)
+        except InvalidError as error:
+            raise TerminalError("LayerInvalid", f"layer {layer.name}: {error}") from error
+        text = json.dumps(rendered.objects, sort_keys=True)
+        mark = f"{rendered.pack} {rendered.version} {hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        if cluster.status.layers.get(layer.name) == mark:
+            continue
+        await client.apply(rendered.objects, field_manager=FIELD_MANAGER)
+        cluster.status.layers[layer.name] = mark
+        env.stamp(cluster.status.timeline, "LayersApplied")
+    return DONE
+
+
+def _doing(machines: list[Machine]) -> str:
+    for machine in machines:
+        if machine.spec.bootstrap == "init":
+            ready = machine.status.condition("Ready")
+            if ready is not None:
+                return f" ({machine.metadata.name}: {ready.reason}: {ready.message})"
+    return ""

@@ -1,0 +1,282 @@
+"""Turn a Machine into a running VM that is a Kubernetes node."""
+
+from moorage.bootstrap import (
+    NodeInput,
+    StaticAddress,
+    bootstrap_token_secret,
+    bootstrap_token_secret_name,
+    render_guestinfo,
+)
+from moorage.controllers.gateway.env import MACHINE_FINALIZER, Env
+from moorage.controllers.gateway.inside import FIELD_MANAGER
+from moorage.controllers.gateway.machine_teardown import (
+    ensure_address_released,
+    ensure_drained,
+    ensure_no_node,
+    ensure_no_vm,
+)
+from moorage.controllers.gateway.place import resolve_machine
+from moorage.controllers.gateway.progress import describe_progress, note_progress
+from moorage.engine import DONE, Outcome, StepReconciler, step, wait
+from moorage.ipam import PoolExhaustedError, claim
+from moorage.kit.errors import UnavailableError
+from moorage.kube import NodeInfo
+from moorage.resources import Cluster, IPAddress, IPPool, Machine
+from moorage.vsphere import VM, Absent, CloneRequest, Found, OwnerMark, Power, TaskState, Unknown
+
+USER_DATA_KEYS = ("guestinfo.userdata", "guestinfo.userdata.encoding")
+_LOOK_AGAIN_S = 2.0
+_TASK_PATIENCE_S = 60.0
+
+
+@step("AddressClaimed")
+async def ensure_address(machine: Machine, env: Env) -> Outcome:
+    env.index.remember_machine(machine)
+    pool_name = machine.spec.failure_domain.ip_pool
+    if pool_name is None:
+        return DONE
+    pool = await env.store.find(IPPool, "", pool_name)
+    if pool is None:
+        return wait("PoolNotFound", f"IP pool {pool_name} is not at this gateway")
+    try:
+        await claim(env.store, pool, machine.owner(), cluster=_cluster_key(machine))
+    except PoolExhaustedError as error:
+        return wait("PoolExhausted", str(error), after=30)
+    return DONE
+
+
+@step("VMCreated")
+async def ensure_vm(machine: Machine, env: Env) -> Outcome:
+    vcenter = env.accounts.get(machine.spec.account)
+    if vcenter is None:
+        return wait("AccountNotReady", f"cloud account {machine.spec.account} is not connected")
+    seen = vcenter.find(machine.metadata.uid, moref=machine.status.vm)
+    if isinstance(seen, Absent) and machine.status.clone_task is not None:
+        task = vcenter.task(machine.status.clone_task)
+        if task is not None and task.state is TaskState.RUNNING:
+            return wait("Cloning", f"vCenter task {task.moref}", after=_TASK_PATIENCE_S)
+        if task is not None and task.state is TaskState.ERROR:
+            machine.status.clone_task = None
+            raise UnavailableError(f"vCenter could not clone the VM: {task.error}")
+        seen = await vcenter.prove_absent(
+            machine.metadata.uid, moref=machine.status.vm, name=machine.metadata.name
+        )
+    match seen:
+        case Found(vm=vm):
+            _record(machine, vm, env)
+            if not vm.identity_intact:
+                await vcenter.set_identity(vm, _mark(machine, env))
+                return wait("IdentityLost", "vCenter changed the VM's UUID; it is set again")
+            return DONE
+        case Unknown(why=why):
+            return wait("InventoryUnknown", why, after=5)
+    if machine.status.node_name is not None:
+        return wait(
+            "VMMissing",
+            f"the VM of node {machine.status.node_name} is gone from vCenter; "
+            "delete the machine to have it replaced",
+        )
+    return await _clone(machine, env)
+
+
+@step("PoweredOn")
+async def ensure_powered_on(machine: Machine, env: Env) -> Outcome:
+    vcenter = env.accounts.get(machine.spec.account)
+    seen = vcenter.find(machine.metadata.uid, moref=machine.status.vm) if vcenter else None
+    if vcenter is None or not isinstance(seen, Found):
+        return wait("VMNotSeen", "looked for again on the next pass", after=_LOOK_AGAIN_S)
+    if seen.vm.power is not Power.ON:
+        task = await vcenter.power_on(seen.vm)
+        return wait("PoweringOn", f"vCenter task {task.moref}", after=_TASK_PATIENCE_S)
+    machine.status.provider_id = f"vsphere://{seen.vm.bios_uuid}"
+    env.stamp(machine.status.timeline, "PoweredOn")
+    return DONE
+
+
+@step("TokenPublished")
+async def ensure_token(machine: Machine, env: Env) -> Outcome:
+    """Let the machine in: its own token, short-lived, made once the API answers."""
+    if machine.spec.bootstrap == "init" or machine.status.node_name is not None:
+        return DONE
+    if machine.status.is_true("TokenPublished"):
+        return DONE
+    cluster = await _cluster(machine, env)
+    uid = cluster.metadata.uid
+    keys = env.access.keys(uid)
+    if keys is None or "APIReachable" not in cluster.status.timeline:
+        return wait(
+            "WaitingForAPI",
+            f"joins when the API answers at {cluster.status.endpoint}{describe_progress(machine)}",
+        )
+    secret = bootstrap_token_secret(keys, machine, env.clock.now())
+    await env.access.client(uid, cluster.status.endpoint).apply(
+        [secret], field_manager=FIELD_MANAGER
+    )
+    return DONE
+
+
+@step("Joined")
+async def ensure_joined(machine: Machine, env: Env) -> Outcome:
+    if machine.status.node_name is not None:
+        return DONE
+    try:
+        node = await _node(machine, env, max_age_s=1.0)
+    except UnavailableError as error:
+        return wait("WaitingForAPI", f"{error}{describe_progress(machine)}", after=_LOOK_AGAIN_S)
+    if node is None:
+        failed = (machine.status.progress or "").endswith(("Failed", "Mismatch"))
+        return wait(
+            "BootstrapFailed" if failed else "WaitingForNode",
+            "the machine has not registered as a node yet" + describe_progress(machine),
+            after=_LOOK_AGAIN_S,
+        )
+    machine.status.node_name = node.name
+    env.stamp(machine.status.timeline, "Joined")
+    return DONE
+
+
+@step("UserDataCleared")
+async def ensure_user_data_cleared(machine: Machine, env: Env) -> Outcome:
+    """Take the secrets out of vCenter's sight and out of the cluster, and make sure."""
+    if machine.status.is_true("UserDataCleared"):
+        return DONE
+    vcenter = env.accounts.get(machine.spec.account)
+    seen = vcenter.find(machine.metadata.uid, moref=machine.status.vm) if vcenter else None
+    if vcenter is None or not isinstance(seen, Found):
+        return wait("VMNotSeen", "looked for again on the next pass", after=_LOOK_AGAIN_S)
+    left = await vcenter.clear_guestinfo(seen.vm, USER_DATA_KEYS)
+    if left:
+        return wait("UserDataRemains", f"vCenter still shows {', '.join(left)}", after=5)
+    if machine.spec.bootstrap == "join":
+        cluster = await _cluster(machine, env)
+        keys = env.access.keys(cluster.metadata.uid)
+        if keys is not None:
+            name = bootstrap_token_secret_name(keys, machine.metadata.uid)
+            client = env.access.client(cluster.metadata.uid, cluster.status.endpoint)
+            await client.delete("v1", "Secret", "kube-system", name)
+    return DONE
+
+
+@step("NodeReady")
+async def ensure_node_ready(machine: Machine, env: Env) -> Outcome:
+    node = await _node(machine, env, max_age_s=_LOOK_AGAIN_S)
+    if node is None:
+        return wait("NodeMissing", "the API server no longer knows this node", after=10)
+    labels = {
+        key: value for key, value in _labels(machine).items() if node.labels.get(key) != value
+    }
+    if labels:
+        cluster = await _cluster(machine, env)
+        client = env.access.client(cluster.metadata.uid, cluster.status.endpoint)
+        await client.label_node(node.name, labels)
+    if not node.ready:
+        return wait("NodeNotReady", node.not_ready_reason or "kubelet has not reported", after=2)
+    env.stamp(machine.status.timeline, "Ready")
+    return DONE
+
+
+async def _clone(machine: Machine, env: Env) -> Outcome:
+    vcenter = env.accounts.get(machine.spec.account)
+    cluster = await _cluster(machine, env)
+    keys = env.access.keys(cluster.metadata.uid)
+    if vcenter is None or keys is None or cluster.status.endpoint is None:
+        return wait("ClusterNotPrepared", "the cluster's keys or endpoint are not ready", after=1)
+    target = await resolve_machine(vcenter, machine.spec)
+    address = await _static_address(machine, env)
+    node = NodeInput(
+        machine=machine,
+        cluster=cluster,
+        endpoint=cluster.status.endpoint,
+        keys=keys,
+        address=address,
+    )
+    task = await vcenter.clone(
+        CloneRequest(
+            uid=machine.metadata.uid,
+            name=machine.metadata.name,
+            target=target,
+            mark=_mark(machine, env),
+            guestinfo=render_guestinfo(node),
+            cpus=machine.spec.cpus,
+            memory_mib=machine.spec.memory_mib,
+            disk_gib=machine.spec.disk_gib,
+            mode=machine.spec.clone_mode,
+        )
+    )
+    machine.status.clone_task = task.moref
+    env.stamp(machine.status.timeline, "CloneStarted")
+    return wait("Cloning", f"vCenter task {task.moref}", after=_TASK_PATIENCE_S)
+
+
+def _record(machine: Machine, vm: VM, env: Env) -> None:
+    machine.status.vm = vm.moref
+    machine.status.bios_uuid = vm.bios_uuid
+    machine.status.power = vm.power.value
+    if vm.addresses:
+        machine.status.addresses = list(vm.addresses)
+        env.stamp(machine.status.timeline, "AddressSeen")
+    env.stamp(machine.status.timeline, "VMCreated")
+    note_progress(machine, vm, env)
+
+
+def _mark(machine: Machine, env: Env) -> OwnerMark:
+    return OwnerMark(
+        installation=env.installation,
+        kind="Machine",
+        uid=machine.metadata.uid,
+        instance_uuid=machine.metadata.uid,
+        epoch=machine.metadata.epoch,
+    )
+
+
+def _labels(machine: Machine) -> dict[str, str]:
+    """Labels that a kubelet may not give itself."""
+    if machine.spec.pool is None:
+        return machine.spec.labels
+    return {**machine.spec.labels, "node-role.kubernetes.io/worker": ""}
+
+
+async def _static_address(machine: Machine, env: Env) -> StaticAddress | None:
+    held = await env.store.list(IPAddress, owner=machine.metadata.uid)
+    if not held:
+        return None
+    pool = await env.store.get(IPPool, "", held[0].spec.pool)
+    return StaticAddress(
+        address=str(held[0].spec.address),
+        prefix=pool.spec.prefix_length,
+        router=str(pool.spec.router),
+        name_servers=tuple(str(server) for server in pool.spec.name_servers),
+        search=tuple(pool.spec.search),
+    )
+
+
+async def _node(machine: Machine, env: Env, *, max_age_s: float) -> NodeInfo | None:
+    cluster = await _cluster(machine, env)
+    nodes = await env.access.nodes(
+        cluster.metadata.uid, cluster.status.endpoint, max_age_s=max_age_s
+    )
+    return next((node for node in nodes if node.name == machine.metadata.name), None)
+
+
+async def _cluster(machine: Machine, env: Env) -> Cluster:
+    return await env.store.get(Cluster, machine.metadata.project, machine.spec.cluster)
+
+
+def _cluster_key(machine: Machine) -> str:
+    return f"{machine.metadata.project}/{machine.spec.cluster}"
+
+
+MACHINE = StepReconciler(
+    kind=Machine,
+    steps=(
+        ensure_address,
+        ensure_vm,
+        ensure_powered_on,
+        ensure_token,
+        ensure_joined,
+        ensure_user_data_cleared,
+        ensure_node_ready,
+    ),
+    teardown=(ensure_drained, ensure_no_node, ensure_no_vm, ensure_address_released),
+    finalizer=MACHINE_FINALIZER,
+)

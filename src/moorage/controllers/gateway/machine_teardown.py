@@ -1,0 +1,94 @@
+"""Take a machine away: drain, node, VM, address. Each step proves its own end."""
+
+from datetime import timedelta
+
+from moorage.controllers.gateway.env import Env
+from moorage.engine import DONE, Outcome, step, wait
+from moorage.ipam import release
+from moorage.kit.errors import UnavailableError
+from moorage.kube import KubeClient
+from moorage.resources import Cluster, Machine
+from moorage.vsphere import Absent, Found, Power, TaskState, Unknown
+
+DRAIN_PATIENCE = timedelta(minutes=10)
+"""After this a node is taken away with whatever still runs on it."""
+
+
+@step("Drained")
+async def ensure_drained(machine: Machine, env: Env) -> Outcome:
+    """Move pods elsewhere first, unless the whole cluster goes or there is no node."""
+    client = await _client(machine, env)
+    asked = machine.metadata.deletion_requested_at
+    if client is None or machine.status.node_name is None or asked is None:
+        return DONE
+    overdue = env.clock.now() - asked > DRAIN_PATIENCE
+    try:
+        drain = await client.drain(machine.status.node_name)
+    except UnavailableError as error:
+        return DONE if overdue else wait("APIUnreachable", str(error), after=10)
+    if drain.done or overdue:
+        return DONE
+    return wait("Draining", f"pods that have not left: {', '.join(drain.remaining)}", after=2)
+
+
+@step("NodeDeleted")
+async def ensure_no_node(machine: Machine, env: Env) -> Outcome:
+    client = await _client(machine, env)
+    if client is None or machine.status.node_name is None:
+        return DONE
+    try:
+        await client.delete_node(machine.status.node_name)
+    except UnavailableError as error:
+        asked = machine.metadata.deletion_requested_at
+        if asked is not None and env.clock.now() - asked > DRAIN_PATIENCE:
+            return DONE
+        return wait("APIUnreachable", str(error), after=10)
+    return DONE
+
+
+@step("VMDestroyed")
+async def ensure_no_vm(machine: Machine, env: Env) -> Outcome:
+    env.index.remember_machine(machine)
+    vcenter = env.accounts.get(machine.spec.account)
+    if vcenter is None:
+        return wait("AccountNotReady", f"cloud account {machine.spec.account} is not connected")
+    if machine.status.clone_task is not None:
+        task = vcenter.task(machine.status.clone_task)
+        if task is not None and task.state is TaskState.RUNNING:
+            return wait("Cloning", "deleted once its clone task has ended", after=30)
+    seen = vcenter.find(machine.metadata.uid, moref=machine.status.vm)
+    if isinstance(seen, Absent):
+        seen = await vcenter.prove_absent(
+            machine.metadata.uid, moref=machine.status.vm, name=machine.metadata.name
+        )
+    match seen:
+        case Absent():
+            return DONE
+        case Unknown(why=why):
+            return wait("InventoryUnknown", why, after=5)
+        case Found(vm=vm):
+            if vm.power is not Power.OFF:
+                task = await vcenter.power_off(vm)
+                return wait("PoweringOff", f"vCenter task {task.moref}", after=30)
+            task = await vcenter.destroy(vm)
+            return wait("Destroying", f"vCenter task {task.moref}", after=30)
+    raise AssertionError(seen)
+
+
+@step("AddressReleased")
+async def ensure_address_released(machine: Machine, env: Env) -> Outcome:
+    await release(env.store, machine.metadata.uid)
+    env.index.machines.pop(machine.metadata.uid, None)
+    return DONE
+
+
+async def _client(machine: Machine, env: Env) -> KubeClient | None:
+    """Return the cluster's API client; ``None`` when the whole cluster is going."""
+    cluster = await env.store.find(Cluster, machine.metadata.project, machine.spec.cluster)
+    if cluster is None or cluster.is_deleting:
+        return None
+    if "APIReachable" not in cluster.status.timeline:
+        return None
+    if env.access.keys(cluster.metadata.uid) is None:
+        raise UnavailableError("the cluster's keys are not opened yet")
+    return env.access.client(cluster.metadata.uid, cluster.status.endpoint)

@@ -1,0 +1,105 @@
+"""Making and finding Machine resources: shared by control plane and node pools."""
+
+from collections.abc import Sequence
+
+from moorage.controllers.gateway.env import LABEL_CLUSTER, LABEL_POOL, MACHINE_FINALIZER, Env
+from moorage.kit.ids import new_uid, uid_suffix
+from moorage.planning.rollout import NewMachine
+from moorage.resources import Cluster, Machine, Metadata, NodePool
+from moorage.resources.kubernetes import Role
+from moorage.resources.machine import MachineSpec
+
+CONTROL_PLANE = "cp"
+"""Stands in the names of control-plane machines where workers have their pool's name."""
+
+
+async def machines_of(env: Env, cluster: Cluster, pool: str | None) -> list[Machine]:
+    """Return the machines of one pool, those being deleted included; ``None``: control plane."""
+    machines = await env.store.list(Machine, owner=cluster.metadata.uid)
+    return [machine for machine in machines if machine.spec.pool == pool]
+
+
+def allowed_domains(cluster: Cluster, asked: Sequence[str]) -> list[str]:
+    """Return the failure domains that a pool may use: those asked for, else all."""
+    return list(asked) or [d.name for d in cluster.spec.placement.failure_domains]
+
+
+def control_plane_machine(env: Env, cluster: Cluster, new: NewMachine) -> Machine:
+    """Return the Machine resource for a new control-plane machine; nothing is stored yet."""
+    shape = cluster.spec.control_plane
+    return _machine(
+        env,
+        cluster,
+        new,
+        pool=None,
+        role=Role.CONTROL_PLANE,
+        sized={
+            "cpus": shape.cpus,
+            "memory_mib": shape.memory_mib,
+            "disk_gib": shape.disk_gib,
+            "labels": shape.labels,
+            "taints": shape.taints,
+        },
+    )
+
+
+def worker_machine(env: Env, cluster: Cluster, pool: NodePool, new: NewMachine) -> Machine:
+    """Return the Machine resource for a new worker; nothing is stored yet."""
+    shape = pool.spec
+    return _machine(
+        env,
+        cluster,
+        new,
+        pool=shape.pool,
+        role=Role.WORKER,
+        sized={
+            "cpus": shape.cpus,
+            "memory_mib": shape.memory_mib,
+            "disk_gib": shape.disk_gib,
+            "labels": shape.labels,
+            "taints": shape.taints,
+        },
+    )
+
+
+def _machine(
+    env: Env,
+    cluster: Cluster,
+    new: NewMachine,
+    *,
+    pool: str | None,
+    role: Role,
+    sized: dict[str, object],
+) -> Machine:
+    uid = new_uid()
+    word = pool or CONTROL_PLANE
+    placement = cluster.spec.placement
+    spec = MachineSpec.model_validate(
+        {
+            "cluster": cluster.metadata.name,
+            "pool": pool,
+            "role": role,
+            "bootstrap": new.bootstrap,
+            "account": cluster.spec.account,
+            "kubernetes_version": cluster.spec.kubernetes_version,
+            "datacenter": placement.datacenter,
+            "folder": placement.folder,
+            "template": placement.template,
+            "failure_domain": cluster.spec.failure_domain(new.failure_domain),
+            "clone_mode": cluster.spec.clone_mode,
+            **sized,
+        }
+    )
+    return Machine(
+        metadata=Metadata(
+            name=f"{cluster.metadata.name}-{word}-{uid_suffix(uid)}",
+            project=cluster.metadata.project,
+            uid=uid,
+            labels={LABEL_CLUSTER: cluster.metadata.name, LABEL_POOL: word},
+            finalizers=[MACHINE_FINALIZER],
+            owner=cluster.owner(),
+            route=env.gateway,
+            epoch=cluster.metadata.epoch,
+        ),
+        spec=spec,
+    )

@@ -1,0 +1,87 @@
+"""Keep as many worker machines as a node pool asks for."""
+
+from moorage.controllers.gateway.env import FINALIZER, Env
+from moorage.controllers.gateway.machines import allowed_domains, machines_of, worker_machine
+from moorage.engine import DONE, Outcome, StepReconciler, step, wait
+from moorage.kit.errors import TerminalError
+from moorage.planning import plan_pool
+from moorage.resources import Cluster, Machine, NodePool
+
+
+@step("ClusterPrepared")
+async def ensure_cluster_prepared(pool: NodePool, env: Env) -> Outcome:
+    """Wait only for keys and endpoint: workers boot while the first control plane does."""
+    cluster = await env.store.find(Cluster, pool.metadata.project, pool.spec.cluster)
+    if cluster is None:
+        return wait("ClusterNotFound", f"cluster {pool.spec.cluster} is not here yet")
+    env.index.pools.setdefault(cluster.metadata.uid, set()).add(
+        f"{pool.metadata.project}/{pool.metadata.name}"
+    )
+    if cluster.is_deleting:
+        return wait("ClusterDeleting", f"cluster {pool.spec.cluster} is being deleted")
+    if not cluster.status.is_true("EndpointClaimed"):
+        ready = cluster.status.condition("Ready")
+        why = f"{ready.reason}: {ready.message}" if ready else "not begun"
+        return wait("ClusterNotPrepared", f"cluster {pool.spec.cluster}: {why}")
+    known = {domain.name for domain in cluster.spec.placement.failure_domains}
+    unknown = sorted(set(pool.spec.failure_domains) - known)
+    if unknown:
+        raise TerminalError(
+            "FailureDomainNotFound",
+            f"spec.failureDomains names {', '.join(unknown)}; the cluster has "
+            f"{', '.join(sorted(known))}",
+        )
+    return DONE
+
+
+@step("MachinesExist")
+async def ensure_machines(pool: NodePool, env: Env) -> Outcome:
+    cluster = await env.store.get(Cluster, pool.metadata.project, pool.spec.cluster)
+    machines = await machines_of(env, cluster, pool.spec.pool)
+    plan = plan_pool(
+        pool.spec.replicas, allowed_domains(cluster, pool.spec.failure_domains), machines
+    )
+    for new in plan.create:
+        await env.store.create(worker_machine(env, cluster, pool, new))
+    for doomed in plan.delete:
+        await env.store.request_deletion(Machine, *doomed.key)
+    leaving = sum(1 for machine in machines if machine.is_deleting) + len(plan.delete)
+    pool.status.replicas = len(machines) + len(plan.create) - leaving
+    if leaving:
+        return wait("ScalingDown", f"{leaving} machines are drained and deleted", after=30)
+    return DONE
+
+
+@step("NodesReady")
+async def ensure_ready(pool: NodePool, env: Env) -> Outcome:
+    cluster = await env.store.get(Cluster, pool.metadata.project, pool.spec.cluster)
+    machines = await machines_of(env, cluster, pool.spec.pool)
+    pool.status.ready = sum(1 for machine in machines if machine.status.is_true("Ready"))
+    if pool.status.ready < pool.spec.replicas:
+        return wait("NodesMissing", f"{pool.status.ready} of {pool.spec.replicas} nodes are Ready")
+    return DONE
+
+
+@step("MachinesGone")
+async def ensure_no_machines(pool: NodePool, env: Env) -> Outcome:
+    cluster = await env.store.find(Cluster, pool.metadata.project, pool.spec.cluster)
+    if cluster is None:
+        return DONE
+    machines = await machines_of(env, cluster, pool.spec.pool)
+    for machine in machines:
+        if not machine.is_deleting:
+            await env.store.request_deletion(Machine, *machine.key)
+    if machines:
+        return wait("DeletingMachines", f"{len(machines)} machines remain", after=30)
+    env.index.pools.get(cluster.metadata.uid, set()).discard(
+        f"{pool.metadata.project}/{pool.metadata.name}"
+    )
+    return DONE
+
+
+NODEPOOL = StepReconciler(
+    kind=NodePool,
+    steps=(ensure_cluster_prepared, ensure_machines, ensure_ready),
+    teardown=(ensure_no_machines,),
+    finalizer=FINALIZER,
+)

@@ -1,0 +1,93 @@
+"""One-shot requests: sign a kubeconfig, fetch a node's logs."""
+
+from datetime import timedelta
+
+from moorage.bootstrap import parse_reply, render_request, sign_client
+from moorage.controllers.gateway.env import Env
+from moorage.engine import DONE, Outcome, StepReconciler, step, wait
+from moorage.kit.errors import InvalidError, NotFoundError
+from moorage.resources import Cluster, Machine, Operation
+from moorage.resources.operation import Verb
+from moorage.vsphere import Found
+
+USER_GROUP = "moorage:cluster-admins"
+REQUEST_KEY = "guestinfo.moorage.request"
+REPLY_KEY = "guestinfo.moorage.reply"
+_MAX_TTL = timedelta(days=7)
+_DEFAULT_TTL = timedelta(hours=8)
+
+
+@step("Completed")
+async def ensure_completed(operation: Operation, env: Env) -> Outcome:
+    status = operation.status
+    if status.completed_at is not None:
+        return DONE
+    expires = operation.spec.expires_at
+    if expires is not None and env.clock.now() > expires:
+        return _end(operation, env, failed="expired before it could be done; ask again")
+    try:
+        match operation.spec.verb:
+            case Verb.KUBECONFIG:
+                return await _kubeconfig(operation, env)
+            case Verb.LOGS:
+                return await _logs(operation, env)
+    except (InvalidError, NotFoundError) as error:
+        return _end(operation, env, failed=str(error))
+
+
+async def _kubeconfig(operation: Operation, env: Env) -> Outcome:
+    cluster = await env.store.get(Cluster, operation.metadata.project, operation.spec.subject_name)
+    keys = env.access.keys(cluster.metadata.uid)
+    if keys is None or cluster.status.endpoint is None:
+        return wait("ClusterNotPrepared", "the cluster has no keys or endpoint yet", after=2)
+    arguments = operation.spec.arguments
+    asked = arguments.get("ttlSeconds")
+    ttl = min(timedelta(seconds=float(asked)), _MAX_TTL) if asked else _DEFAULT_TTL
+    certificate = sign_client(
+        keys,
+        str(arguments.get("csr", "")),
+        common_name=str(arguments.get("user") or "moorage-user"),
+        organizations=[USER_GROUP],
+        now=env.clock.now(),
+        ttl=ttl,
+    )
+    operation.status.result = {
+        "certificate": certificate,
+        "ca": keys.ca.certificate,
+        "server": f"https://{cluster.status.endpoint}",
+    }
+    return _end(operation, env)
+
+
+async def _logs(operation: Operation, env: Env) -> Outcome:
+    machine = await env.store.get(Machine, operation.metadata.project, operation.spec.subject_name)
+    owner = machine.metadata.owner
+    keys = env.access.keys(owner.uid) if owner else None
+    vcenter = env.accounts.get(machine.spec.account)
+    seen = vcenter.find(machine.metadata.uid, moref=machine.status.vm) if vcenter else None
+    if vcenter is None or keys is None or not isinstance(seen, Found):
+        return wait("VMNotSeen", "the machine's VM is not in sight yet", after=2)
+    counter = operation.status.result.get("counter")
+    if counter is None:
+        # Milliseconds rise from request to request, also after a restart.
+        counter = int(env.clock.now().timestamp() * 1000)
+        text = render_request(keys, machine.metadata.uid, counter, "collect-logs", {})
+        await vcenter.set_guestinfo(seen.vm, {REQUEST_KEY: text})
+        operation.status.result = {"counter": counter}
+        return wait("WaitingForNode", "the request lies in the VM's mailbox", after=1)
+    raw = seen.vm.extra.get(REPLY_KEY)
+    reply = parse_reply(raw) if raw else None
+    if reply is None or reply.counter != counter:
+        return wait("WaitingForNode", "the node has not answered yet", after=1)
+    operation.status.result = {"logs": reply.text}
+    return _end(operation, env)
+
+
+def _end(operation: Operation, env: Env, *, failed: str | None = None) -> Outcome:
+    operation.status.completed_at = env.clock.now()
+    operation.status.failed = failed is not None
+    operation.status.message = failed
+    return DONE
+
+
+OPERATION = StepReconciler(kind=Operation, steps=(ensure_completed,))

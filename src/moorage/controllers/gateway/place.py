@@ -1,0 +1,96 @@
+"""Are the places that a cluster names really there? Asked before anything is made."""
+
+import re
+
+from moorage.controllers.gateway.env import Env
+from moorage.engine import DONE, Outcome, step, wait
+from moorage.kit.errors import FieldFault, InvalidError, TerminalError
+from moorage.resources import Cluster
+from moorage.resources.cluster import FailureDomain
+from moorage.resources.kubernetes import KubernetesVersion
+from moorage.resources.machine import MachineSpec
+from moorage.vsphere import ResolvedTarget, Target, VCenter
+
+_VERSION_IN_NAME = re.compile(r"v?(\d+\.\d+\.\d+)")
+
+
+@step("PlacementResolved")
+async def ensure_placement(cluster: Cluster, env: Env) -> Outcome:
+    """Look up every name of the placement, and report all that are wrong at once."""
+    vcenter = env.accounts.get(cluster.spec.account)
+    if vcenter is None:
+        return wait(
+            "AccountNotReady",
+            f"cloud account {cluster.spec.account} is not connected: "
+            f"see `moorage accounts describe {cluster.spec.account}`",
+            after=5,
+        )
+    faults: dict[str, FieldFault] = {}
+    for index, domain in enumerate(cluster.spec.placement.failure_domains):
+        try:
+            resolved = await vcenter.resolve(target_of_cluster(cluster, domain, index))
+        except InvalidError as error:
+            faults.update({fault.path: fault for fault in error.faults})
+        else:
+            mismatch = _version_fault(resolved, cluster.spec.kubernetes_version)
+            if mismatch:
+                faults[mismatch.path] = mismatch
+    if faults:
+        raise TerminalError(
+            "PlacementInvalid",
+            str(InvalidError("the placement cannot be used", tuple(faults.values()))),
+        )
+    return DONE
+
+
+def target_of_cluster(cluster: Cluster, domain: FailureDomain, index: int) -> Target:
+    """Return what to look up for one failure domain, with the field paths for faults."""
+    placement = cluster.spec.placement
+    return _target(
+        placement.datacenter,
+        placement.folder,
+        placement.template,
+        domain,
+        f"spec.placement.failureDomains[{index}]",
+    )
+
+
+async def resolve_machine(vcenter: VCenter, spec: MachineSpec) -> ResolvedTarget:
+    """Return the references that a machine's clone needs; raises ``TerminalError``."""
+    target = _target(
+        spec.datacenter, spec.folder, spec.template, spec.failure_domain, "spec.failureDomain"
+    )
+    try:
+        return await vcenter.resolve(target)
+    except InvalidError as error:
+        raise TerminalError("PlacementInvalid", str(error)) from error
+
+
+def _target(
+    datacenter: str, folder: str, template: str, domain: FailureDomain, path: str
+) -> Target:
+    return Target(
+        datacenter=datacenter,
+        folder=folder,
+        template=template,
+        compute_cluster=domain.compute_cluster,
+        resource_pool=domain.resource_pool,
+        datastore=domain.datastore,
+        network=domain.network,
+        path=path,
+    )
+
+
+def _version_fault(resolved: ResolvedTarget, wanted: str) -> FieldFault | None:
+    """Refuse a template whose name speaks of another Kubernetes version.
+
+    A name that says nothing passes: the first node compares its own kubeadm before it acts.
+    """
+    match = _VERSION_IN_NAME.search(resolved.template_name)
+    if match is None or KubernetesVersion.parse(match.group(1)) == KubernetesVersion.parse(wanted):
+        return None
+    return FieldFault(
+        "spec.placement.template",
+        f"template {resolved.template_name} holds Kubernetes v{match.group(1)} by its name, "
+        f"but {wanted} is asked: choose another template or another version",
+    )

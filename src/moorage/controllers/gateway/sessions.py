@@ -1,0 +1,67 @@
+"""One vCenter session for each cloud account, shared by all controllers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from moorage.resources import CloudAccount
+from moorage.resources.account import Trust
+from moorage.vsphere import Endpoint, VCenter
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    endpoint: Endpoint
+    password_digest: bytes
+    vcenter: VCenter
+
+
+@dataclass(slots=True)
+class Sessions:
+    """Implements the controllers' ``Accounts``."""
+
+    on_change: Callable[[frozenset[str]], None]
+    """Called from the inventory's thread with the UIDs whose VMs or tasks changed."""
+    on_state: Callable[[str], None]
+    """Called from the inventory's thread with the account whose connection changed."""
+    _opened: dict[str, _Opened] = field(default_factory=dict)
+
+    async def ensure(self, account: CloudAccount, password: str) -> VCenter:
+        """Return the account's vCenter, logging in (again) when address or password changed."""
+        name = account.metadata.name
+        endpoint = _endpoint(account.spec.server, account.spec.username, account.spec.trust)
+        digest = sha256(password.encode()).digest()
+        opened = self._opened.get(name)
+        if opened is not None and (opened.endpoint, opened.password_digest) != (endpoint, digest):
+            await self.forget(name)
+            opened = None
+        if opened is None:
+            vcenter = await VCenter.connect(
+                endpoint,
+                password,
+                on_change=self.on_change,
+                on_state=lambda: self.on_state(name),
+            )
+            opened = self._opened[name] = _Opened(endpoint, digest, vcenter)
+        opened.vcenter.check()
+        return opened.vcenter
+
+    def get(self, name: str) -> VCenter | None:
+        """Return the vCenter of an account that is in use, else ``None``."""
+        opened = self._opened.get(name)
+        return opened.vcenter if opened else None
+
+    async def forget(self, name: str) -> None:
+        """Log out."""
+        opened = self._opened.pop(name, None)
+        if opened is not None:
+            await opened.vcenter.close()
+
+    async def close(self) -> None:
+        """Log out everywhere."""
+        for name in list(self._opened):
+            await self.forget(name)
+
+
+def _endpoint(server: str, username: str, trust: Trust) -> Endpoint:
+    return Endpoint(server=server, username=username, trust=trust)
