@@ -1,0 +1,53 @@
+"""Level-triggered reconciliation: queue, leases, steps, and the store as a port."""
+
+from moorage.engine.lease import HeldLease
+from moorage.engine.step import (
+    DONE,
+    Context,
+    Done,
+    Outcome,
+    Reconciler,
+    Result,
+    Step,
+    StepReconciler,
+    Wait,
+    key_of,
+    split_key,
+    step,
+    wait,
+)
+from moorage.engine.store import (
+    RESYNC,
+    Change,
+    Changes,
+    Lease,
+    LeaseLostError,
+    QueueDepth,
+    Store,
+    Tombstone,
+)
+
+__all__ = [
+    "DONE",
+    "RESYNC",
+    "Change",
+    "Changes",
+    "Context",
+    "Done",
+    "HeldLease",
+    "Lease",
+    "LeaseLostError",
+    "Outcome",
+    "QueueDepth",
+    "Reconciler",
+    "Result",
+    "Step",
+    "StepReconciler",
+    "Store",
+    "Tombstone",
+    "Wait",
+    "key_of",
+    "split_key",
+    "step",
+    "wait",
+]
