@@ -1,0 +1,3 @@
+module moorage.lab/image/echo
+
+go 1.24.0
