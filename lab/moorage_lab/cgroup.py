@@ -110,6 +110,16 @@ def pids(*names: str) -> set[int]:
     return {pid for pid in found if pid != 0 and Identity.of(pid) is not None}
 
 
+def terminate(*names: str, grace_s: float = 5) -> None:
+    """Ask the processes of a group to end, and give them some time; `kill` comes after it."""
+    for pid in pids(*names):
+        if (process := Identity.of(pid)) is not None:
+            process.send(signal.SIGTERM)
+    deadline = time.monotonic() + grace_s
+    while pids(*names) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
 def kill(*names: str, spare: frozenset[int] = frozenset(), timeout_s: float = 20) -> None:
     """Kill every process of a group, those they fork meanwhile too, and wait for the end.
 
@@ -154,7 +164,7 @@ def _remove_one(group: Path, deadline: float) -> None:
 
 def names() -> set[str]:
     """Groups of the lab that exist in any hierarchy."""
-    found = set()
+    found: set[str] = set()
     for hierarchy in hierarchies():
         if (top := hierarchy.group()).is_dir():
             found.update(path.name for path in top.iterdir() if path.is_dir())

@@ -141,12 +141,11 @@ class Container:
 
         The guest's init goes first: with it the kernel ends all of its namespace.
         """
-        if (init := self.init()) is not None:
-            init.send(signal.SIGKILL)
-            init.wait(10)
         supervisor = Identity.load(self._supervisor)
-        if supervisor is not None:
-            supervisor.wait(2)
+        if (init := self.init()) is not None and init.send(signal.SIGKILL):
+            init.wait(10)
+            if supervisor is not None:
+                supervisor.wait(2)
         cgroup.kill(self.name)
         if supervisor is not None:
             supervisor.stop(grace_s=0)

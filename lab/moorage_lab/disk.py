@@ -30,7 +30,7 @@ class Image:
 
     @classmethod
     def at(cls, path: Path) -> "Image":
-        image = cls(path / "root", path / "store")
+        image = cls((path / "root").resolve(), (path / "store").resolve())
         if not (image.root / "sbin" / "init").is_symlink() or not image.store.is_dir():
             raise LabError(
                 f"{path} is no node image (root/sbin/init and store/ are needed): "
@@ -77,7 +77,7 @@ class Disk:
                 shutil.rmtree(path, ignore_errors=True)
             for path in (self.upper, self.work, self.root, self.guestinfo):
                 path.mkdir(exist_ok=True)
-            run("cp", "-al", store, self.containerd, timeout_s=300)
+            run("cp", "-alT", store, self.containerd, timeout_s=300)
             for database in store.rglob("*.db"):
                 copy = self.containerd / database.relative_to(store)
                 copy.unlink()

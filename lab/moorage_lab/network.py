@@ -31,10 +31,9 @@ class Nic:
     connected: bool = True
 
 
-def _ip(lines: Sequence[str], *, namespace: str | None = NAMESPACE) -> None:
-    """Run several `ip` commands in one process."""
-    where = ["-n", namespace] if namespace else []
-    run("ip", *where, "-batch", "-", stdin="\n".join(lines) + "\n")
+def _ip(lines: Sequence[str]) -> None:
+    """Run several `ip` commands in the lab's namespace, in one process."""
+    run("ip", "-n", NAMESPACE, "-batch", "-", stdin="\n".join(lines) + "\n")
 
 
 def is_mount(path: Path) -> bool:
@@ -57,8 +56,7 @@ def make_lab_network() -> None:
     if not has_lab_network():
         NETNS.unlink(missing_ok=True)  # left by a crash of `ip netns add`
         run("ip", "netns", "add", NAMESPACE)
-    links = json.loads(run("ip", "-n", NAMESPACE, "-j", "link"))
-    if BRIDGE not in {link["ifname"] for link in links}:
+    if BRIDGE not in links():
         _ip([f"link add {BRIDGE} address {BRIDGE_MAC} type bridge"])
     addresses = (GATEWAY, VCENTER, HUB)
     _ip(
@@ -86,12 +84,21 @@ def remove_netns_dir() -> None:
 
 def port(vm: str, index: int) -> str:
     """Name of the bridge's port for a VM's NIC: 15 characters are what the kernel allows."""
-    return f"v{hashlib.sha256(vm.encode()).hexdigest()[:10]}-{index}"
+    return f"{_port_prefix(vm)}{index}"
+
+
+def _port_prefix(vm: str) -> str:
+    return f"v{hashlib.sha256(vm.encode()).hexdigest()[:10]}-"
+
+
+def links() -> set[str]:
+    """Names of the links in the lab's namespace."""
+    return {link["ifname"] for link in json.loads(run("ip", "-n", NAMESPACE, "-j", "link"))}
 
 
 def connect(vm: str, netns: Path, nics: Sequence[Nic]) -> None:
     """Give a VM a namespace of its own with eth0, eth1 … on the bridge."""
-    disconnect(vm, netns, len(nics))
+    disconnect(vm, netns)
     netns.touch()
     run("unshare", f"--net={netns}", "true")
     lines = []
@@ -116,15 +123,16 @@ def set_links(vm: str, nics: Sequence[Nic]) -> None:
         _ip(lines)
 
 
-def disconnect(vm: str, netns: Path, nics: int) -> None:
+def disconnect(vm: str, netns: Path) -> None:
     """Remove a VM's ports and namespace; may be repeated.
 
     The ports are removed first and by name: the kernel removes a namespace's own links some
     time after its last user is gone, and the next power on makes the same names.
     """
     if has_lab_network():
-        for index in range(nics):
-            try_run(["ip", "-n", NAMESPACE, "link", "del", port(vm, index)])
+        for link in links():
+            if link.startswith(_port_prefix(vm)):
+                try_run(["ip", "-n", NAMESPACE, "link", "del", link])
     while is_mount(netns):
         run("umount", netns)
     netns.unlink(missing_ok=True)
