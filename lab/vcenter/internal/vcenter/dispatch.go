@@ -1,0 +1,95 @@
+package vcenter
+
+import (
+	"reflect"
+
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25"
+	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+// shadow marks the reference of a redirected call, so that the simulator does not find its own object
+// under it and uses the one that dispatch answers.
+const shadow = "\x00"
+
+// open are the methods that need no session.
+var open = map[string]bool{
+	"Login": true, "LoginByToken": true, "LoginExtensionByCertificate": true, "CloneSession": true,
+	"RetrieveServiceContent": true, "RetrieveInternalContent": true,
+}
+
+// dispatch is the simulator's Registry.Handler: it sees each call before it runs.
+func (s *Server) dispatch(ctx *simulator.Context, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {
+	c := callOf(ctx)
+	if c == nil {
+		return nil, nil // from inside
+	}
+	if ctx.Session != nil && !s.sessions.live(ctx) {
+		ctx.Session = nil
+		return nil, notAuthenticated(method.This)
+	}
+	if c.fault != nil && !c.fault.Late {
+		fault, err := newFault(c.fault.Fault)
+		if err == nil {
+			c.text = c.fault.text()
+			return nil, fault
+		}
+	}
+	if ctx.Session == nil {
+		if open[method.Name] || readsServiceInstance(method) {
+			return nil, nil
+		}
+		return nil, notAuthenticated(method.This)
+	}
+	handler, fault := s.replacement(ctx, method)
+	if handler != nil {
+		method.This.Value += shadow
+	}
+	return handler, fault
+}
+
+// replacement answers the object of ours that stands in for one of the simulator's.
+func (s *Server) replacement(ctx *simulator.Context, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {
+	switch object := s.registry.Get(method.This).(type) {
+	case *simulator.VirtualMachine:
+		return &machine{VirtualMachine: object, server: s}, nil
+	case *simulator.Datastore:
+		return &datastore{Datastore: object}, nil
+	}
+	return nil, nil
+}
+
+// readsServiceInstance is true for what clients ask before they log in.
+func readsServiceInstance(method *simulator.Method) bool {
+	switch body := method.Body.(type) {
+	case *types.RetrieveProperties:
+		return onlyOpenObjects(body.SpecSet)
+	case *types.RetrievePropertiesEx:
+		return onlyOpenObjects(body.SpecSet)
+	}
+	if method.Name != "Fetch" { // the type of its body is the simulator's own
+		return false
+	}
+	object := reflect.ValueOf(method.Body).Elem().FieldByName("This").Interface().(ref)
+	return openObject(object)
+}
+
+func openObject(object ref) bool {
+	return object == vim25.ServiceInstance || object.Type == "SessionManager"
+}
+
+func onlyOpenObjects(specs []types.PropertyFilterSpec) bool {
+	for _, spec := range specs {
+		for _, object := range spec.ObjectSet {
+			if !openObject(object.Obj) || len(object.SelectSet) > 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func notAuthenticated(this ref) types.BaseMethodFault {
+	return &types.NotAuthenticated{NoPermission: types.NoPermission{Object: &this, PrivilegeId: "System.View"}}
+}

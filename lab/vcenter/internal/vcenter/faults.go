@@ -1,0 +1,146 @@
+package vcenter
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+// What a fault rule does to a call.
+const (
+	DropAnswer = "dropAnswer" // the call runs, the connection is closed without an answer
+	DieBefore  = "dieBefore"  // the connection is closed, the call does not run
+	Fail       = "fail"       // the call, or with Late its task, fails with a named fault
+	Delay      = "delay"      // the call runs after some seconds
+)
+
+// Rule is one injected fault, as POST /faults takes it.
+type Rule struct {
+	Method  string  `json:"method,omitempty"` // empty or "*": any
+	At      string  `json:"at,omitempty"`     // "call": the N-th call from now, of any method
+	N       int     `json:"n,omitempty"`
+	Action  string  `json:"action"`
+	Fault   string  `json:"fault,omitempty"`
+	Message string  `json:"message,omitempty"`
+	Count   int     `json:"count,omitempty"` // how often; default once, negative: always
+	After   int     `json:"after,omitempty"` // matching calls to let pass first
+	Seconds float64 `json:"seconds,omitempty"`
+	Late    bool    `json:"late,omitempty"` // fail the task instead of the call
+}
+
+type rule struct {
+	Rule
+	passed, done int
+}
+
+// Faults are the rules in force.
+type Faults struct {
+	mu    sync.Mutex
+	rules []*rule
+	hits  int
+}
+
+func newFaults() *Faults { return new(Faults) }
+
+// Add puts a rule into force.
+func (f *Faults) Add(r Rule) error {
+	if !slices.Contains([]string{DropAnswer, DieBefore, Fail, Delay}, r.Action) {
+		return fmt.Errorf("action %q: it is dropAnswer, dieBefore, fail or delay", r.Action)
+	}
+	switch {
+	case r.At == "call" && r.N >= 1:
+		r.After, r.Method, r.Count = r.N-1, "*", 1
+	case r.At != "":
+		return fmt.Errorf(`at %q, n %d: only "call" with n from 1 on is known`, r.At, r.N)
+	case r.Method == "":
+		r.Method = "*"
+	}
+	if r.Count == 0 {
+		r.Count = 1
+	}
+	if r.Action == Fail {
+		if _, err := newFault(r.Fault); err != nil {
+			return err
+		}
+	}
+	if r.Action == Delay && r.Seconds <= 0 {
+		return fmt.Errorf("seconds %v: a delay needs some", r.Seconds)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rules = append(f.rules, &rule{Rule: r})
+	return nil
+}
+
+// Clear takes all rules out of force.
+func (f *Faults) Clear() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.rules = nil
+}
+
+// Listed gives the rules in force and how often one has acted since the start.
+func (f *Faults) Listed() ([]Rule, int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	out := []Rule{}
+	for _, r := range f.rules {
+		if r.Count < 0 || r.done < r.Count {
+			out = append(out, r.Rule)
+		}
+	}
+	return out, f.hits
+}
+
+// match finds the rule for a call. Every rule counts the calls that match it; the first one due acts.
+func (f *Faults) match(method string) *rule {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var due *rule
+	for _, r := range f.rules {
+		if r.Method != "*" && r.Method != method || r.Count >= 0 && r.done >= r.Count {
+			continue
+		}
+		r.passed++
+		if due == nil && r.passed > r.After {
+			r.done++
+			f.hits++
+			due = r
+		}
+	}
+	return due
+}
+
+func (r *rule) wait(ctx context.Context) {
+	if r.Seconds <= 0 {
+		return
+	}
+	timer := time.NewTimer(time.Duration(r.Seconds * float64(time.Second)))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+func (r *rule) text() string {
+	if r.Message != "" {
+		return r.Message
+	}
+	return "injected by the lab: " + message(r.Fault)
+}
+
+// newFault makes a fault by its name in the API reference.
+func newFault(name string) (types.BaseMethodFault, error) {
+	if kind, ok := types.TypeFunc()(name); ok {
+		if fault, ok := reflect.New(kind).Interface().(types.BaseMethodFault); ok {
+			return fault, nil
+		}
+	}
+	return nil, fmt.Errorf("fault %q: the vSphere API has none of that name", name)
+}

@@ -1,0 +1,128 @@
+package vcenter
+
+import (
+	"crypto/subtle"
+	"sync"
+	"time"
+
+	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/types"
+)
+
+// sessions knows who is logged in, beside the simulator's own session manager, which has no door for it.
+type sessions struct {
+	server *Server
+	mu     sync.Mutex
+	open   map[string]*session
+	rest   map[string]bool // REST session ids that work
+}
+
+type session struct {
+	key     string
+	objects *simulator.Registry // collectors, filters and views
+	last    time.Time
+}
+
+func newSessions(s *Server) *sessions {
+	return &sessions{server: s, open: map[string]*session{}, rest: map[string]bool{}}
+}
+
+// valid is the simulator's hook for passwords, for SOAP and REST alike.
+func (s *sessions) valid(login *types.Login) bool {
+	password, known := s.server.users[login.UserName]
+	return subtle.ConstantTimeCompare([]byte(password), []byte(login.Password)) == 1 && known
+}
+
+func (s *sessions) opened(ctx *simulator.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := ctx.Session.Key
+	s.open[key] = &session{key: key, objects: ctx.Session.Registry, last: time.Now()}
+}
+
+func (s *sessions) closed(key string) {
+	s.mu.Lock()
+	ended := s.open[key]
+	delete(s.open, key)
+	s.mu.Unlock()
+	if ended != nil {
+		s.release(ended)
+	}
+}
+
+func (s *sessions) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.open)
+}
+
+// live says whether the session of a call may still act, and notes that it did.
+func (s *sessions) live(ctx *simulator.Context) bool {
+	s.mu.Lock()
+	known := s.open[ctx.Session.Key]
+	idle := s.server.options.SessionIdle
+	if known != nil && (idle <= 0 || time.Since(known.last) < idle) {
+		known.last = time.Now()
+		s.mu.Unlock()
+		return true
+	}
+	s.mu.Unlock()
+	if known != nil {
+		s.end(known)
+	}
+	return false
+}
+
+func (s *sessions) expireAll() int {
+	s.mu.Lock()
+	ended := make([]*session, 0, len(s.open))
+	for _, one := range s.open {
+		ended = append(ended, one)
+	}
+	count := len(ended) + len(s.rest)
+	clear(s.rest)
+	s.mu.Unlock()
+	for _, one := range ended {
+		s.end(one)
+	}
+	return count
+}
+
+// end makes the simulator forget a session and everything that belonged to it.
+func (s *sessions) end(one *session) {
+	s.mu.Lock()
+	delete(s.open, one.key)
+	s.mu.Unlock()
+	ctx := s.server.internal()
+	manager := s.server.registry.SessionManager()
+	manager.TerminateSession(ctx, &types.TerminateSession{This: manager.Self, SessionId: []string{one.key}})
+	s.release(one)
+}
+
+func (s *sessions) release(one *session) {
+	for _, object := range one.objects.AllReference("") {
+		if waiting, ok := object.(interface{ abandon() }); ok {
+			waiting.abandon()
+		}
+		if handler, ok := object.(simulator.RegisterObject); ok {
+			s.server.registry.RemoveHandler(handler)
+		}
+	}
+}
+
+// internal gives a context for the lab's own doings, with a lock identity of its own.
+func (s *Server) internal() *simulator.Context {
+	ctx := *s.service.Context
+	return &ctx
+}
+
+// onBehalf gives a context that outlives the call it is made from.
+func (s *Server) onBehalf(ctx *simulator.Context) *simulator.Context {
+	detached := *ctx
+	detached.Context = s.service.Context.Context
+	if ctx.Session != nil {
+		session := *ctx.Session
+		detached.Session = &session
+	}
+	return &detached
+}
