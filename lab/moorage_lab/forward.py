@@ -7,6 +7,7 @@ and connects from there: the two networks need no route to each other.
 import argparse
 import ipaddress
 import json
+import logging
 import re
 import socket
 import subprocess
@@ -23,6 +24,8 @@ from moorage_lab.errors import LabError
 from moorage_lab.namespace import enter_network
 from moorage_lab.places import NETNS, State
 from moorage_lab.process import Identity, write_atomically
+
+log = logging.getLogger(__name__)
 
 GROUP = "forward"
 _ENDPOINT = re.compile(r"(?:\[([0-9a-f:]+)\]|([0-9.]+)):([0-9]{1,5})")
@@ -162,7 +165,7 @@ async def serve(listener: SocketListener, target: Endpoint) -> None:
                 with anyio.fail_after(_CONNECT_TIMEOUT_S):
                     server = await anyio.connect_tcp(target.address, target.port)
             except OSError as error:  # TimeoutError is one
-                print(f"cannot connect to {target}: {error}", file=sys.stderr, flush=True)
+                log.warning("cannot connect to %s: %s", target, error)
                 return
             async with server, anyio.create_task_group() as group:
                 group.start_soon(_copy, client, server)
@@ -187,7 +190,8 @@ async def _copy(source: SocketStream, sink: SocketStream) -> None:
 
 async def _main(descriptor: int, target: Endpoint) -> None:
     listener = await SocketListener.from_socket(descriptor)
-    print("ready", flush=True)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
     async with listener:
         await serve(listener, target)
 
@@ -202,6 +206,7 @@ def main() -> None:
     if arguments.netns is not None:
         cgroup.join(GROUP)
         enter_network(arguments.netns)
+    logging.basicConfig(format="%(asctime)s %(message)s")
     with suppress(KeyboardInterrupt):
         anyio.run(_main, arguments.listener, arguments.target)
 

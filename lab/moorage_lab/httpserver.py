@@ -36,22 +36,20 @@ class UnixServer(uvicorn.Server):
             )
         )
         self._stopped = anyio.Event()
-        self._path = path
+        self._task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
         yield
 
     async def main_loop(self) -> None:
+        self._task_status.started()
         await self._stopped.wait()
 
     async def run_here(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Serve until `stop`; `started` is called once the socket takes connections."""
-        async with anyio.create_task_group() as group:
-            group.start_soon(self.serve)
-            while not self.started and not self.should_exit:
-                await anyio.sleep(0.005)
-            task_status.started()
+        self._task_status = task_status
+        await self.serve()
 
     def stop(self) -> None:
         self.should_exit = True

@@ -75,7 +75,7 @@ def missing_cgroups(
                 "mount them (package cgroupfs-mount), or run on a machine with systemd",
             )
         ]
-    if all(hierarchy.version == 2 for hierarchy in found):
+    if not any(hierarchy.version == 1 for hierarchy in found):
         return [
             Missing(
                 "only control groups of version 2 are mounted; nodes are proved on version 1 only",

@@ -56,7 +56,7 @@ class Uplink:
         self._waiting.pop(uuid, None)
 
     def forget_run(self, uuid: str) -> None:
-        """VCenter itself has changed the VM's power: what waits of an older run is stale."""
+        """Drop what waits of an older run: vCenter itself has changed the VM's power."""
         if (report := self._waiting.get(uuid)) is not None:
             report.state = report.power = None
 

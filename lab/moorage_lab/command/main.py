@@ -52,10 +52,10 @@ def up(
     """
     state, file = State.default(), inventory or default_inventory()
     lifecycle.up(state, file, nodes=nodes, progress=output.progress)
-    output.stdout.print(f"vCenter:  https://{VCENTER}/sdk (inside the lab: moorage-lab exec -- …)")
-    output.stdout.print(f"CA:       {state.ca}", markup=False)
+    output.say(f"vCenter:  https://{VCENTER}/sdk (inside the lab: moorage-lab exec -- …)")
+    output.say(f"CA:       {state.ca}")
     for name, password in users_of(file):
-        output.stdout.print(f"user:     {name}  password: {password}", markup=False)
+        output.say(f"user:     {name}  password: {password}")
 
 
 @app.command
@@ -82,7 +82,7 @@ def status(*, output_format: Annotated[output.Format, Parameter(name=["-o"])] = 
     if output_format == "json":
         output.show_json(found)
         return 0 if healthy else FAILED
-    say = output.stdout.print
+    say = output.say
     say(
         f"vCenter {VCENTER}: {'healthy' if healthy else 'NOT healthy'}, CA {found['vcenter']['ca']}"
     )
@@ -134,8 +134,8 @@ def logs(vm: str, *, path: bool = False) -> None:
     """
     found = estate.find_vm(State.default(), vm)
     if path:
-        print(found.container.console)
-        print(found.disk.upper / "var" / "log" / "journal")
+        output.say(found.container.console)
+        output.say(found.disk.upper / "var" / "log" / "journal")
         return
     sys.stdout.write(found.container.console.read_text(errors="replace"))
 
@@ -177,7 +177,7 @@ def forward_command(
 @build.command(name="vcenter")
 def build_vcenter() -> None:
     """Build lab-vcenter, unless these sources are in the cache."""
-    print(vcenter.find_or_build(output.progress))
+    output.say(vcenter.find_or_build(output.progress))
 
 
 @build.command(name="image")
@@ -189,7 +189,7 @@ def build_node_image(version: str | None = None) -> None:
     """
     wanted = [version] if version else sorted(images_of(default_inventory()))
     for one in wanted:
-        print(build_image(one, output.progress).root.parent)
+        output.say(build_image(one, output.progress).root.parent)
 
 
 def main() -> None:

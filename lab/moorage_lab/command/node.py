@@ -25,7 +25,7 @@ def show(nodes: Iterable[estate.Node]) -> None:
                 node.power,
                 node.pid,
                 " ".join(node.addresses) or None,
-                f"{'-' if node.memory_mib is None else node.memory_mib}/{node.memory_limit_mib} MiB",
+                f"{node.memory_mib or 0}/{node.memory_limit_mib} MiB",
                 node.cpus,
                 node.uuid,
             )
@@ -75,4 +75,4 @@ def enter(vm: VM, command: Sequence[str]) -> NoReturn:
     inside += ["--cgroup", "--wd", "--", *command]
     path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     environment = {"PATH": path, "TERM": os.environ.get("TERM", "dumb"), "HOME": "/root"}
-    os.execvpe(inside[0], inside, environment)
+    os.execvpe(inside[0], inside, environment)  # noqa: S606 - a shell is not wanted

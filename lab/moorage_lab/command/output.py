@@ -1,6 +1,7 @@
 """How the command speaks: results on stdout, progress on stderr."""
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
@@ -8,7 +9,6 @@ from rich.console import Console
 
 Format = Literal["table", "json"]
 
-stdout = Console(highlight=False, soft_wrap=True)
 stderr = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -16,8 +16,13 @@ def progress(text: str) -> None:
     stderr.print(text, markup=False)
 
 
+def say(text: object) -> None:
+    """One line of the result."""
+    sys.stdout.write(f"{text}\n")
+
+
 def show_json(value: Any) -> None:
-    print(json.dumps(value, indent=2))
+    say(json.dumps(value, indent=2))
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
@@ -26,4 +31,4 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     widths = [max(len(row[index]) for row in cells) for index in range(len(columns))]
     for row in cells:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print(line.rstrip())
+        say(line.rstrip())
