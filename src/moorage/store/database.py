@@ -1,0 +1,232 @@
+"""Connections and transactions: how SQLite and PostgreSQL are made to behave alike.
+
+SQLite has one writer: a single connection, taken in turn, that begins with ``BEGIN IMMEDIATE``,
+and separate connections that only read. With the write-ahead log readers never wait, and nobody
+meets "database is locked". On PostgreSQL an advisory lock puts writers of resources in turn, so
+that versions become visible in their order. A statement that has begun is not cancelled: it is
+short, and what became of it would not be known.
+"""
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+from sqlalchemy import URL, Connection, CursorResult, Executable, event, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from moorage.kit.errors import InvalidError, UnavailableError
+from moorage.store.failures import translated
+
+_TURN_TIMEOUT_S: Final = 60
+_STATEMENT_TIMEOUT_S: Final = 60
+_READERS: Final = 4
+_ORDER_LOCK: Final = 0x6D6F6F72  # any number that is only ours
+MIGRATION_LOCK: Final = _ORDER_LOCK + 1
+
+_SQLITE_PRAGMAS = (
+    "PRAGMA busy_timeout = 30000",
+    "PRAGMA journal_mode = WAL",
+    # A committed write must survive a power cut: a UID is stored before the VM is cloned.
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA journal_size_limit = 67108864",
+)
+
+
+class Unit:
+    """One transaction, or one read. All statements of the store go through ``execute``."""
+
+    def __init__(self, connection: AsyncConnection, *, is_postgresql: bool) -> None:
+        self.connection = connection
+        self.is_postgresql = is_postgresql
+        self.is_open = True
+
+    async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
+        """Run one statement; it is not cut short by cancellation."""
+        with _uncancelled():
+            result = await self.connection.execute(statement, parameters)
+        return result  # noqa: RET504 - the scope must have ended
+
+    async def run(self, function: Callable[[Connection], None]) -> None:
+        """Run a synchronous function, such as Alembic's, on the connection."""
+        with anyio.CancelScope(shield=True):
+            await self.connection.run_sync(function)
+
+
+class Database:
+    """Engines of one database, and the turn of its writers."""
+
+    def __init__(self, url: str) -> None:
+        self.url: URL = _checked(url)
+        self.is_postgresql = self.url.get_backend_name() == "postgresql"
+        self.where = self.url.render_as_string(hide_password=True)
+        self._turn = anyio.Lock()
+        if self.is_postgresql:
+            self.writer = self.reader = _postgresql_engine(self.url)
+        else:
+            assert self.url.database is not None  # noqa: S101 - checked above
+            self.where = self.url.database
+            _create_private(Path(self.url.database))
+            self.writer = _sqlite_engine(self.url, writes=True)
+            self.reader = _sqlite_engine(self.url, writes=False)
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Unit]:
+        """Yield a unit for one statement, or for several that need not agree."""
+        with translated(self.where):
+            async with self._connected(self.reader) as connection:
+                yield Unit(connection, is_postgresql=self.is_postgresql)
+
+    @asynccontextmanager
+    async def write(self, *, ordered: bool) -> AsyncIterator[Unit]:
+        """Yield a unit whose writes are committed together when the block ends without error.
+
+        Args:
+            ordered: Take the turn that gives resource versions in the order of commits.
+        """
+        with translated(self.where):
+            async with self._taking_turns(), self._connected(self.writer) as connection:
+                unit = Unit(connection, is_postgresql=self.is_postgresql)
+                with _uncancelled():
+                    await connection.begin()
+                try:
+                    if ordered and self.is_postgresql:
+                        await unit.execute(_TAKE_ORDER_LOCK)
+                    yield unit
+                except BaseException:
+                    unit.is_open = False
+                    with anyio.CancelScope(shield=True):
+                        await _roll_back(connection)
+                    raise
+                unit.is_open = False
+                with anyio.CancelScope(shield=True):
+                    await connection.commit()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        with anyio.CancelScope(shield=True):
+            await self.writer.dispose()
+            if self.reader is not self.writer:
+                await self.reader.dispose()
+
+    @asynccontextmanager
+    async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+        with _uncancelled():
+            connection = await engine.connect()
+        try:
+            yield connection
+        finally:
+            with anyio.CancelScope(shield=True):
+                await connection.close()
+
+    @asynccontextmanager
+    async def _taking_turns(self) -> AsyncIterator[None]:
+        if self.is_postgresql:
+            yield
+            return
+        try:
+            with anyio.fail_after(_TURN_TIMEOUT_S):
+                await self._turn.acquire()
+        except TimeoutError as error:
+            raise UnavailableError(
+                f"waited {_TURN_TIMEOUT_S} s for the turn to write to {self.where}: "
+                "another transaction is still open"
+            ) from error
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+
+_TAKE_ORDER_LOCK = text(f"SELECT pg_advisory_xact_lock({_ORDER_LOCK})")
+
+
+@contextmanager
+def _uncancelled() -> Iterator[None]:
+    """Shield a statement from cancellation, but not from a database that never answers."""
+    try:
+        with anyio.fail_after(_STATEMENT_TIMEOUT_S, shield=True):
+            yield
+    except TimeoutError as error:
+        raise UnavailableError(
+            f"the database did not answer within {_STATEMENT_TIMEOUT_S} s"
+        ) from error
+
+
+async def _roll_back(connection: AsyncConnection) -> None:
+    try:
+        await connection.rollback()
+    except SQLAlchemyError:
+        await connection.invalidate()  # what broke the block says more than this
+
+
+def _checked(url: str) -> URL:
+    shapes = "sqlite+aiosqlite:///path or postgresql+psycopg://user@host/database"
+    try:
+        parsed = make_url(url)
+    except SQLAlchemyError as error:
+        raise InvalidError(f"the database URL cannot be read: write {shapes}") from error
+    if parsed.drivername not in {"sqlite+aiosqlite", "postgresql+psycopg"}:
+        raise InvalidError(f"the database URL begins with {parsed.drivername!r}: write {shapes}")
+    if parsed.drivername.startswith("sqlite") and parsed.database in {None, "", ":memory:"}:
+        raise InvalidError("SQLite needs a file: write sqlite+aiosqlite:///path")
+    return parsed
+
+
+def _create_private(path: Path) -> None:
+    """Create the file for its owner only; SQLite gives its side files the same mode."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise UnavailableError(f"cannot open the database file {path}: {error.strerror}") from error
+
+
+def _sqlite_engine(url: URL, *, writes: bool) -> AsyncEngine:
+    engine = create_async_engine(
+        url,
+        pool_size=1 if writes else _READERS,
+        max_overflow=0,
+        pool_timeout=_TURN_TIMEOUT_S,
+        pool_reset_on_return="rollback" if writes else None,
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def set_up(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves, or nothing at all
+        cursor = connection.cursor()
+        for pragma in _SQLITE_PRAGMAS:
+            cursor.execute(pragma)
+        if not writes:
+            cursor.execute("PRAGMA query_only = ON")
+        cursor.close()
+
+    if writes:
+
+        @event.listens_for(engine.sync_engine, "begin")
+        def begin(connection: Connection) -> None:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _postgresql_engine(url: URL) -> AsyncEngine:
+    return create_async_engine(
+        url,
+        pool_size=10,
+        max_overflow=10,
+        pool_timeout=_TURN_TIMEOUT_S,
+        pool_pre_ping=True,
+        connect_args={
+            "connect_timeout": 10,
+            "application_name": "moorage",
+            "keepalives_idle": 30,
+            "keepalives_interval": 10,
+            "keepalives_count": 3,
+            "options": f"-c statement_timeout={_STATEMENT_TIMEOUT_S * 1000 // 2} "
+            "-c default_transaction_isolation=read\\ committed",
+        },
+    )

@@ -1,0 +1,215 @@
+"""The tables, the same on SQLite and PostgreSQL. Migrations make them; a test compares the two."""
+
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Instant(TypeDecorator[datetime]):
+    """A moment as whole microseconds since 1970 UTC: exact, and equal on both databases."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:  # noqa: ARG002
+        """Turn a moment into microseconds."""
+        return None if value is None else (value - _EPOCH) // _MICROSECOND
+
+    def process_result_value(self, value: int | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Turn microseconds into a moment."""
+        return None if value is None else _EPOCH + value * _MICROSECOND
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+LABELS = JSON().with_variant(JSONB(), "postgresql")
+SERIAL = BigInteger().with_variant(Integer(), "sqlite")
+"""SQLite counts by itself only in a column of its own INTEGER type."""
+
+resource = Table(
+    "resource",
+    metadata,
+    Column("kind", Text, nullable=False),
+    Column("project", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("uid", Text, nullable=False),
+    Column("route", Text, nullable=False),
+    Column("owner_uid", Text, nullable=False),
+    Column("generation", BigInteger, nullable=False),
+    Column("resource_version", BigInteger, nullable=False),
+    Column("spec_version", BigInteger, nullable=False),  # resource_version but for status
+    Column("labels", LABELS, nullable=False),  # for selectors; also part of meta
+    Column("meta", Text, nullable=False),
+    Column("spec", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    PrimaryKeyConstraint("kind", "uid"),
+    UniqueConstraint("kind", "project", "name"),
+    Index(None, "resource_version"),
+    Index(None, "route", "spec_version"),
+    Index(None, "owner_uid"),
+)
+
+tombstone = Table(
+    "tombstone",
+    metadata,
+    Column("kind", Text, nullable=False),
+    Column("uid", Text, nullable=False),
+    Column("project", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("route", Text, nullable=False),
+    Column("resource_version", BigInteger, nullable=False),
+    Column("at", Instant, nullable=False),
+    PrimaryKeyConstraint("kind", "uid"),
+    Index(None, "resource_version"),
+)
+
+sequence = Table(
+    "sequence",
+    metadata,
+    Column("name", Text, nullable=False),
+    Column("value", BigInteger, nullable=False),
+    PrimaryKeyConstraint("name"),
+)
+
+value = Table(
+    "value",
+    metadata,
+    Column("name", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    PrimaryKeyConstraint("name"),
+)
+
+work = Table(
+    "work",
+    metadata,
+    Column("controller", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("due", Instant),  # asked for; NULL while leased and nothing new was asked
+    Column("attempts", Integer, nullable=False),
+    Column("token", Text),  # of the lease; NULL when nobody holds one
+    Column("ready_at", Instant, nullable=False),  # end of the lease while leased, else due
+    PrimaryKeyConstraint("controller", "key"),
+    Index(None, "controller", "ready_at"),
+)
+
+password = Table(
+    "password",
+    metadata,
+    Column("user", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+    PrimaryKeyConstraint("user"),
+)
+
+session = Table(
+    "session",
+    metadata,
+    Column("id_hash", Text, nullable=False),
+    Column("user", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("last_seen_at", Instant, nullable=False),
+    PrimaryKeyConstraint("id_hash"),
+    Index(None, "user"),
+    Index(None, "expires_at"),
+)
+
+api_key = Table(
+    "api_key",
+    metadata,
+    Column("id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("user", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant),
+    Column("last_used_at", Instant),
+    PrimaryKeyConstraint("id"),
+    UniqueConstraint("user", "name"),
+    UniqueConstraint("hash"),
+)
+
+enrolment_token = Table(
+    "enrolment_token",
+    metadata,
+    Column("hash", Text, nullable=False),
+    Column("gateway", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("used_at", Instant),
+    PrimaryKeyConstraint("hash"),
+    Index(None, "gateway"),
+)
+
+login_attempt = Table(
+    "login_attempt",
+    metadata,
+    Column("subject", Text, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("last_at", Instant, nullable=False),
+    PrimaryKeyConstraint("subject"),
+    Index(None, "last_at"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", SERIAL, nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("verb", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("project", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("before", Text),
+    Column("after", Text),
+    Column("digest", Text, nullable=False),  # of the entry before and of this one
+    PrimaryKeyConstraint("id"),
+    Index(None, "at"),
+    Index(None, "kind", "project", "name"),
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("digest", Text, nullable=False),  # of object, type, reason and message
+    Column("kind", Text, nullable=False),
+    Column("project", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("uid", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("first_at", Instant, nullable=False),
+    Column("last_at", Instant, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    PrimaryKeyConstraint("digest"),
+    Index(None, "last_at"),
+    Index(None, "kind", "project", "name", "last_at"),
+    Index(None, "uid", "last_at"),
+)
