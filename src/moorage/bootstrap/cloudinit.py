@@ -1,0 +1,106 @@
+"""cloud-init's two documents for ``DataSourceVMware``: metadata and user data, as guestinfo."""
+
+import base64
+import gzip
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from moorage.bootstrap.node import StaticAddress
+from moorage.kit.errors import FieldFault, InvalidError
+
+MAX_GUESTINFO_BYTES = 64 * 1024
+"""What a guest can read in one answer. vCenter takes more, and the node then sees nothing."""
+
+METADATA = "guestinfo.metadata"
+USERDATA = "guestinfo.userdata"
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of the node."""
+
+    path: str
+    content: str
+    permissions: str = "0644"
+
+    def entry(self) -> dict[str, str]:
+        """Return it as an entry of cloud-init's ``write_files``."""
+        return {
+            "path": self.path,
+            "owner": "root:root",
+            "permissions": self.permissions,
+            "content": self.content,
+        }
+
+
+def render_metadata(
+    *, instance_id: str, hostname: str, interface: str, address: StaticAddress | None
+) -> dict[str, Any]:
+    """Return the metadata. It stays in guestinfo for good, so it never holds a secret.
+
+    A reboot reads it again and finds the same instance, so nothing is repeated. ``redact`` makes
+    cloud-init overwrite the user data as soon as it has read it.
+    """
+    return {
+        "instance-id": instance_id,
+        "local-hostname": hostname,
+        "network": {"version": 2, "ethernets": {interface: _ethernet(address)}},
+        "wait-on-network": {"ipv4": True, "ipv6": False},
+        "redact": ["userdata", "vendordata"],
+    }
+
+
+def _ethernet(address: StaticAddress | None) -> dict[str, Any]:
+    # The MAC is vCenter's choice and not known before the clone. netplan matches by the pattern;
+    # cloud-init's other renderers match by the key, the name of the cluster's interface.
+    ethernet: dict[str, Any] = {"match": {"name": "e*"}}
+    if address is None:
+        # By MAC: clones of one template may share the machine-id that a DUID is made from.
+        return {**ethernet, "dhcp4": True, "dhcp6": False, "dhcp-identifier": "mac"}
+    ethernet |= {
+        "dhcp4": False,
+        "dhcp6": False,
+        "addresses": [f"{address.address}/{address.prefix}"],
+        "routes": [{"to": "0.0.0.0/0", "via": address.router}],
+    }
+    name_servers: dict[str, list[str]] = {}
+    if address.name_servers:
+        name_servers["addresses"] = list(address.name_servers)
+    if address.search:
+        name_servers["search"] = list(address.search)
+    if name_servers:
+        ethernet["nameservers"] = name_servers
+    return ethernet
+
+
+def render_cloud_config(config: dict[str, Any]) -> str:
+    """Return a cloud-config. JSON is YAML, and leaves no room for surprises in quoting."""
+    return f"#cloud-config\n{json.dumps(config, indent=1, sort_keys=True)}\n"
+
+
+def encode_guestinfo(metadata: dict[str, Any], userdata: str) -> dict[str, str]:
+    """Return the four guestinfo values; raises ``InvalidError`` when one is too large to read.
+
+    The bytes depend on the arguments only: gzip's time stamp is left out.
+    """
+    values = {
+        METADATA: base64.b64encode(json.dumps(metadata, sort_keys=True).encode()).decode(),
+        f"{METADATA}.encoding": "base64",
+        USERDATA: base64.b64encode(gzip.compress(userdata.encode(), 9, mtime=0)).decode(),
+        f"{USERDATA}.encoding": "gzip+base64",
+    }
+    for key, value in values.items():
+        if len(value) > MAX_GUESTINFO_BYTES:
+            raise InvalidError(
+                f"{key} would have {len(value)} bytes after compression, "
+                f"a guest can read {MAX_GUESTINFO_BYTES}",
+                (
+                    FieldFault(
+                        "spec.node",
+                        "shorten what every node gets: caCertificates, sshKeys, "
+                        "preKubeadmCommands or postKubeadmCommands",
+                    ),
+                ),
+            )
+    return values
