@@ -1,0 +1,71 @@
+# Moorage. `make` lists the targets. Each installs what it needs first.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-lab fmt check test test-all lab-test e2e demo demo-down ci lock openapi clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+help: ## List the targets
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(STAMP): requirements/dev.lock pyproject.toml lab/pyproject.toml
+	@echo "== setting up $(VENV) from requirements/dev.lock" >&2
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --require-hashes -r requirements/dev.lock
+	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e . -e lab
+	@touch $@
+
+setup: $(STAMP) ## Install the Python side into .venv
+
+setup-lab: setup ## Install the system packages of the lab (says which, needs root)
+	@lab/setup
+
+fmt: setup ## Format and mend what can be mended
+	ruff format .
+	ruff check --fix .
+	cd lab/vcenter && gofmt -w .
+
+check: setup ## Lint, types, layers, sizes, OpenAPI, doc links (no tests)
+	ruff format --check .
+	ruff check .
+	mypy src lab/moorage_lab
+	lint-imports
+	$(PYTHON) tests/check_tree.py
+
+test: setup ## All tests that need no root and no real nodes
+	moorage-lab build vcenter >/dev/null
+	pytest -n 2 tests lab/tests -m "not root" --ignore=tests/e2e
+
+test-all: setup ## `test`, and the store's tests on PostgreSQL too
+	moorage-lab build vcenter >/dev/null
+	cd lab/vcenter && CGO_ENABLED=0 go vet ./... && CGO_ENABLED=0 go test ./...
+	pytest -n 2 tests lab/tests -m "not root" --ignore=tests/e2e --postgres
+
+e2e: setup-lab ## One real cluster through its life (root, real nodes)
+	pytest tests/e2e lab/tests -m root
+
+demo: setup-lab ## A real Kubernetes cluster on a simulated vCenter, left running
+	demo/up
+
+demo-down: ## Remove all that `make demo` made
+	demo/down
+
+ci: check test-all e2e ## What CI runs
+
+lock: ## Renew requirements/*.lock (hashes, no addresses)
+	mkdir -p requirements
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate \
+	  --no-header --python-version 3.11 pyproject.toml --group dev lab/pyproject.toml \
+	  -o requirements/dev.lock
+
+openapi: setup ## Write openapi/v1.json from the code
+	moorage-hub openapi > openapi/v1.json
+
+clean: ## Remove what the build made in the work tree
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

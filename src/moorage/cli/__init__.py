@@ -1,0 +1,1 @@
+"""``moorage``: the command line, a client of the hub's REST API."""

@@ -1,0 +1,205 @@
+"""The hub's REST API as typed calls."""
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any, Generic, NamedTuple, Self, TypeVar
+
+import httpx2
+import stamina
+
+from moorage.client.problems import raise_for
+from moorage.client.watch import WatchEvent, events
+from moorage.kit.errors import UnavailableError
+from moorage.resources import Cluster, Gateway, Operation, Resource
+from moorage.resources.meta import Document
+
+R = TypeVar("R", bound=Resource)
+
+_PAGE = 200
+
+
+class Page(NamedTuple, Generic[R]):
+    """Part of a list; ``next`` asks for the following part, ``None`` at the end."""
+
+    items: list[R]
+    next: str | None
+
+
+class Api:
+    """One hub, as one user. Use it as an asynchronous context manager."""
+
+    def __init__(
+        self, server: str, *, token: str | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.server = server.rstrip("/")
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._http = httpx2.AsyncClient(
+            base_url=self.server, headers=headers, verify=tls or True, timeout=30
+        )
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._stack.enter_async_context(self._http)
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._stack.aclose()
+
+    async def login(self, username: str, password: str) -> str:
+        """Return a session token."""
+        body = {"username": username, "password": password}
+        answer = await self.call("POST", "/v1/login", body=body)
+        return str(answer["token"])
+
+    async def logout(self) -> None:
+        """End the session of this client's token."""
+        await self.call("POST", "/v1/logout")
+
+    async def whoami(self) -> Document:
+        """Return who this client is and may do."""
+        return await self.call("GET", "/v1/whoami")
+
+    async def installation(self) -> Document:
+        """Return the hub's identity, version and recovery key."""
+        return await self.call("GET", "/v1/installation")
+
+    async def set_recovery_key(self, pem: str) -> None:
+        """Store the public half of the offline recovery key; possible once."""
+        await self.call("PUT", "/v1/installation/recovery-key", body={"publicKey": pem})
+
+    async def enrolment_token(self, gateway: str) -> Document:
+        """Return a one-time token and the command that uses it beside vCenter."""
+        return await self.call("POST", f"{path_of(Gateway)}/{gateway}/token")
+
+    async def get(self, kind: type[R], name: str, *, project: str = "") -> R:
+        """Return one resource; raises ``NotFoundError``."""
+        answer = await self.call("GET", f"{path_of(kind, project)}/{name}")
+        return kind.model_validate(answer)
+
+    async def page(
+        self,
+        kind: type[R],
+        *,
+        project: str = "",
+        selector: str | None = None,
+        limit: int = _PAGE,
+        after: str | None = None,
+    ) -> Page[R]:
+        """Return one page of a list."""
+        params = {"limit": limit, "labelSelector": selector, "continue": after}
+        answer = await self.call("GET", path_of(kind, project), params=params)
+        items = [kind.model_validate(item) for item in answer["items"]]
+        return Page(items, answer.get("continue"))
+
+    async def list(
+        self, kind: type[R], *, project: str = "", selector: str | None = None
+    ) -> list[R]:
+        """Return a whole list, page by page."""
+        items: list[R] = []
+        after: str | None = None
+        while True:
+            page = await self.page(kind, project=project, selector=selector, after=after)
+            items += page.items
+            if page.next is None:
+                return items
+            after = page.next
+
+    async def create(self, resource: R, *, dry_run: bool = False) -> R:
+        """Create a resource; raises ``ConflictError`` when the name is taken."""
+        project = resource.metadata.project
+        answer = await self.call(
+            "POST",
+            path_of(type(resource), project),
+            body=creation_document(resource),
+            params=_dry(dry_run),
+        )
+        return type(resource).model_validate(answer)
+
+    async def put_spec(self, resource: R, *, dry_run: bool = False) -> R:
+        """Replace what is asked, unless somebody else changed it since it was read."""
+        answer = await self.call(
+            "PUT",
+            f"{path_of(type(resource), resource.metadata.project)}/{resource.metadata.name}/spec",
+            body=resource.document()["spec"],
+            params=_dry(dry_run),
+            headers={"If-Match": f'"{resource.metadata.resource_version}"'},
+        )
+        return type(resource).model_validate(answer)
+
+    async def delete(self, kind: type[R], name: str, *, project: str = "") -> None:
+        """Ask for deletion. Whatever has to be taken down first is."""
+        await self.call("DELETE", f"{path_of(kind, project)}/{name}")
+
+    async def apply_cluster(self, document: Document, *, project: str, dry_run: bool) -> Document:
+        """Create or update a cluster and the node pools named in its document, at once."""
+        name = document["metadata"]["name"]
+        path = f"{path_of(Cluster, project)}/{name}"
+        return await self.call("PUT", path, body=document, params=_dry(dry_run))
+
+    async def operate(self, operation: Operation) -> Operation:
+        """Ask a gateway for something with an end; follow the result with ``get``."""
+        return await self.create(operation)
+
+    async def watch(
+        self, kind: type[R], *, project: str = "", selector: str | None = None, since: int = 0
+    ) -> AsyncIterator[WatchEvent[R]]:
+        """Yield the changes of a list as they happen."""
+        params = {"labelSelector": selector, "resourceVersion": since or None}
+        given = {key: value for key, value in params.items() if value is not None}
+        async for event in events(self._http, path_of(kind, project), kind, given):
+            yield event
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        params: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Document:
+        """Make one call and return its JSON (empty for none). Reads are tried three times.
+
+        Raises the error that the hub's problem stands for, ``UnavailableError`` when the hub
+        cannot be reached.
+        """
+        attempts = 3 if method == "GET" else 1
+        given = {key: value for key, value in (params or {}).items() if value is not None}
+        async for attempt in stamina.retry_context(on=UnavailableError, attempts=attempts):
+            with attempt:
+                try:
+                    response = await self._http.request(
+                        method, path, json=body, params=given, headers=headers
+                    )
+                except httpx2.TransportError as error:
+                    raise UnavailableError(
+                        f"{self.server} does not answer: {error or type(error).__name__}"
+                    ) from error
+        raise_for(response, f"{method} {path} at {self.server}")
+        return dict(response.json()) if response.content else {}
+
+
+def path_of(kind: type[Resource], project: str = "") -> str:
+    """Return the path of a kind's list."""
+    return f"/v1/projects/{project}/{kind.plural}" if project else f"/v1/{kind.plural}"
+
+
+def creation_document(resource: Resource) -> Document:
+    """Return what a user may send to create a resource."""
+    meta = resource.metadata
+    return {
+        "kind": resource.kind,
+        "metadata": {"name": meta.name, "labels": meta.labels},
+        "spec": resource.document()["spec"],
+    }
+
+
+def _dry(dry_run: bool) -> dict[str, Any]:
+    return {"dryRun": "true"} if dry_run else {}

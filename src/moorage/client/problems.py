@@ -1,0 +1,48 @@
+"""RFC 9457 problems from the hub, back into our errors."""
+
+import httpx2
+
+from moorage.kit.errors import (
+    ConflictError,
+    FieldFault,
+    ForbiddenError,
+    InvalidError,
+    MoorageError,
+    NotFoundError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+
+_BY_STATUS: dict[int, type[MoorageError]] = {
+    401: UnauthenticatedError,
+    403: ForbiddenError,
+    404: NotFoundError,
+    409: ConflictError,
+    412: ConflictError,
+    429: UnavailableError,
+    502: UnavailableError,
+    503: UnavailableError,
+    504: UnavailableError,
+}
+
+
+def raise_for(response: httpx2.Response, tried: str) -> None:
+    """Raise the error that a response stands for; return when it is a success.
+
+    ``tried`` begins the message, such as ``PUT /v1/… at https://hub``, where the hub's answer
+    does not explain itself.
+    """
+    if response.is_success:
+        return
+    try:
+        body = response.json()
+        detail = str(body["detail"])
+        faults = tuple(
+            FieldFault(str(f["path"]), str(f["message"])) for f in body.get("faults", ())
+        )
+    except (ValueError, KeyError, TypeError):
+        detail = f"{tried} was answered with HTTP {response.status_code}, not by Moorage's hub"
+        faults = ()
+    if response.status_code == httpx2.codes.UNPROCESSABLE_ENTITY:
+        raise InvalidError(detail, faults)
+    raise _BY_STATUS.get(response.status_code, MoorageError)(detail)
