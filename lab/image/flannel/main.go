@@ -105,7 +105,11 @@ func run(ctx context.Context, opts options) error {
 		defer wg.Done()
 		network.Run(ctx)
 	}()
-	return manager.CompleteLease(ctx, lease, &wg)
+	if err := manager.CompleteLease(ctx, lease, &wg); err != nil {
+		return fmt.Errorf("keeping the lease: %w", err)
+	}
+	wg.Wait()
+	return nil
 }
 
 // networkConfig waits until the configuration can be read and checks that this build can serve it.
