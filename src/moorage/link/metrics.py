@@ -1,0 +1,9 @@
+"""What Prometheus is told of the link."""
+
+from prometheus_client import Counter, Gauge
+
+SENT = Counter("moorage_link_frames_sent_total", "Data frames sent.", ["side", "type"])
+RECEIVED = Counter("moorage_link_frames_received_total", "Frames received.", ["side", "type"])
+REJECTED = Counter("moorage_link_frames_rejected_total", "Frames not applied.", ["side", "reason"])
+CONNECTED = Gauge("moorage_link_connected", "Hub: live gateways. Gateway: 1 while connected.")
+ATTEMPTS = Counter("moorage_link_attempts_total", "Connections tried by the gateway.", ["outcome"])

@@ -1,0 +1,206 @@
+"""One gateway's connection at the hub, from its proven hello to its end."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import anyio
+import structlog
+
+from moorage.engine.store import Change, Store
+from moorage.kit.errors import ForbiddenError
+from moorage.link import metrics
+from moorage.link.door import HubTransport, LinkSettings, identity_key
+from moorage.link.frames import Frame, Hello, Notice, Reject, Sequenced, Welcome, encode
+from moorage.link.replicate import NEWER_MAY_TAKE, apply_up, read_down, read_restore
+from moorage.link.session import LinkClosedError, Session
+from moorage.resources import Gateway
+
+log = structlog.get_logger(__name__)
+
+RECOVERY_KEY_CONDITION = "RecoveryKeyAccepted"
+
+
+@dataclass(slots=True)
+class _Position:
+    """How far the hub has stored what a gateway sent; written with what it speaks of."""
+
+    store: str = ""
+    sequence: int = 0
+    session: str = ""
+    """The one connection that may write. It is a fence: a replaced one loses its right."""
+    rejected_by: str = ""
+    """Version of the hub that could not take a frame: another one asks for all again."""
+
+    @classmethod
+    async def load(cls, store: Store, gateway: str) -> "_Position":
+        text = await store.get_value(f"link.up.{gateway}")
+        return cls(**json.loads(text)) if text else cls()
+
+    async def save(self, store: Store, gateway: str) -> None:
+        await store.set_value(f"link.up.{gateway}", json.dumps(asdict(self)))
+
+
+class _Bell:
+    """Wakes one waiter; a ring that nobody waits for yet is kept."""
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+
+    def ring(self) -> None:
+        self._event.set()
+
+    async def rings(self) -> None:
+        await self._event.wait()
+        self._event = anyio.Event()
+
+
+class ServedGateway:
+    """Welcomes a gateway and replicates with it."""
+
+    def __init__(
+        self, store: Store, settings: LinkSettings, hello: Hello, key: str, session_id: str
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._hello = hello
+        self._key = key
+        self._session_id = session_id
+        self._name = hello.gateway
+        self._itself_changed = _Bell()
+
+    async def run(self, transport: HubTransport) -> None:
+        """Work until the connection ends; then raises ``LinkClosedError``, always."""
+        welcome, restore = await self._welcome()
+        await transport.send(encode([welcome]))
+        await note(self._store, self._settings, self._hello, connected=True)
+        log.info(
+            "gateway connected",
+            gateway=self._name,
+            version=self._hello.version,
+            since=welcome.since,
+            start=welcome.start,
+        )
+        session = Session(
+            transport,
+            side="hub",
+            read=lambda since: read_down(self._store, self._name, since),
+            apply=self._apply,
+            start=welcome.start,
+            heartbeat_s=welcome.heartbeat_s,
+            first=restore,
+        )
+
+        async def keep_allowed() -> None:
+            await self._keep_allowed(session, welcome.recovery_key)
+
+        await session.run(self._store, self._concerns, self._keep_seen, keep_allowed)
+
+    async def leave(self) -> None:
+        """Write that the gateway is gone, unless a newer connection is there."""
+        async with self._store.transaction() as store:
+            position = await _Position.load(store, self._name)
+            if position.session == self._session_id:
+                await note(store, self._settings, self._hello, connected=False)
+
+    async def _welcome(self) -> tuple[Welcome, Sequence[Frame]]:
+        settings, hello = self._settings, self._hello
+        restore: Sequence[Frame] = ()
+        async with self._store.transaction() as store:
+            position = await _Position.load(store, self._name)
+            if not hello.restored:
+                # The gateway's database is a new one: what it mirrored here goes back first, so
+                # that no controller there makes a second time what is there already.
+                restore = await read_restore(store, self._name)
+            if position.store != hello.store:
+                position = _Position(store=hello.store)
+            elif position.rejected_by not in {"", settings.hub_version}:
+                position.sequence = 0
+                position.rejected_by = ""
+            position.session = self._session_id
+            await position.save(store, self._name)
+            known = hello.incarnation == settings.incarnation
+            usable = known and hello.since <= await store.version()
+        welcome = Welcome(
+            since=position.sequence,
+            start=hello.since if usable else 0,
+            incarnation=settings.incarnation,
+            heartbeat_s=settings.heartbeat_s,
+            recovery_key=await settings.recovery_key(),
+        )
+        return welcome, restore
+
+    def _concerns(self, change: Change) -> bool:
+        if change.kind == Gateway.kind_name() and change.name == self._name:
+            self._itself_changed.ring()
+        return change.route == self._name and change.spec_changed
+
+    async def _keep_seen(self) -> None:
+        while True:
+            await anyio.sleep(self._settings.seen_every.total_seconds())
+            await note(self._store, self._settings, self._hello, connected=True)
+
+    async def _keep_allowed(self, session: Session, recovery_key: str | None) -> None:
+        """End the connection of a gateway that was deleted or enrolled anew; tell a new key."""
+        while True:
+            with anyio.move_on_after(self._settings.seen_every.total_seconds()):
+                await self._itself_changed.rings()
+            try:
+                key = await identity_key(self._store, self._name)
+            except ForbiddenError as error:
+                raise LinkClosedError("NotEnrolled", str(error)) from error
+            if key != self._key:
+                raise LinkClosedError("NotEnrolled", f"{self._name!r} was enrolled with a new key")
+            if (now := await self._settings.recovery_key()) != recovery_key:
+                recovery_key = now
+                session.post(Notice(recovery_key=now))
+
+    async def _apply(self, frames: Sequence[Frame]) -> list[Frame]:
+        async with self._store.transaction() as store:
+            position = await _Position.load(store, self._name)
+            if position.session != self._session_id:
+                raise LinkClosedError("Replaced", "a newer connection of this gateway took over")
+            answers = await apply_up(store, self._name, frames)
+            rejected = [answer for answer in answers if isinstance(answer, Reject)]
+            sequences = [frame.sequence for frame in frames if isinstance(frame, Sequenced)]
+            position.sequence = max([position.sequence, *sequences])
+            if any(reject.reason in NEWER_MAY_TAKE for reject in rejected):
+                position.rejected_by = self._settings.hub_version
+            await position.save(store, self._name)
+        for reject in rejected:
+            metrics.REJECTED.labels("hub", reject.reason).inc()
+            log.warning("frame of a gateway rejected", gateway=self._name, **reject.model_dump())
+        for frame in frames:
+            match frame:
+                case Notice(refused=str() as why):
+                    await self._note_refused_key(why)
+                case Reject():
+                    metrics.REJECTED.labels("gateway", frame.reason).inc()
+                    log.warning(
+                        "gateway rejected a frame", gateway=self._name, **frame.model_dump()
+                    )
+        return answers
+
+    async def _note_refused_key(self, why: str) -> None:
+        async with self._store.transaction() as store:
+            gateway = await store.get(Gateway, "", self._name)
+            gateway.status.set_condition(
+                RECOVERY_KEY_CONDITION,
+                "False",
+                "RecoveryKeyChanged",
+                why,
+                now=self._settings.clock.now(),
+            )
+            await store.put_status(gateway)
+
+
+async def note(store: Store, settings: LinkSettings, hello: Hello, *, connected: bool) -> None:
+    """Write into the Gateway's status whether it is connected, and when it was last seen."""
+    async with store.transaction() as inside:
+        gateway = await inside.find(Gateway, "", hello.gateway)
+        if gateway is None:
+            return
+        gateway.status.connected = connected
+        gateway.status.last_seen_at = settings.clock.now()
+        gateway.status.version = hello.version
+        await inside.put_status(gateway)

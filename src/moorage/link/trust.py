@@ -1,0 +1,46 @@
+"""The installation's recovery key, as a gateway knows it: pinned on first sight.
+
+What is sealed to the recovery key can be opened by whoever holds its private half. A hub that was
+taken over must not be able to put its own key there, so a change is refused until an administrator
+of the gateway's machine forgets the old one.
+"""
+
+from moorage.engine.store import Store
+from moorage.kit.errors import InvalidError
+from moorage.kit.seal import PublicSealingKey
+
+_NAME = "link.recoveryKey"
+
+
+class RecoveryKeys:
+    """Reads and pins the recovery key in the gateway's own store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def pinned(self) -> PublicSealingKey | None:
+        """Return the pinned key; ``None`` when the hub has told none yet."""
+        text = await self._store.get_value(_NAME)
+        return PublicSealingKey.from_pem(text) if text else None
+
+    async def offer(self, pem: str) -> str | None:
+        """Pin the hub's key if none is pinned; returns why it is refused, if it is."""
+        try:
+            offered = PublicSealingKey.from_pem(pem)
+        except InvalidError as error:
+            return f"the hub's recovery key cannot be read: {error}"
+        pinned = await self.pinned()
+        if pinned is None:
+            await self._store.set_value(_NAME, offered.pem)
+            return None
+        if pinned.key_id != offered.key_id:
+            return (
+                f"the hub names recovery key {offered.key_id[:16]}…, but {pinned.key_id[:16]}… is "
+                "pinned here: if the change is wanted, run `moorage-gateway forget-recovery-key` "
+                "beside vCenter"
+            )
+        return None
+
+    async def forget(self) -> None:
+        """Take whatever key the hub tells next."""
+        await self._store.set_value(_NAME, "")
