@@ -6,7 +6,7 @@ never sleeps, retries or catches broadly: it raises, and the engine backs off.
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar, cast
 
 import structlog
 
@@ -24,7 +24,9 @@ from moorage.kit.errors import (
 )
 from moorage.kit.redact import redact_text
 from moorage.resources import Resource
-from moorage.resources.meta import Status
+
+if TYPE_CHECKING:
+    from moorage.resources.meta import Status
 
 log = structlog.get_logger(__name__)
 

@@ -51,8 +51,12 @@ class Change(NamedTuple):
 RESYNC = Change(RESYNC_KIND, "", "", "", 0, False, "", True, "")
 
 
-class Changes(AsyncIterator[Change], Protocol):
-    """What a watch yields. Changes of one resource that wait together are made one."""
+class Changes(Protocol):
+    """What a watch yields, for ``async for``. Changes of one resource that wait are made one."""
+
+    def __aiter__(self) -> AsyncIterator[Change]: ...
+
+    async def __anext__(self) -> Change: ...
 
     def drain(self) -> builtins.list[Change]:
         """Return at once what waits, and take it off."""

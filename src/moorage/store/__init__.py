@@ -1,0 +1,6 @@
+"""The store on SQLite (default) or PostgreSQL: resources, queue, and the hub's own tables."""
+
+from moorage.store.open import open_store
+from moorage.store.sql import SqlOperations, SqlStore, SqlTransaction
+
+__all__ = ["SqlOperations", "SqlStore", "SqlTransaction", "open_store"]

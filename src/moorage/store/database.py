@@ -11,7 +11,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 from sqlalchemy import URL, Connection, CursorResult, Executable, event, make_url, text
@@ -20,6 +20,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from moorage.kit.errors import InvalidError, UnavailableError
 from moorage.store.failures import translated
+
+if TYPE_CHECKING:
+    from moorage.engine.store import Change
 
 _TURN_TIMEOUT_S: Final = 60
 _STATEMENT_TIMEOUT_S: Final = 60
@@ -44,6 +47,10 @@ class Unit:
         self.connection = connection
         self.is_postgresql = is_postgresql
         self.is_open = True
+        self.may_be_committed = False
+        """True once the commit was asked for, even if its answer was lost."""
+        self.changes: list[Change] = []
+        """To be told to watchers after the commit."""
 
     async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
         """Run one statement; it is not cut short by cancellation."""
@@ -103,6 +110,7 @@ class Database:
                         await _roll_back(connection)
                     raise
                 unit.is_open = False
+                unit.may_be_committed = True
                 with anyio.CancelScope(shield=True):
                     await connection.commit()
 

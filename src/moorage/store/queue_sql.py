@@ -1,0 +1,146 @@
+"""The queue of work, in the terms of one unit. A lease is one conditional ``UPDATE``.
+
+``ready_at`` says when a key may be leased: when it is due, or, while it is leased, when the
+lease ends. ``due`` says when it was asked for; a lease clears it, so that what stands there
+afterwards was asked for during the lease.
+"""
+
+import secrets
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, Insert, and_, case, delete, func, literal, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from moorage.engine.store import Lease, LeaseLostError, QueueDepth
+from moorage.store import tables
+from moorage.store.database import Unit
+
+W = tables.work.c
+
+
+async def enqueue(unit: Unit, items: Iterable[tuple[str, str]], due: datetime) -> None:
+    """Make keys due, or due earlier; in one order, so that two of these cannot deadlock."""
+    rows = [
+        {"controller": controller, "key": key, "due": due, "attempts": 0, "ready_at": due}
+        for controller, key in sorted(set(items))
+    ]
+    if not rows:
+        return
+    build: Any = postgresql.insert if unit.is_postgresql else sqlite.insert
+    base = build(tables.work)
+    new = base.excluded.due
+    earlier = case((or_(W.due.is_(None), W.due > new), new), else_=W.due)
+    statement: Insert = base.on_conflict_do_update(
+        index_elements=[W.controller, W.key],
+        set_={
+            "due": earlier,
+            "ready_at": case((W.token.is_(None), earlier), else_=W.ready_at),
+        },
+    )
+    await unit.execute(statement, rows)
+
+
+async def lease(
+    unit: Unit, controller: str, *, limit: int, ttl: timedelta, now: datetime
+) -> list[Lease]:
+    """Take keys that are ready, those first that have been for longest."""
+    token = secrets.token_hex(16)
+    picked = (
+        select(W.key)
+        .where(W.controller == controller, W.ready_at <= now)
+        .order_by(W.ready_at, W.key)
+        .limit(limit)
+        .with_for_update(skip_locked=True)  # SQLite has no such thing, nor the need
+        .cte("picked")
+    )
+    rows = await unit.execute(
+        update(tables.work)
+        .where(W.controller == controller, W.ready_at <= now, W.key.in_(select(picked.c.key)))
+        .values(token=token, ready_at=now + ttl, due=None)
+        .returning(W.key, W.attempts)
+    )
+    return sorted(Lease(controller, row.key, token, now + ttl, row.attempts) for row in rows)
+
+
+async def finish(unit: Unit, held: Lease, due: datetime | None) -> None:
+    """Give a lease back; the key goes when it is not due again."""
+    if due is None:
+        gone = await unit.execute(delete(tables.work).where(_is_held(held), W.due.is_(None)))
+        if gone.rowcount:
+            return
+    await _give_back(unit, held, due, attempts=0)
+
+
+async def fail(unit: Unit, held: Lease, due: datetime) -> None:
+    """Give a lease back and count a failure."""
+    await _give_back(unit, held, due, attempts=held.attempts + 1)
+
+
+async def release(unit: Unit, held: Iterable[Lease], now: datetime) -> None:
+    """Give leases back unfinished; those that were lost are left alone."""
+    for one in held:
+        await unit.execute(
+            update(tables.work).where(_is_held(one)).values(token=None, due=now, ready_at=now)
+        )
+
+
+async def release_all(unit: Unit, now: datetime) -> None:
+    """Give all leases back: for the only process, at its start."""
+    await unit.execute(
+        update(tables.work).where(W.token.is_not(None)).values(token=None, due=now, ready_at=now)
+    )
+
+
+async def extend(unit: Unit, held: Lease, ttl: timedelta, now: datetime) -> Lease:
+    """Hold a lease for longer."""
+    end = now + ttl
+    result = await unit.execute(update(tables.work).where(_is_held(held)).values(ready_at=end))
+    if not result.rowcount:
+        raise _lost(held)
+    return held._replace(expires_at=end)
+
+
+async def next_due(unit: Unit, controllers: Iterable[str]) -> datetime | None:
+    """Return when the next key can be leased."""
+    query = select(func.min(W.ready_at, type_=tables.Instant)).where(
+        W.controller.in_(list(controllers))
+    )
+    found: datetime | None = (await unit.execute(query)).scalar_one()
+    return found
+
+
+async def depths(unit: Unit, now: datetime) -> list[QueueDepth]:
+    """Return how much is ready, by controller."""
+    query = (
+        select(W.controller, func.count(), func.min(W.ready_at, type_=tables.Instant))
+        .where(W.ready_at <= now)
+        .group_by(W.controller)
+        .order_by(W.controller)
+    )
+    return [QueueDepth._make(row) for row in await unit.execute(query)]
+
+
+async def _give_back(unit: Unit, held: Lease, due: datetime | None, *, attempts: int) -> None:
+    asked: Any = W.due
+    if due is not None:
+        given = literal(due, tables.Instant)
+        asked = case((or_(W.due.is_(None), W.due > given), given), else_=W.due)
+    result = await unit.execute(
+        update(tables.work)
+        .where(_is_held(held))
+        .values(token=None, attempts=attempts, due=asked, ready_at=asked)
+    )
+    if not result.rowcount:
+        raise _lost(held)
+
+
+def _is_held(held: Lease) -> ColumnElement[bool]:
+    return and_(W.controller == held.controller, W.key == held.key, W.token == held.token)
+
+
+def _lost(held: Lease) -> LeaseLostError:
+    return LeaseLostError(
+        f"the lease of {held.controller} on {held.key} ended, and somebody else took the key"
+    )

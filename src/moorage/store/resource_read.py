@@ -1,0 +1,125 @@
+"""Reads of resources, in the terms of one unit."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, func, select, tuple_
+
+from moorage.engine.store import Tombstone
+from moorage.resources import Resource
+from moorage.store import tables
+from moorage.store.codec import (
+    COLUMNS,
+    Stored,
+    decode_any,
+    decode_tombstone,
+    stored,
+)
+from moorage.store.database import Unit
+from moorage.store.selector import label_clause
+
+T = tables.resource.c
+
+
+async def by_name(unit: Unit, kind: str, project: str, name: str) -> Stored | None:
+    """Return the row of that name."""
+    return await _one(unit, (T.kind == kind) & (T.project == project) & (T.name == name))
+
+
+async def by_uid(unit: Unit, kind: str, uid: str) -> Stored | None:
+    """Return the row of that UID."""
+    return await _one(unit, (T.kind == kind) & (T.uid == uid))
+
+
+async def _one(unit: Unit, clause: ColumnElement[bool]) -> Stored | None:
+    row = (await unit.execute(select(*COLUMNS).where(clause))).first()
+    return None if row is None else stored(row)
+
+
+def page_query(
+    kind: str,
+    *,
+    project: str | None,
+    labels: Mapping[str, str] | None,
+    selector: str | None,
+    owner: str | None,
+    route: str | None,
+    limit: int | None,
+    after: tuple[str, str] | None,
+) -> Select[*tuple[Any, ...]]:
+    """Return the query of a page in the order of ``(project, name)``."""
+    query = select(*COLUMNS).where(T.kind == kind).order_by(T.project, T.name)
+    if project is not None:
+        query = query.where(T.project == project)
+    if owner is not None:
+        query = query.where(T.owner_uid == owner)
+    if route is not None:
+        query = query.where(T.route == route)
+    if after is not None:
+        query = query.where(tuple_(T.project, T.name) > tuple_(*after))
+    if limit is not None:
+        query = query.limit(limit)
+    clause = label_clause(labels, selector)
+    if clause is not None:
+        query = query.where(clause)
+    return query
+
+
+async def fetch(unit: Unit, query: Select[*tuple[Any, ...]]) -> list[Stored]:
+    """Return all rows of a query over ``COLUMNS``."""
+    return [stored(row) for row in await unit.execute(query)]
+
+
+async def changed_since(
+    unit: Unit, version: int, *, route: str | None, spec_only: bool, limit: int
+) -> list[Resource | Tombstone]:
+    """Return what changed after ``version``; see ``Store.changed_since``.
+
+    The newest version is read first and nothing above it is returned, so that resources and
+    tombstones, which two statements fetch, cannot hide a change between them.
+    """
+    newest = await read_version(unit)
+    column = T.spec_version if spec_only else T.resource_version
+    rows = await unit.execute(
+        _between(select(*COLUMNS), column, version, newest, limit).where(
+            *([] if route is None else [T.route == route])
+        )
+    )
+    found: list[tuple[int, Resource | Tombstone]] = []
+    for row in map(stored, rows):
+        position = row.spec_version if spec_only else row.resource_version
+        found.append((position, decode_any(row, version=position)))
+    dead = tables.tombstone.c
+    rows = await unit.execute(
+        _between(select(tables.tombstone), dead.resource_version, version, newest, limit).where(
+            *([] if route is None else [dead.route == route])
+        )
+    )
+    found.extend((row.resource_version, decode_tombstone(row)) for row in rows)
+    return [item for _, item in sorted(found, key=lambda pair: pair[0])[:limit]]
+
+
+def _between(
+    query: Select[*tuple[Any, ...]],
+    column: ColumnElement[int],
+    above: int,
+    upto: int,
+    limit: int,
+) -> Select[*tuple[Any, ...]]:
+    return query.where(column > above, column <= upto).order_by(column).limit(limit)
+
+
+async def read_version(unit: Unit) -> int:
+    """Return the newest version given."""
+    query = select(tables.sequence.c.value).where(tables.sequence.c.name == "resource")
+    newest: int = (await unit.execute(query)).scalar_one()
+    return newest
+
+
+async def count(unit: Unit, kind: str, project: str | None) -> int:
+    """Return how many resources of a kind there are."""
+    query = select(func.count()).select_from(tables.resource).where(T.kind == kind)
+    if project is not None:
+        query = query.where(T.project == project)
+    number: int = (await unit.execute(query)).scalar_one()
+    return number

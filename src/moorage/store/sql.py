@@ -1,0 +1,360 @@
+"""The store on SQLite and PostgreSQL: the engine's port, method by method."""
+
+import asyncio
+import builtins
+import os
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextvars import ContextVar
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from moorage.engine.store import Lease, QueueDepth, Tombstone
+from moorage.kit.clock import Clock
+from moorage.kit.errors import NotFoundError
+from moorage.resources import Resource
+from moorage.store import queue_sql, resource_read, resource_write, tables
+from moorage.store.codec import decode
+from moorage.store.database import Database, Unit
+from moorage.store.fanout import Fanout, Subscription
+from moorage.store.notify import Notifier
+
+R = TypeVar("R", bound=Resource)
+
+
+class SqlOperations(ABC):
+    """What can be done both in a transaction and outside of one (each call is one then)."""
+
+    def __init__(self, clock: Clock, *, is_mirror: bool) -> None:
+        self.clock = clock
+        self.is_mirror = is_mirror
+
+    @abstractmethod
+    def reading(self) -> AbstractAsyncContextManager[Unit]:
+        """Open a unit that reads; for the other modules of this package."""
+
+    @abstractmethod
+    def writing(self, *, ordered: bool = False) -> AbstractAsyncContextManager[Unit]:
+        """Open a unit that writes; ``ordered`` when it writes resources."""
+
+    @abstractmethod
+    def transaction(self) -> AbstractAsyncContextManager["SqlOperations"]:
+        """Open a transaction, or join the open one."""
+
+    @abstractmethod
+    def watch(self) -> AbstractAsyncContextManager[Subscription]:
+        """Watch all changes from now on; watch first, then list."""
+
+    async def get(self, kind: type[R], project: str, name: str) -> R:
+        """Return one resource; raises ``NotFoundError``."""
+        found = await self.find(kind, project, name)
+        if found is None:
+            where = f"{project}/{name}" if project else name
+            raise NotFoundError(f"{kind.kind_name()} {where} does not exist")
+        return found
+
+    async def find(self, kind: type[R], project: str, name: str) -> R | None:
+        """Return one resource, or ``None``."""
+        async with self.reading() as unit:
+            row = await resource_read.by_name(unit, kind.kind_name(), project, name)
+        return None if row is None else decode(kind, row)
+
+    async def find_uid(self, kind: type[R], uid: str) -> R | None:
+        """Return the resource of that UID, or ``None``."""
+        async with self.reading() as unit:
+            row = await resource_read.by_uid(unit, kind.kind_name(), uid)
+        return None if row is None else decode(kind, row)
+
+    async def list(
+        self,
+        kind: type[R],
+        *,
+        project: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        selector: str | None = None,
+        owner: str | None = None,
+        route: str | None = None,
+        limit: int | None = None,
+        after: tuple[str, str] | None = None,
+    ) -> builtins.list[R]:
+        """Return resources in the order of ``(project, name)``; see ``engine.store``."""
+        query = resource_read.page_query(
+            kind.kind_name(),
+            project=project,
+            labels=labels,
+            selector=selector,
+            owner=owner,
+            route=route,
+            limit=limit,
+            after=after,
+        )
+        async with self.reading() as unit:
+            rows = await resource_read.fetch(unit, query)
+        return [decode(kind, row) for row in rows]
+
+    async def count(self, kind: type[Resource], *, project: str | None = None) -> int:
+        """Return how many resources of a kind there are."""
+        async with self.reading() as unit:
+            return await resource_read.count(unit, kind.kind_name(), project)
+
+    async def changed_since(
+        self, version: int, *, route: str | None = None, spec_only: bool = False, limit: int = 500
+    ) -> builtins.list[Resource | Tombstone]:
+        """Return what changed after ``version``, oldest first; see ``engine.store``."""
+        async with self.reading() as unit:
+            return await resource_read.changed_since(
+                unit, version, route=route, spec_only=spec_only, limit=limit
+            )
+
+    async def version(self) -> int:
+        """Return the newest version that was given."""
+        async with self.reading() as unit:
+            return await resource_read.read_version(unit)
+
+    async def create(self, resource: R) -> R:
+        """Store a new resource; raises ``ConflictError``."""
+        async with self.writing(ordered=True) as unit:
+            return await resource_write.create(unit, resource, self.clock.now())
+
+    async def put_spec(self, resource: R, *, if_version: int | None = None) -> R:
+        """Write all but the status; see ``engine.store``."""
+        async with self.writing(ordered=True) as unit:
+            return await resource_write.put_spec(unit, resource, if_version)
+
+    async def put_status(self, resource: R, *, lease: Lease | None = None) -> R:
+        """Write the status, under the lease; see ``engine.store``."""
+        async with self.writing(ordered=True) as unit:
+            return await resource_write.put_status(unit, resource, lease)
+
+    async def request_deletion(
+        self, kind: type[R], project: str, name: str, *, if_version: int | None = None
+    ) -> R | None:
+        """Ask for deletion; see ``engine.store``."""
+        async with self.writing(ordered=True) as unit:
+            return await resource_write.request_deletion(
+                unit, kind, project, name, if_version, self.clock.now()
+            )
+
+    async def remove_finalizer(self, resource: Resource, finalizer: str) -> None:
+        """Take one finalizer off; see ``engine.store``."""
+        async with self.writing(ordered=True) as unit:
+            await resource_write.remove_finalizer(
+                unit, resource, finalizer, is_mirror=self.is_mirror, now=self.clock.now()
+            )
+
+    async def delete(self, resource: Resource) -> None:
+        """Delete at once, leaving a tombstone."""
+        async with self.writing(ordered=True) as unit:
+            row = await resource_read.by_uid(unit, resource.kind, resource.metadata.uid)
+            if row is not None:
+                await resource_write.remove(unit, row, self.clock.now())
+
+    async def put_mirror(self, resource: Resource, *, keep_status: bool = False) -> bool:
+        """Store a resource of the other side as given; see ``engine.store``."""
+        async with self.writing(ordered=True) as unit:
+            return await resource_write.put_mirror(
+                unit, resource, keep_status=keep_status, now=self.clock.now()
+            )
+
+    async def get_value(self, name: str) -> str | None:
+        """Return a small value by name."""
+        query = select(tables.value.c.value).where(tables.value.c.name == name)
+        async with self.reading() as unit:
+            found: str | None = (await unit.execute(query)).scalar_one_or_none()
+        return found
+
+    async def set_value(self, name: str, value: str) -> None:
+        """Store a small value by name."""
+        async with self.writing() as unit:
+            build = postgresql.insert if unit.is_postgresql else sqlite.insert
+            statement = build(tables.value).values(name=name, value=value)
+            await unit.execute(
+                statement.on_conflict_do_update(index_elements=["name"], set_={"value": value})
+            )
+
+    async def enqueue(self, controller: str, key: str, due: datetime) -> None:
+        """Make a key due; see ``engine.store``."""
+        await self.enqueue_many([(controller, key)], due)
+
+    async def enqueue_many(self, items: Iterable[tuple[str, str]], due: datetime) -> None:
+        """Make many keys due in one transaction."""
+        async with self.writing() as unit:
+            await queue_sql.enqueue(unit, items, due)
+
+    async def lease(self, controller: str, *, limit: int, ttl: timedelta) -> builtins.list[Lease]:
+        """Take keys that are due."""
+        async with self.writing() as unit:
+            return await queue_sql.lease(
+                unit, controller, limit=limit, ttl=ttl, now=self.clock.now()
+            )
+
+    async def finish(self, lease: Lease, *, due: datetime | None) -> None:
+        """Give a lease back after success."""
+        async with self.writing() as unit:
+            await queue_sql.finish(unit, lease, due)
+
+    async def fail(self, lease: Lease, *, due: datetime) -> None:
+        """Give a lease back after a failure."""
+        async with self.writing() as unit:
+            await queue_sql.fail(unit, lease, due)
+
+    async def release(self, leases: Iterable[Lease]) -> None:
+        """Give leases back unfinished."""
+        async with self.writing() as unit:
+            await queue_sql.release(unit, leases, self.clock.now())
+
+    async def extend(self, lease: Lease, ttl: timedelta) -> Lease:
+        """Hold a lease for longer; raises ``LeaseLostError``."""
+        async with self.writing() as unit:
+            return await queue_sql.extend(unit, lease, ttl, self.clock.now())
+
+    async def next_due(self, controllers: Iterable[str]) -> datetime | None:
+        """Return when the next key can be leased."""
+        async with self.reading() as unit:
+            return await queue_sql.next_due(unit, controllers)
+
+    async def queue_depths(self) -> builtins.list[QueueDepth]:
+        """Return what waits, by controller."""
+        async with self.reading() as unit:
+            return await queue_sql.depths(unit, self.clock.now())
+
+    async def prune_tombstones(self, before: datetime) -> int:
+        """Forget deletions older than ``before``: no gateway may have been away for so long."""
+        async with self.writing(ordered=True) as unit:
+            return await resource_write.prune_tombstones(unit, before)
+
+
+class SqlTransaction(SqlOperations):
+    """An open transaction; what is done on it is committed together, or not at all."""
+
+    def __init__(self, store: "SqlStore", unit: Unit) -> None:
+        super().__init__(store.clock, is_mirror=store.is_mirror)
+        self._store = store
+        self.unit = unit
+        self.task = asyncio.current_task()
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Unit]:
+        """Yield the transaction's own unit: it sees what it has written."""
+        yield self.unit
+
+    @asynccontextmanager
+    async def writing(self, *, ordered: bool = False) -> AsyncIterator[Unit]:  # noqa: ARG002
+        """Yield the transaction's own unit."""
+        yield self.unit
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator["SqlTransaction"]:
+        """Join this transaction."""
+        yield self
+
+    def watch(self) -> AbstractAsyncContextManager[Subscription]:
+        """Watch all changes from now on."""
+        return self._store.watch()
+
+
+class SqlStore(SqlOperations):
+    """A store on one database; see ``open_store``.
+
+    Within ``transaction()`` the store itself joins too, as long as it is the same task.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        clock: Clock,
+        is_mirror: bool = False,
+        lock: int | None = None,
+    ) -> None:
+        super().__init__(clock, is_mirror=is_mirror)
+        self._database = database
+        self._lock = lock
+        self._fanout = Fanout()
+        self._open: ContextVar[SqlTransaction | None] = ContextVar("transaction", default=None)
+        self._notifier = Notifier(database.reader, self._fanout) if database.is_postgresql else None
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """For reads beside the port. On SQLite it refuses to write."""
+        return self._database.reader
+
+    @property
+    def is_shared(self) -> bool:
+        """Tell whether other processes may work on the same database."""
+        return self._database.is_postgresql
+
+    async def start(self) -> None:
+        """Begin to hear of other processes' changes."""
+        if self._notifier is not None:
+            await self._notifier.start()
+
+    async def close(self) -> None:
+        """Close all connections. Afterwards the store cannot be used."""
+        if self._notifier is not None:
+            await self._notifier.stop()
+        await self._database.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Unit]:
+        """Yield a unit that reads, or the open transaction's."""
+        joined = self._joined()
+        if joined is not None:
+            yield joined.unit
+            return
+        async with self._database.read() as unit:
+            yield unit
+
+    @asynccontextmanager
+    async def writing(self, *, ordered: bool = False) -> AsyncIterator[Unit]:
+        """Yield a unit that writes, or the open transaction's; watchers hear of it afterwards."""
+        joined = self._joined()
+        if joined is not None:
+            yield joined.unit
+            return
+        written: Unit | None = None
+        try:
+            async with self._database.write(ordered=ordered) as unit:
+                written = unit
+                yield unit
+                if self._notifier is not None:
+                    await self._notifier.announce(unit, unit.changes)
+        finally:
+            if written is not None and written.may_be_committed:
+                self._fanout.publish(written.changes)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[SqlTransaction]:
+        """Open a transaction, or join the one that this task has open."""
+        joined = self._joined()
+        if joined is not None:
+            yield joined
+            return
+        async with self.writing(ordered=True) as unit:
+            transaction = SqlTransaction(self, unit)
+            token = self._open.set(transaction)
+            try:
+                yield transaction
+            finally:
+                self._open.reset(token)
+
+    @asynccontextmanager
+    async def watch(self) -> AsyncIterator[Subscription]:
+        """Watch all changes from now on."""
+        with self._fanout.subscribe() as subscription:
+            yield subscription
+
+    def _joined(self) -> SqlTransaction | None:
+        """Return this task's open transaction; a task started within it is not part of it."""
+        found = self._open.get()
+        if found is None or not found.unit.is_open or found.task is not asyncio.current_task():
+            return None
+        return found
