@@ -1,5 +1,7 @@
 """CloudAccount and Secret: how a gateway logs in to a vCenter, and the sealed password."""
 
+import hashlib
+import json
 import re
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -96,3 +98,19 @@ class Secret(Resource):
     kind: Literal["Secret"] = "Secret"
     spec: SecretSpec
     status: SecretStatus = Field(default_factory=SecretStatus)
+
+
+def credential_context(installation: str, name: str, spec: CloudAccountSpec) -> dict[str, str]:
+    """Return what a sealed password is bound to: whoever seals and whoever opens compute it.
+
+    A hub that sends the same envelope with another address, user or trust is refused.
+    """
+    trust = json.dumps(spec.trust.document(), sort_keys=True, separators=(",", ":"))
+    return {
+        "installation": installation,
+        "kind": "CloudAccount",
+        "name": name,
+        "server": spec.server,
+        "username": spec.username,
+        "trust": hashlib.sha256(trust.encode()).hexdigest(),
+    }
