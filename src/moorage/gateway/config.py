@@ -1,0 +1,124 @@
+"""Settings of the gateway's process: file, then environment, then flags; later ones win."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic.alias_generators import to_camel
+
+from moorage.kit.errors import FieldFault, InvalidError
+from moorage.kit.net import ProxySettings, read_pem
+
+PREFIX = "MOORAGE_GATEWAY_"
+FILE_NAME = "config.yaml"
+
+
+class DeletionBrake(BaseModel):
+    """How much may be deleted in an hour before somebody beside vCenter has to approve."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
+
+    clusters_per_hour: int = Field(default=5, ge=0)
+    machines_per_hour: int = Field(default=50, ge=0)
+
+
+class GatewayConfig(BaseModel):
+    """What can be set. ``MOORAGE_GATEWAY_PROXY`` and so on in the environment."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+    )
+
+    hub: str | None = None
+    """Another URL for the hub than that of the enrolment, such as one inside the own network."""
+    proxy: str | None = None
+    """``http://[user:password@]host:port``; without it ``HTTPS_PROXY`` of the environment."""
+    no_proxy: list[str] | None = None
+    """Hosts, domains and networks reached directly; without it ``NO_PROXY``."""
+    proxy_ca: Path | None = None
+    """PEM file that an ``https://`` proxy's certificate chains to."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["json", "console"] = "json"
+    health: Annotated[
+        str, StringConstraints(pattern=r"^(off|[^:\s]+:\d{1,5}|\[[^\]]+\]:\d{1,5})$")
+    ] = "127.0.0.1:8470"
+    """``host:port`` where ``/healthz`` and ``/metrics`` answer, or ``off``."""
+    deletion_brake: DeletionBrake = Field(default_factory=DeletionBrake)
+
+    def proxy_settings(self, environment: Mapping[str, str] | None = None) -> ProxySettings:
+        """Return which proxy leads to the hub."""
+        ambient = ProxySettings.from_environment(environment)
+        ca_pem = read_pem(self.proxy_ca) if self.proxy_ca else None
+        direct = ambient.no_proxy if self.no_proxy is None else tuple(self.no_proxy)
+        return ProxySettings(url=self.proxy or ambient.url, no_proxy=direct, ca_pem=ca_pem)
+
+    def health_address(self) -> tuple[str, int] | None:
+        """Return host and port of the health page; ``None`` when it is off."""
+        if self.health == "off":
+            return None
+        host, _, port = self.health.rpartition(":")
+        return host.strip("[]"), int(port)
+
+
+def load_config(
+    data: Path,
+    *,
+    file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    flags: Mapping[str, Any] | None = None,
+) -> GatewayConfig:
+    """Read all settings; raises ``InvalidError`` that names every wrong one.
+
+    Args:
+        data: Data directory; its ``config.yaml`` is read if there is one.
+        file: Another file, which must exist then.
+        environment: Instead of the process's own.
+        flags: From the command line; ``None`` values count as not given.
+    """
+    settings = {
+        **_from_file(file or data / FILE_NAME, required=file is not None),
+        **_from_environment(os.environ if environment is None else environment),
+        **{key: value for key, value in (flags or {}).items() if value is not None},
+    }
+    try:
+        return GatewayConfig.model_validate(settings)
+    except ValidationError as error:
+        faults = tuple(
+            FieldFault(".".join(str(part) for part in fault["loc"]), fault["msg"])
+            for fault in error.errors(include_input=False, include_url=False)
+        )
+        raise InvalidError("the gateway's settings are wrong", faults) from error
+
+
+def _from_file(path: Path, *, required: bool) -> dict[str, Any]:
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if required:
+            raise InvalidError(f"settings file {path} does not exist") from None
+        return {}
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidError(f"settings file {path} cannot be read: {error}") from error
+    if found is None:
+        return {}
+    if not isinstance(found, dict):
+        raise InvalidError(f"settings file {path} must hold a mapping, such as `logLevel: info`")
+    by_alias = {field.alias or name: name for name, field in GatewayConfig.model_fields.items()}
+    return {by_alias.get(str(key), str(key)): value for key, value in found.items()}
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in GatewayConfig.model_fields:
+        text = environment.get(PREFIX + name.upper())
+        if not text or name == "deletion_brake":
+            # The brake is set in the file only, which belongs to whoever runs the machine.
+            continue
+        found[name] = text.split(",") if name == "no_proxy" else text
+    return found
