@@ -160,6 +160,7 @@ enrolment_token = Table(
     Column("created_at", Instant, nullable=False),
     Column("expires_at", Instant, nullable=False),
     Column("used_at", Instant),
+    Column("used_by", Text),  # fingerprint of the identity key that used it
     PrimaryKeyConstraint("hash"),
     Index(None, "gateway"),
 )
@@ -207,7 +208,7 @@ event = Table(
     Column("message", Text, nullable=False),
     Column("first_at", Instant, nullable=False),
     Column("last_at", Instant, nullable=False),
-    Column("count", BigInteger, nullable=False),
+    Column("times", BigInteger, nullable=False),
     PrimaryKeyConstraint("digest"),
     Index(None, "last_at"),
     Index(None, "kind", "project", "name", "last_at"),

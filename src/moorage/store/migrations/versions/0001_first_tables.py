@@ -139,6 +139,7 @@ def _hub() -> None:
         sa.Column("created_at", sa.BigInteger, nullable=False),
         sa.Column("expires_at", sa.BigInteger, nullable=False),
         sa.Column("used_at", sa.BigInteger),
+        sa.Column("used_by", sa.Text),
         sa.PrimaryKeyConstraint("hash", name="pk_enrolment_token"),
     )
     op.create_index("ix_enrolment_token_gateway", "enrolment_token", ["gateway"])
@@ -180,7 +181,7 @@ def _hub() -> None:
         sa.Column("message", sa.Text, nullable=False),
         sa.Column("first_at", sa.BigInteger, nullable=False),
         sa.Column("last_at", sa.BigInteger, nullable=False),
-        sa.Column("count", sa.BigInteger, nullable=False),
+        sa.Column("times", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("digest", name="pk_event"),
     )
     op.create_index(

@@ -1,0 +1,315 @@
+"""What lets people, programs and gateways in: the hub's own tables.
+
+Only hashes are kept: of passwords (slow ones, made by ``auth``), of session ids, API keys and
+enrolment tokens (SHA-256 of long random words). Every function takes the store, or an open
+transaction of it: then it is committed with whatever else that does.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import delete, exists, func, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from moorage.kit.errors import ConflictError, NotFoundError
+from moorage.store import tables
+from moorage.store.database import Unit
+from moorage.store.sql import SqlOperations
+
+_PASSWORD = tables.password.c
+_SESSION = tables.session.c
+_KEY = tables.api_key.c
+_TOKEN = tables.enrolment_token.c
+_ATTEMPT = tables.login_attempt.c
+
+
+class Session(NamedTuple):
+    """A login of a browser or of the CLI."""
+
+    id_hash: str
+    user: str
+    created_at: datetime
+    expires_at: datetime
+    last_seen_at: datetime
+
+
+class ApiKey(NamedTuple):
+    """A credential of a program. ``id`` may be shown, the key itself was shown once."""
+
+    id: str
+    name: str
+    user: str
+    hash: str
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None
+
+
+class EnrolmentToken(NamedTuple):
+    """Lets one gateway in, once."""
+
+    hash: str
+    gateway: str
+    created_at: datetime
+    expires_at: datetime
+    used_at: datetime | None
+    used_by: str | None
+
+
+class LoginAttempts(NamedTuple):
+    """Failed logins in a row, of one user name or from one address."""
+
+    subject: str
+    failures: int
+    last_at: datetime
+
+
+def _upsert(unit: Unit, table: Any) -> Any:
+    return (postgresql.insert if unit.is_postgresql else sqlite.insert)(table)
+
+
+# Passwords
+
+
+async def find_password_hash(store: SqlOperations, user: str) -> str | None:
+    """Return the hash of a user's password, or ``None`` when he has none."""
+    async with store.reading() as unit:
+        query = select(_PASSWORD.hash).where(_PASSWORD.user == user)
+        found: str | None = (await unit.execute(query)).scalar_one_or_none()
+    return found
+
+
+async def set_password_hash(store: SqlOperations, user: str, hash_: str) -> None:
+    """Store the hash of a user's password, over an earlier one."""
+    new = {"hash": hash_, "changed_at": store.clock.now()}
+    async with store.writing() as unit:
+        statement = _upsert(unit, tables.password).values(user=user, **new)
+        await unit.execute(statement.on_conflict_do_update(index_elements=["user"], set_=new))
+
+
+async def has_passwords(store: SqlOperations) -> bool:
+    """Tell whether anybody can log in yet: false on the first run."""
+    async with store.reading() as unit:
+        found: bool = bool(
+            (await unit.execute(select(exists(select(_PASSWORD.user))))).scalar_one()
+        )
+    return found
+
+
+async def forget_user(store: SqlOperations, user: str) -> None:
+    """Remove all by which a user could come in: for a user who is deleted."""
+    async with store.transaction() as tx, tx.writing() as unit:
+        await unit.execute(delete(tables.password).where(_PASSWORD.user == user))
+        await unit.execute(delete(tables.session).where(_SESSION.user == user))
+        await unit.execute(delete(tables.api_key).where(_KEY.user == user))
+
+
+# Sessions
+
+
+async def add_session(
+    store: SqlOperations, *, id_hash: str, user: str, expires_at: datetime
+) -> Session:
+    """Begin a session."""
+    now = store.clock.now()
+    made = Session(id_hash, user, now, expires_at, now)
+    async with store.writing() as unit:
+        await unit.execute(insert(tables.session).values(made._asdict()))
+    return made
+
+
+async def find_session(store: SqlOperations, id_hash: str) -> Session | None:
+    """Return a session that has not expired."""
+    query = select(tables.session).where(
+        _SESSION.id_hash == id_hash, _SESSION.expires_at > store.clock.now()
+    )
+    async with store.reading() as unit:
+        row = (await unit.execute(query)).first()
+    return None if row is None else Session._make(row)
+
+
+async def touch_session(
+    store: SqlOperations, id_hash: str, *, expires_at: datetime | None = None
+) -> None:
+    """Note that a session was used just now, and move its end if one is given."""
+    new = {"last_seen_at": store.clock.now()}
+    if expires_at is not None:
+        new["expires_at"] = expires_at
+    async with store.writing() as unit:
+        await unit.execute(update(tables.session).where(_SESSION.id_hash == id_hash).values(new))
+
+
+async def end_session(store: SqlOperations, id_hash: str) -> None:
+    """End one session."""
+    async with store.writing() as unit:
+        await unit.execute(delete(tables.session).where(_SESSION.id_hash == id_hash))
+
+
+async def end_sessions(store: SqlOperations, user: str, *, but: str | None = None) -> int:
+    """End all sessions of a user, such as after a new password; ``but`` one stays."""
+    statement = delete(tables.session).where(_SESSION.user == user)
+    if but is not None:
+        statement = statement.where(_SESSION.id_hash != but)
+    async with store.writing() as unit:
+        return (await unit.execute(statement)).rowcount
+
+
+# API keys
+
+
+async def add_api_key(  # noqa: D417 - the rest says itself
+    store: SqlOperations,
+    *,
+    id_: str,
+    name: str,
+    user: str,
+    hash_: str,
+    expires_at: datetime | None = None,
+) -> ApiKey:
+    """Store an API key; raises ``ConflictError`` when the user has one of that name.
+
+    Args:
+        id_: What names the key in lists and in the audit trail.
+        hash_: SHA-256 of the key itself.
+        expires_at: ``None``: never.
+    """
+    made = ApiKey(id_, name, user, hash_, store.clock.now(), expires_at, None)
+    async with store.transaction() as tx, tx.writing() as unit:
+        query = select(_KEY.id).where(_KEY.user == user, _KEY.name == name)
+        if (await unit.execute(query)).first() is not None:
+            raise ConflictError(f"{user} has an API key named {name} already: choose another name")
+        await unit.execute(insert(tables.api_key).values(made._asdict()))
+    return made
+
+
+async def find_api_key(store: SqlOperations, hash_: str) -> ApiKey | None:
+    """Return the API key of that hash, unless it has expired."""
+    query = select(tables.api_key).where(
+        _KEY.hash == hash_,
+        or_(_KEY.expires_at.is_(None), _KEY.expires_at > store.clock.now()),
+    )
+    async with store.reading() as unit:
+        row = (await unit.execute(query)).first()
+    return None if row is None else ApiKey._make(row)
+
+
+async def list_api_keys(store: SqlOperations, user: str | None = None) -> list[ApiKey]:
+    """Return the API keys of a user, or of all, expired ones too."""
+    query = select(tables.api_key).order_by(_KEY.user, _KEY.name)
+    if user is not None:
+        query = query.where(_KEY.user == user)
+    async with store.reading() as unit:
+        return [ApiKey._make(row) for row in await unit.execute(query)]
+
+
+async def delete_api_key(store: SqlOperations, id_: str, *, user: str | None = None) -> None:
+    """Delete an API key, only of this user if one is given; raises ``NotFoundError``."""
+    statement = delete(tables.api_key).where(_KEY.id == id_)
+    if user is not None:
+        statement = statement.where(_KEY.user == user)
+    async with store.writing() as unit:
+        if not (await unit.execute(statement)).rowcount:
+            raise NotFoundError(f"there is no API key {id_}")
+
+
+async def touch_api_key(store: SqlOperations, id_: str) -> None:
+    """Note that an API key was used just now."""
+    async with store.writing() as unit:
+        await unit.execute(
+            update(tables.api_key).where(_KEY.id == id_).values(last_used_at=store.clock.now())
+        )
+
+
+# Enrolment of gateways
+
+
+async def add_enrolment_token(
+    store: SqlOperations, *, gateway: str, hash_: str, expires_at: datetime
+) -> None:
+    """Store a token for a gateway; earlier ones that were not used cease to hold."""
+    async with store.transaction() as tx, tx.writing() as unit:
+        await unit.execute(
+            delete(tables.enrolment_token).where(
+                _TOKEN.gateway == gateway, _TOKEN.used_at.is_(None)
+            )
+        )
+        made = EnrolmentToken(hash_, gateway, store.clock.now(), expires_at, None, None)
+        await unit.execute(insert(tables.enrolment_token).values(made._asdict()))
+
+
+async def use_enrolment_token(store: SqlOperations, hash_: str, *, by: str) -> str | None:
+    """Use a token up and return its gateway's name; ``None`` when it does not hold.
+
+    Of two that use it at once, one gets in. The same key may repeat it until the token expires,
+    because the answer to its first attempt may have been lost.
+
+    Args:
+        store: Where the token is.
+        hash_: Of the token.
+        by: Fingerprint of the identity key that asks to be let in.
+    """
+    now = store.clock.now()
+    statement = (
+        update(tables.enrolment_token)
+        .where(
+            _TOKEN.hash == hash_,
+            _TOKEN.expires_at > now,
+            or_(_TOKEN.used_at.is_(None), _TOKEN.used_by == by),
+        )
+        .values(used_at=func.coalesce(_TOKEN.used_at, now, type_=tables.Instant), used_by=by)
+        .returning(_TOKEN.gateway)
+    )
+    async with store.writing() as unit:
+        found: str | None = (await unit.execute(statement)).scalar_one_or_none()
+    return found
+
+
+async def revoke_enrolment_tokens(store: SqlOperations, gateway: str) -> None:
+    """Remove all tokens of a gateway."""
+    async with store.writing() as unit:
+        await unit.execute(delete(tables.enrolment_token).where(_TOKEN.gateway == gateway))
+
+
+# Failed logins
+
+
+async def find_login_attempts(store: SqlOperations, subject: str) -> LoginAttempts | None:
+    """Return the failed logins in a row of a user name or an address."""
+    query = select(tables.login_attempt).where(_ATTEMPT.subject == subject)
+    async with store.reading() as unit:
+        row = (await unit.execute(query)).first()
+    return None if row is None else LoginAttempts._make(row)
+
+
+async def count_login_failure(store: SqlOperations, subject: str) -> int:
+    """Count one failed login more; return how many there are in a row."""
+    now = store.clock.now()
+    async with store.writing() as unit:
+        statement = _upsert(unit, tables.login_attempt).values(
+            subject=subject, failures=1, last_at=now
+        )
+        result = await unit.execute(
+            statement.on_conflict_do_update(
+                index_elements=["subject"],
+                set_={"failures": _ATTEMPT.failures + 1, "last_at": now},
+            ).returning(_ATTEMPT.failures)
+        )
+        failures: int = result.scalar_one()
+    return failures
+
+
+async def forget_login_failures(store: SqlOperations, subject: str) -> None:
+    """Forget failed logins, after one that succeeded."""
+    async with store.writing() as unit:
+        await unit.execute(delete(tables.login_attempt).where(_ATTEMPT.subject == subject))
+
+
+async def sweep(store: SqlOperations, *, attempts_after: timedelta = timedelta(days=1)) -> None:
+    """Remove what has expired: sessions, enrolment tokens, failed logins of long ago."""
+    now = store.clock.now()
+    async with store.transaction() as tx, tx.writing() as unit:
+        await unit.execute(delete(tables.session).where(_SESSION.expires_at <= now))
+        await unit.execute(delete(tables.enrolment_token).where(_TOKEN.expires_at <= now))
+        await unit.execute(
+            delete(tables.login_attempt).where(_ATTEMPT.last_at <= now - attempts_after)
+        )
