@@ -1,0 +1,125 @@
+"""etcd's membership, asked through the API server: ``etcdctl`` inside an etcd pod.
+
+etcd itself listens to its members only, so that no port of it must be reachable from the
+gateway. kubeadm's image of etcd holds ``etcdctl``, and its pod the certificates for it.
+"""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from moorage.kit.errors import InvalidError, NotFoundError, UnavailableError
+from moorage.kube.execute import Executed, execute
+from moorage.kube.model import EtcdMember, PodInfo, parse_pod
+from moorage.kube.transport import Transport
+
+_PKI = "/etc/kubernetes/pki/etcd"
+_ETCDCTL = (
+    "etcdctl",
+    "--endpoints=https://127.0.0.1:2379",
+    f"--cacert={_PKI}/ca.crt",
+    f"--cert={_PKI}/healthcheck-client.crt",
+    f"--key={_PKI}/healthcheck-client.key",
+    "--command-timeout=5s",
+    "--write-out=json",
+)
+_NAMESPACE = "kube-system"
+
+
+async def list_members(transport: Transport) -> list[EtcdMember]:
+    """Return etcd's members with their health, sorted by name.
+
+    Raises ``UnavailableError`` when no etcd pod could be asked, which is so without quorum.
+    """
+    ran = await _etcdctl(transport, ("member", "list"))
+    members = [_parse_member(item) for item in _parse(ran, "member list")["members"]]
+    voters = [url for m in members if not m.is_learner for url in m.client_urls[:1]]
+    health = await _health(transport, voters)
+    return sorted((_with_health(m, health) for m in members), key=lambda m: (m.name, m.id))
+
+
+def _with_health(member: EtcdMember, health: dict[str, bool]) -> EtcdMember:
+    known = [health[url] for url in member.client_urls if url in health]
+    return replace(member, healthy=known[0]) if known else member
+
+
+async def _health(transport: Transport, urls: list[str]) -> dict[str, bool]:
+    if not urls:
+        return {}
+    # The exit code is 1 when a single endpoint is ill; the list is printed all the same.
+    ran = await _etcdctl(transport, ("endpoint", "health"), endpoints=urls, fails=True)
+    try:
+        return {item["endpoint"]: item["health"] is True for item in json.loads(ran.stdout)}
+    except (ValueError, KeyError, TypeError):
+        return {}
+
+
+async def remove_member(transport: Transport, member_id: int, *, avoid: str | None = None) -> None:
+    """Remove a member. One that is not there is removed already.
+
+    The caller has counted the quorum. ``avoid`` names the node that goes: its etcd is not asked.
+    """
+    ran = await _etcdctl(transport, ("member", "remove", f"{member_id:x}"), avoid=avoid, fails=True)
+    if ran.code != 0 and "member not found" not in ran.stderr.lower():
+        raise UnavailableError(
+            f"etcd did not remove member {member_id:x} at {transport.server}: {ran.stderr.strip()}"
+        )
+
+
+async def _etcdctl(
+    transport: Transport,
+    arguments: tuple[str, ...],
+    *,
+    endpoints: list[str] | None = None,
+    avoid: str | None = None,
+    fails: bool = False,
+) -> Executed:
+    """Run etcdctl in the first etcd pod that lets it run; with ``fails``, its failure counts."""
+    command = [*_ETCDCTL, *arguments]
+    if endpoints:
+        command[1] = f"--endpoints={','.join(endpoints)}"
+    said: list[str] = []
+    for pod in await _pods(transport, avoid):
+        try:
+            ran = await execute(transport, _NAMESPACE, pod.name, "etcd", command)
+        except (UnavailableError, NotFoundError, InvalidError) as error:
+            said.append(str(error))
+            continue
+        if ran.code == 0 or fails:
+            return ran
+        said.append(f"{pod.name}: {ran.stderr.strip() or ran.stdout.strip()}")
+    raise UnavailableError(
+        f"etcdctl {' '.join(arguments)} at {transport.server}: "
+        + ("; ".join(said) or "there is no running etcd pod")
+    )
+
+
+async def _pods(transport: Transport, avoid: str | None) -> list[PodInfo]:
+    answer = await transport.json(
+        "GET",
+        f"/api/v1/namespaces/{_NAMESPACE}/pods",
+        params={"labelSelector": "component=etcd,tier=control-plane"},
+    )
+    pods = [parse_pod(item) for item in answer["items"]]
+    running = [p for p in pods if p.phase == "Running" and (avoid is None or p.node != avoid)]
+    return sorted(running, key=lambda p: (not p.ready, p.name))
+
+
+def _parse(ran: Executed, what: str) -> dict[str, Any]:
+    try:
+        document = json.loads(ran.stdout)
+    except ValueError as error:
+        raise UnavailableError(f"etcdctl {what} printed no JSON: {ran.stdout[:200]!r}") from error
+    if not isinstance(document, dict):
+        raise UnavailableError(f"etcdctl {what} printed no object: {ran.stdout[:200]!r}")
+    return document
+
+
+def _parse_member(item: dict[str, Any]) -> EtcdMember:
+    return EtcdMember(
+        id=int(item["ID"]),
+        name=item.get("name", ""),
+        peer_urls=tuple(item.get("peerURLs", ())),
+        client_urls=tuple(item.get("clientURLs", ())),
+        is_learner=bool(item.get("isLearner", False)),
+    )
