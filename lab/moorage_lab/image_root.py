@@ -166,6 +166,7 @@ def build_root(
     _write(target / "etc/moorage-lab-image", label)
     _write(target / "etc/hostname", "localhost\n")
     _write(target / "etc/machine-id", "")  # empty: each clone gets its own at first boot
+    _link(target / "var/lib/dbus/machine-id", "/etc/machine-id")  # else all would take this one
     _link(target / "etc/resolv.conf", "/run/systemd/resolve/resolv.conf")
     for key in (target / "etc/ssh").glob("ssh_host_*"):
         key.unlink()  # cloud-init makes them once for each instance
