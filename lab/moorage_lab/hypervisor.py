@@ -95,8 +95,13 @@ class Hypervisor:
             await _in_thread(lambda: vm.accept(document, guestinfo))
 
     async def change_guestinfo(self, uuid: str, body: Any) -> None:
-        """Take vCenter's changes of guestinfo; a running guest reads them at once."""
-        vm, changes = self._get(uuid), guestinfo_of(body)
+        """Take vCenter's changes of guestinfo; a running guest reads them at once.
+
+        A VM that was never powered on is not known yet: its document will bring them.
+        """
+        changes = guestinfo_of(body)
+        if (vm := self._vms.get(check_uuid(uuid))) is None:
+            return
         async with self._locks[uuid]:
             vm.record.change(changes)
             await _in_thread(vm.save)
@@ -120,8 +125,9 @@ class Hypervisor:
         self._watch(uuid, supervisor)
 
     async def power_off(self, uuid: str) -> None:
-        """Answers when no process of the VM is left."""
-        vm = self._get(uuid)
+        """Answers when no process of the VM is left; one that never was is off."""
+        if (vm := self._vms.get(check_uuid(uuid))) is None:
+            return
         async with self._locks[uuid]:
             self._uplink.forget_run(uuid)
             await self._halt(vm)

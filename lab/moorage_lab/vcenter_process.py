@@ -20,7 +20,13 @@ from moorage_lab.errors import LabError
 from moorage_lab.inventory import default_inventory, users_of
 from moorage_lab.vcenter import find_or_build, vcenter_command
 
-_GUARD = '"$@" </dev/null & child=$!; cat >/dev/null; kill $child 2>/dev/null; wait $child'
+_GUARD = """
+exec 3<&0
+"$@" </dev/null 3<&- & child=$!
+{ cat <&3 >/dev/null; kill $child; } 2>/dev/null & guard=$!
+wait $child
+kill $guard 2>/dev/null
+"""
 """Ends the vCenter when our end of the pipe closes: also when the tests are killed."""
 
 
