@@ -51,6 +51,7 @@ class MachineStatus(Status):
     progress: str | None = None
     """Last word of the node itself while it boots. Untrusted: for people, never a decision."""
     progress_detail: str | None = None
+    progress_failed: bool = False
     timeline: dict[str, str] = Field(default_factory=dict)
     """Milestone -> RFC 3339 time."""
 

@@ -2,14 +2,11 @@
 
 import time
 from dataclasses import dataclass, field
-from datetime import timedelta
 
-from moorage.bootstrap import ClusterPKI
+from moorage.bootstrap import ClusterPKI, gateway_client, server_url
+from moorage.kit.clock import Clock
 from moorage.kit.errors import UnavailableError
-from moorage.kube import KubeClient, KubePool, NodeInfo
-
-ADMIN_TTL = timedelta(hours=24)
-"""Life of the gateway's own client certificate; made anew long before it ends."""
+from moorage.kube import Credentials, KubeClient, KubePool, NodeInfo
 
 
 @dataclass(slots=True)
@@ -23,6 +20,7 @@ class ClusterAccess:
     """Keys and clients by cluster UID. One node list serves all machines that ask within its age."""
 
     pool: KubePool
+    clock: Clock
     join_offers: dict[str, bool] = field(default_factory=dict)
     """Cluster UID -> whether the encrypted CA keys are known to lie in the cluster."""
     _keys: dict[str, ClusterPKI] = field(default_factory=dict)
@@ -36,19 +34,33 @@ class ClusterAccess:
         """Return a cluster's keys once its own reconciler has opened them."""
         return self._keys.get(uid)
 
-    def client(self, uid: str, endpoint: str | None) -> KubeClient:
+    async def client(self, uid: str, endpoint: str | None) -> KubeClient:
         """Return the API client; raises ``UnavailableError`` while there is nothing to talk to."""
         keys = self._keys.get(uid)
         if keys is None or endpoint is None:
             raise UnavailableError("the cluster's keys or endpoint are not known yet")
-        return self.pool.get(uid, endpoint, keys)
+        host, _, port = endpoint.rpartition(":")
+        return await self.pool.client(
+            uid, server_url(host, int(port)), lambda: self._credentials(keys)
+        )
+
+    def _credentials(self, keys: ClusterPKI) -> Credentials:
+        signed = gateway_client(keys, now=self.clock.now())
+        if signed.key is None:
+            raise UnavailableError("the gateway's client certificate was signed without a key")
+        return Credentials(
+            ca=keys.ca.certificate,
+            certificate=signed.certificate,
+            key=signed.key,
+            expires_at=signed.expires_at,
+        )
 
     async def nodes(self, uid: str, endpoint: str | None, *, max_age_s: float) -> list[NodeInfo]:
         """Return the cluster's nodes, at most ``max_age_s`` seconds old."""
         seen = self._seen.get(uid)
         now = time.monotonic()
         if seen is None or now - seen.at > max_age_s:
-            nodes = await self.client(uid, endpoint).list_nodes()
+            nodes = await (await self.client(uid, endpoint)).list_nodes()
             seen = self._seen[uid] = _Seen(time.monotonic(), nodes)
         return seen.nodes
 

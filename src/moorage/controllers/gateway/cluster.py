@@ -1,6 +1,6 @@
 """Found a cluster: keys, endpoint, control plane, join objects, layers; then say what it lacks."""
 
-from moorage.bootstrap import ClusterPKI
+from moorage.bootstrap import ClusterPKI, generate
 from moorage.controllers.gateway.endpoint import ensure_endpoint, ensure_no_endpoint
 from moorage.controllers.gateway.env import FINALIZER, Env, key_of
 from moorage.controllers.gateway.inside import (
@@ -47,7 +47,7 @@ async def ensure_keys(cluster: Cluster, env: Env) -> Outcome:
     project, name, uid = cluster.metadata.project, cluster.metadata.name, cluster.metadata.uid
     stored = await env.store.find(ClusterKeys, project, name)
     if stored is None:
-        made = ClusterPKI.generate(cluster.spec.key_type, name, env.clock.now())
+        made = generate(cluster.spec.key_type, name, env.clock.now())
         stored = await env.store.create(
             ClusterKeys(
                 metadata=Metadata(

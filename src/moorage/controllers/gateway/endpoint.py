@@ -55,7 +55,7 @@ async def ensure_no_endpoint(cluster: Cluster, env: Env) -> Outcome:
 async def _shortage(cluster: Cluster, env: Env) -> str | None:
     """Say which pool cannot give an address to every machine and the VIP, if one cannot."""
     asked = cluster.spec.control_plane
-    groups = [(asked.replicas, asked.failure_domains)]
+    groups: list[tuple[int, list[str]]] = [(asked.replicas, asked.failure_domains)]
     groups += [
         (pool.spec.replicas, pool.spec.failure_domains)
         for pool in await env.store.list(NodePool, owner=cluster.metadata.uid)

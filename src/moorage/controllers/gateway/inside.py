@@ -3,7 +3,7 @@
 import hashlib
 import json
 
-from moorage.bootstrap import admin_binding, kubeadm_certs_objects
+from moorage.bootstrap import certs_access, cluster_admins_binding, kubeadm_certs_secret
 from moorage.controllers.gateway.env import Env
 from moorage.controllers.gateway.machines import machines_of
 from moorage.engine import DONE, Outcome, step, wait
@@ -12,13 +12,14 @@ from moorage.packs import render_layer
 from moorage.resources import Cluster, Machine
 
 FIELD_MANAGER = "moorage-gateway"
+CERTS_SECRET = "kubeadm-certs"  # noqa: S105 - a name
 _FIRST_LOOK_S = 1.0
 _LATER_LOOK_S = 5.0
 
 
 @step("APIReachable")
 async def ensure_api_reachable(cluster: Cluster, env: Env) -> Outcome:
-    client = env.access.client(cluster.metadata.uid, cluster.status.endpoint)
+    client = await env.access.client(cluster.metadata.uid, cluster.status.endpoint)
     try:
         cluster.status.kubernetes_version = await client.version()
     except UnavailableError as error:
@@ -43,19 +44,19 @@ async def ensure_join_prepared(cluster: Cluster, env: Env) -> Outcome:
     machines = await machines_of(env, cluster, None)
     wanted = any(machine.status.node_name is None for machine in machines)
     if env.access.join_offers.get(uid) is not wanted:
-        client = env.access.client(uid, cluster.status.endpoint)
+        client = await env.access.client(uid, cluster.status.endpoint)
         if wanted:
-            objects = [*kubeadm_certs_objects(keys), admin_binding()]
-            await client.apply(objects, field_manager=FIELD_MANAGER)
+            objects = [kubeadm_certs_secret(keys), *certs_access(), cluster_admins_binding()]
+            await client.apply(objects, FIELD_MANAGER)
         else:
-            await client.delete("v1", "Secret", "kube-system", "kubeadm-certs")
+            await client.delete_secret("kube-system", CERTS_SECRET)
         env.access.join_offers[uid] = wanted
     return DONE
 
 
 @step("LayersApplied")
 async def ensure_layers(cluster: Cluster, env: Env) -> Outcome:
-    client = env.access.client(cluster.metadata.uid, cluster.status.endpoint)
+    client = await env.access.client(cluster.metadata.uid, cluster.status.endpoint)
     for layer in cluster.spec.layers:
         try:
             rendered = render_layer(layer, cluster)
@@ -65,7 +66,7 @@ async def ensure_layers(cluster: Cluster, env: Env) -> Outcome:
         mark = f"{rendered.pack} {rendered.version} {hashlib.sha256(text.encode()).hexdigest()[:8]}"
         if cluster.status.layers.get(layer.name) == mark:
             continue
-        await client.apply(rendered.objects, field_manager=FIELD_MANAGER)
+        await client.apply(rendered.objects, FIELD_MANAGER)
         cluster.status.layers[layer.name] = mark
         env.stamp(cluster.status.timeline, "LayersApplied")
     return DONE

@@ -3,9 +3,10 @@
 from moorage.bootstrap import (
     NodeInput,
     StaticAddress,
+    bootstrap_token_name,
     bootstrap_token_secret,
-    bootstrap_token_secret_name,
     render_guestinfo,
+    split_labels,
 )
 from moorage.controllers.gateway.env import MACHINE_FINALIZER, Env
 from moorage.controllers.gateway.inside import FIELD_MANAGER
@@ -59,7 +60,7 @@ async def ensure_vm(machine: Machine, env: Env) -> Outcome:
             machine.status.clone_task = None
             raise UnavailableError(f"vCenter could not clone the VM: {task.error}")
         seen = await vcenter.prove_absent(
-            machine.metadata.uid, moref=machine.status.vm, name=machine.metadata.name
+            machine.metadata.uid, machine.status.vm, name=machine.metadata.name
         )
     match seen:
         case Found(vm=vm):
@@ -108,10 +109,15 @@ async def ensure_token(machine: Machine, env: Env) -> Outcome:
             "WaitingForAPI",
             f"joins when the API answers at {cluster.status.endpoint}{describe_progress(machine)}",
         )
-    secret = bootstrap_token_secret(keys, machine, env.clock.now())
-    await env.access.client(uid, cluster.status.endpoint).apply(
-        [secret], field_manager=FIELD_MANAGER
+    secret = bootstrap_token_secret(
+        keys,
+        machine.metadata.uid,
+        machine.spec.role,
+        machine_name=machine.metadata.name,
+        now=env.clock.now(),
     )
+    client = await env.access.client(uid, cluster.status.endpoint)
+    await client.apply([secret], FIELD_MANAGER)
     return DONE
 
 
@@ -124,7 +130,7 @@ async def ensure_joined(machine: Machine, env: Env) -> Outcome:
     except UnavailableError as error:
         return wait("WaitingForAPI", f"{error}{describe_progress(machine)}", after=_LOOK_AGAIN_S)
     if node is None:
-        failed = (machine.status.progress or "").endswith(("Failed", "Mismatch"))
+        failed = machine.status.progress_failed
         return wait(
             "BootstrapFailed" if failed else "WaitingForNode",
             "the machine has not registered as a node yet" + describe_progress(machine),
@@ -151,9 +157,9 @@ async def ensure_user_data_cleared(machine: Machine, env: Env) -> Outcome:
         cluster = await _cluster(machine, env)
         keys = env.access.keys(cluster.metadata.uid)
         if keys is not None:
-            name = bootstrap_token_secret_name(keys, machine.metadata.uid)
-            client = env.access.client(cluster.metadata.uid, cluster.status.endpoint)
-            await client.delete("v1", "Secret", "kube-system", name)
+            name = bootstrap_token_name(keys, machine.metadata.uid)
+            client = await env.access.client(cluster.metadata.uid, cluster.status.endpoint)
+            await client.delete_secret("kube-system", name)
     return DONE
 
 
@@ -167,10 +173,10 @@ async def ensure_node_ready(machine: Machine, env: Env) -> Outcome:
     }
     if labels:
         cluster = await _cluster(machine, env)
-        client = env.access.client(cluster.metadata.uid, cluster.status.endpoint)
-        await client.label_node(node.name, labels)
+        client = await env.access.client(cluster.metadata.uid, cluster.status.endpoint)
+        await client.patch_node(node.name, labels=labels)
     if not node.ready:
-        return wait("NodeNotReady", node.not_ready_reason or "kubelet has not reported", after=2)
+        return wait("NodeNotReady", node.ready_reason, after=2)
     env.stamp(machine.status.timeline, "Ready")
     return DONE
 
@@ -183,11 +189,13 @@ async def _clone(machine: Machine, env: Env) -> Outcome:
         return wait("ClusterNotPrepared", "the cluster's keys or endpoint are not ready", after=1)
     target = await resolve_machine(vcenter, machine.spec)
     address = await _static_address(machine, env)
+    host, _, port = cluster.status.endpoint.rpartition(":")
     node = NodeInput(
         machine=machine,
         cluster=cluster,
-        endpoint=cluster.status.endpoint,
-        keys=keys,
+        endpoint_host=host,
+        endpoint_port=int(port),
+        pki=keys,
         address=address,
     )
     task = await vcenter.clone(

@@ -28,7 +28,7 @@ async def ensure_drained(machine: Machine, env: Env) -> Outcome:
         return DONE if overdue else wait("APIUnreachable", str(error), after=10)
     if drain.done or overdue:
         return DONE
-    return wait("Draining", f"pods that have not left: {', '.join(drain.remaining)}", after=2)
+    return wait("Draining", f"pods that have not left: {', '.join(f'{p.namespace}/{p.name} ({p.reason})' for p in drain.remaining)}", after=2)
 
 
 @step("NodeDeleted")
@@ -59,7 +59,7 @@ async def ensure_no_vm(machine: Machine, env: Env) -> Outcome:
     seen = vcenter.find(machine.metadata.uid, moref=machine.status.vm)
     if isinstance(seen, Absent):
         seen = await vcenter.prove_absent(
-            machine.metadata.uid, moref=machine.status.vm, name=machine.metadata.name
+            machine.metadata.uid, machine.status.vm, name=machine.metadata.name
         )
     match seen:
         case Absent():
@@ -91,4 +91,4 @@ async def _client(machine: Machine, env: Env) -> KubeClient | None:
         return None
     if env.access.keys(cluster.metadata.uid) is None:
         raise UnavailableError("the cluster's keys are not opened yet")
-    return env.access.client(cluster.metadata.uid, cluster.status.endpoint)
+    return await env.access.client(cluster.metadata.uid, cluster.status.endpoint)

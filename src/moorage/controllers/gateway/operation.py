@@ -2,7 +2,15 @@
 
 from datetime import timedelta
 
-from moorage.bootstrap import parse_reply, render_request, sign_client
+from moorage.bootstrap import (
+    ADMIN_GROUP,
+    COLLECT_LOGS,
+    REPLY_KEY,
+    REQUEST_KEY,
+    parse_reply,
+    render_request,
+    sign_client,
+)
 from moorage.controllers.gateway.env import Env
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
 from moorage.kit.errors import InvalidError, NotFoundError
@@ -10,9 +18,6 @@ from moorage.resources import Cluster, Machine, Operation
 from moorage.resources.operation import Verb
 from moorage.vsphere import Found
 
-USER_GROUP = "moorage:cluster-admins"
-REQUEST_KEY = "guestinfo.moorage.request"
-REPLY_KEY = "guestinfo.moorage.reply"
 _MAX_TTL = timedelta(days=7)
 _DEFAULT_TTL = timedelta(hours=8)
 
@@ -43,16 +48,16 @@ async def _kubeconfig(operation: Operation, env: Env) -> Outcome:
     arguments = operation.spec.arguments
     asked = arguments.get("ttlSeconds")
     ttl = min(timedelta(seconds=float(asked)), _MAX_TTL) if asked else _DEFAULT_TTL
-    certificate = sign_client(
+    signed = sign_client(
         keys,
         str(arguments.get("csr", "")),
-        common_name=str(arguments.get("user") or "moorage-user"),
-        organizations=[USER_GROUP],
+        str(arguments.get("user") or "moorage-user"),
+        (ADMIN_GROUP,),
+        ttl,
         now=env.clock.now(),
-        ttl=ttl,
     )
     operation.status.result = {
-        "certificate": certificate,
+        "certificate": signed.certificate,
         "ca": keys.ca.certificate,
         "server": f"https://{cluster.status.endpoint}",
     }
@@ -71,14 +76,16 @@ async def _logs(operation: Operation, env: Env) -> Outcome:
     if counter is None:
         # Milliseconds rise from request to request, also after a restart.
         counter = int(env.clock.now().timestamp() * 1000)
-        text = render_request(keys, machine.metadata.uid, counter, "collect-logs", {})
+        text = render_request(keys, machine.metadata.uid, counter, COLLECT_LOGS, {})
         await vcenter.set_guestinfo(seen.vm, {REQUEST_KEY: text})
         operation.status.result = {"counter": counter}
         return wait("WaitingForNode", "the request lies in the VM's mailbox", after=1)
-    raw = seen.vm.extra.get(REPLY_KEY)
+    raw = seen.vm.guestinfo.get(REPLY_KEY)
     reply = parse_reply(raw) if raw else None
     if reply is None or reply.counter != counter:
         return wait("WaitingForNode", "the node has not answered yet", after=1)
+    if not reply.ok:
+        return _end(operation, env, failed=reply.message)
     operation.status.result = {"logs": reply.text}
     return _end(operation, env)
 

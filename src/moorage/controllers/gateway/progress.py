@@ -1,30 +1,21 @@
 """What a booting node says of itself: shown to people, never a decision."""
 
-import json
-
+from moorage.bootstrap import PROGRESS_KEY, parse_progress
 from moorage.controllers.gateway.env import Env
 from moorage.resources import Machine
 from moorage.vsphere import VM
 
-PROGRESS_KEY = "guestinfo.moorage.progress"
-_MAX_TEXT = 500
-
 
 def note_progress(machine: Machine, vm: VM, env: Env) -> None:
     """Copy the node's last word into the status. A guest may write anything: it is clipped."""
-    raw = vm.extra.get(PROGRESS_KEY)
-    if not raw:
+    raw = vm.guestinfo.get(PROGRESS_KEY)
+    said = parse_progress(raw) if raw else None
+    if said is None:
         return
-    try:
-        said = json.loads(raw)
-    except ValueError:
-        said = {"phase": "Unreadable", "detail": raw}
-    if not isinstance(said, dict):
-        said = {"phase": "Unreadable", "detail": raw}
-    phase = str(said.get("phase", "Unknown"))[:40]
-    machine.status.progress = phase
-    machine.status.progress_detail = str(said.get("detail") or "")[:_MAX_TEXT] or None
-    env.stamp(machine.status.timeline, f"Node{phase}")
+    machine.status.progress = said.phase
+    machine.status.progress_detail = said.detail or None
+    machine.status.progress_failed = said.failed
+    env.stamp(machine.status.timeline, f"Node{said.phase}")
 
 
 def describe_progress(machine: Machine) -> str:

@@ -20,6 +20,7 @@ class _Opened:
 class Sessions:
     """Implements the controllers' ``Accounts``."""
 
+    installation: str
     on_change: Callable[[frozenset[str]], None]
     """Called from the inventory's thread with the UIDs whose VMs or tasks changed."""
     on_state: Callable[[str], None]
@@ -39,6 +40,7 @@ class Sessions:
             vcenter = await VCenter.connect(
                 endpoint,
                 password,
+                installation=self.installation,
                 on_change=self.on_change,
                 on_state=lambda: self.on_state(name),
             )

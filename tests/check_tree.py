@@ -1,0 +1,73 @@
+"""What linters do not see: sizes of modules, links in docs, addresses in locks, the OpenAPI file.
+
+Run by ``make check``; prints every fault and exits with 1 when there is one.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+MAX_LINES = 400
+LINK = re.compile(r"\[[^\]]*\]\((?!https?://|mailto:)([^)#\s]+)")
+ADDRESS = re.compile(r"https?://")
+
+
+def tracked(*patterns: str) -> list[Path]:
+    output = subprocess.run(
+        ["git", "ls-files", "--", *patterns], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
+    return [ROOT / line for line in output.splitlines() if (ROOT / line).is_file()]
+
+
+def long_modules() -> Iterator[str]:
+    for path in tracked("src/**/*.py", "lab/**/*.py", "lab/**/*.go"):
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        if lines > MAX_LINES and not path.name.endswith("_test.go"):
+            yield f"{path.relative_to(ROOT)} has {lines} lines: split it (at most {MAX_LINES})"
+
+
+def broken_links() -> Iterator[str]:
+    for path in tracked("*.md", "docs/**/*.md"):
+        for target in LINK.findall(path.read_text(encoding="utf-8")):
+            if not (path.parent / target).exists():
+                yield f"{path.relative_to(ROOT)} links to {target}, which is not there"
+
+
+def addresses_in_locks() -> Iterator[str]:
+    for path in tracked("requirements/*", "*.lock"):
+        if ADDRESS.search(path.read_text(encoding="utf-8")):
+            yield f"{path.relative_to(ROOT)} holds a download address"
+
+
+def stale_openapi() -> Iterator[str]:
+    code = subprocess.run(
+        ["moorage-hub", "openapi"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
+    committed = (ROOT / "openapi" / "v1.json").read_text(encoding="utf-8")
+    if json.loads(code) != json.loads(committed):
+        yield "openapi/v1.json differs from the code: run `make openapi`"
+
+
+def shared_code() -> Iterator[str]:
+    for path in tracked("src/**/*.py"):
+        if re.search(r"^\s*(from|import) moorage_lab", path.read_text(encoding="utf-8"), re.M):
+            yield f"{path.relative_to(ROOT)} imports the lab"
+    for path in tracked("lab/**/*.py"):
+        if re.search(r"^\s*(from|import) moorage(\.|\s)", path.read_text(encoding="utf-8"), re.M):
+            yield f"{path.relative_to(ROOT)} imports the product"
+
+
+def main() -> int:
+    checks = (long_modules, broken_links, addresses_in_locks, stale_openapi, shared_code)
+    faults = [fault for check in checks for fault in check()]
+    for fault in faults:
+        print(fault, file=sys.stderr)
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
