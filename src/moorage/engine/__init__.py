@@ -1,6 +1,8 @@
 """Level-triggered reconciliation: queue, leases, steps, and the store as a port."""
 
+from moorage.engine.controller import Controller, Watch
 from moorage.engine.lease import HeldLease
+from moorage.engine.manager import Manager, NotSettledError
 from moorage.engine.step import (
     DONE,
     Context,
@@ -33,10 +35,13 @@ __all__ = [
     "Change",
     "Changes",
     "Context",
+    "Controller",
     "Done",
     "HeldLease",
     "Lease",
     "LeaseLostError",
+    "Manager",
+    "NotSettledError",
     "Outcome",
     "QueueDepth",
     "Reconciler",
@@ -46,6 +51,7 @@ __all__ = [
     "Store",
     "Tombstone",
     "Wait",
+    "Watch",
     "key_of",
     "split_key",
     "step",

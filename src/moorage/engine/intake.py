@@ -1,0 +1,124 @@
+"""What makes keys due: changes of resources, triggers from outside, and a look at everything."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import anyio
+
+from moorage.engine.controller import Controller
+from moorage.engine.step import key_of
+from moorage.engine.store import Change, Changes, Store
+from moorage.kit.clock import Clock
+from moorage.resources import Resource
+
+_PAGE = 500
+
+Item = tuple[str, str]
+"""Controller and key."""
+
+
+class Intake:
+    """Turns changes and triggers into due keys of the queue, many in one write."""
+
+    def __init__(self, store: Store, controllers: Sequence[Controller[Any]], clock: Clock) -> None:
+        self._store = store
+        self._controllers = controllers
+        self._names = {controller.name for controller in controllers}
+        self._clock = clock
+        self._triggered: deque[Item] = deque()
+        self._arrived = anyio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def attach(self) -> None:
+        """Let triggers wake the event loop that is running now."""
+        self._loop = asyncio.get_running_loop()
+
+    def check_name(self, controller: str) -> None:
+        """Raise ``ValueError`` for the name of no controller: a slip of the programmer."""
+        if controller not in self._names:
+            raise ValueError(f"no controller is called {controller!r}: {sorted(self._names)}")
+
+    def trigger(self, controller: str, key: str) -> None:
+        """Note a key; from any thread. What is not taken in before a crash is lost."""
+        self.check_name(controller)
+        self._triggered.append((controller, key))
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the loop has ended: nobody is left to look
+                self._loop.call_soon_threadsafe(self._notice)
+
+    def _notice(self) -> None:
+        self._arrived.set()  # the event of this moment, not that of the trigger's
+
+    async def wait_triggered(self) -> None:
+        """Wait until there is a trigger."""
+        while not self._triggered:
+            self._arrived = anyio.Event()
+            if not self._triggered:  # one may have come from another thread just now
+                await self._arrived.wait()
+
+    def triggered(self) -> set[Item]:
+        """Return what was triggered, and take it off."""
+        found: set[Item] = set()
+        while self._triggered:
+            found.add(self._triggered.popleft())
+        return found
+
+    async def keys(self, changes: Iterable[Change]) -> set[Item]:
+        """Return what changes make due; everything, when some went by unseen."""
+        found: set[Item] = set()
+        for change in changes:
+            if change.is_resync:
+                return await self.everything()
+            for controller in self._controllers:
+                found.update((controller.name, key) for key in controller.keys(change))
+        return found
+
+    async def everything(self) -> set[Item]:
+        """Return the keys of all resources that controllers may work on."""
+        found: set[Item] = set()
+        for controller in self._controllers:
+            kind = controller.reconciler.kind
+            if kind is not None:
+                async for resource in self._each(kind):
+                    if controller.select is None or controller.select(resource):
+                        found.add((controller.name, key_of(*resource.key)))
+                continue
+            for watch in controller.watches:  # its keys are known from what it watches only
+                async for resource in self._each(watch.kind):
+                    found.update((controller.name, key) for key in watch.keys(_seen(resource)))
+        return found
+
+    async def _each(self, kind: type[Resource]) -> AsyncIterator[Resource]:
+        after: tuple[str, str] | None = None
+        while page := await self._store.list(kind, limit=_PAGE, after=after):
+            after = page[-1].key
+            for resource in page:
+                yield resource
+
+    async def enqueue(self, items: Iterable[Item]) -> None:
+        """Make keys due now."""
+        await self._store.enqueue_many(items, self._clock.now())
+
+    async def take_in(self, changes: Changes) -> None:
+        """Make due what waits now, without waiting for more."""
+        items = await self.keys(changes.drain()) | self.triggered()
+        if items:
+            await self.enqueue(items)
+
+
+def _seen(resource: Resource) -> Change:
+    meta = resource.metadata
+    return Change(
+        kind=resource.kind,
+        project=meta.project,
+        name=meta.name,
+        uid=meta.uid,
+        resource_version=meta.resource_version,
+        deleted=False,
+        route=meta.route,
+        spec_changed=True,
+        owner_uid=meta.owner.uid if meta.owner else "",
+    )
