@@ -1,0 +1,49 @@
+"""vSphere: one session and one live inventory for each account, and what is done there."""
+
+from moorage.vsphere.effects import BusyError
+from moorage.vsphere.types import (
+    VM,
+    Absent,
+    CloneMode,
+    CloneRequest,
+    Counters,
+    Endpoint,
+    Found,
+    Limits,
+    OwnerMark,
+    Power,
+    Presence,
+    ResolvedTarget,
+    State,
+    Target,
+    Task,
+    TaskRef,
+    TaskState,
+    TemplateInfo,
+    Unknown,
+)
+from moorage.vsphere.vcenter import VCenter
+
+__all__ = [
+    "VM",
+    "Absent",
+    "BusyError",
+    "CloneMode",
+    "CloneRequest",
+    "Counters",
+    "Endpoint",
+    "Found",
+    "Limits",
+    "OwnerMark",
+    "Power",
+    "Presence",
+    "ResolvedTarget",
+    "State",
+    "Target",
+    "Task",
+    "TaskRef",
+    "TaskState",
+    "TemplateInfo",
+    "Unknown",
+    "VCenter",
+]

@@ -1,0 +1,214 @@
+"""Clone a template. Blocking, like all of pyVmomi: run it through ``Session.call``."""
+
+from typing import Any
+
+from pyVmomi import vim
+
+from moorage.kit.errors import TerminalError
+from moorage.vsphere.properties import Want, keyed, lower, moref, retrieve, text
+from moorage.vsphere.session import Session
+from moorage.vsphere.types import (
+    OWNER_KEY,
+    CloneRequest,
+    Disk,
+    NetworkBacking,
+    Nic,
+    OwnerMark,
+)
+
+_GIB = 1024**3
+_NEW_NIC_KEY = -100
+_RUNNING = ("queued", "running")
+
+
+def start_clone(session: Session, request: CloneRequest) -> str:
+    """Ask vCenter to clone a template, and return its task without waiting for it.
+
+    The VM's name is made from the Machine's UID and is the lock: when the answer to this
+    call is lost, a second clone is refused with ``DuplicateName``. The UID also becomes the
+    instance UUID, by which the first VM is found, and part of the owner mark, which always
+    overwrites an inherited one.
+    """
+    where = request.target
+    task = session.ref(vim.VirtualMachine, where.template.moref).CloneVM_Task(
+        folder=session.ref(vim.Folder, where.folder),
+        name=request.name,
+        spec=clone_spec(session, request),
+    )
+    return str(task._moId)  # noqa: SLF001 - pyVmomi has no public way to it
+
+
+def is_linked(request: CloneRequest) -> bool:
+    """Decide between a linked and a full clone; raises ``TerminalError`` for the impossible."""
+    where = request.target
+    grows = _growing_disk(request) is not None
+    if request.mode == "full":
+        return False
+    if where.can_link and not grows:
+        return True
+    if request.mode == "auto":
+        return False
+    if grows:
+        why = f"its disk must grow to {request.disk_gib} GiB"
+    elif where.template.snapshot is None:
+        why = "it has no snapshot"
+    else:
+        why = "its disks are not on the chosen datastore"
+    raise TerminalError(
+        "LinkedCloneImpossible",
+        f"template {where.template.name} cannot be cloned as a linked clone: {why}. "
+        "Choose cloneMode auto or full, or mend the template",
+    )
+
+
+def clone_spec(session: Session, request: CloneRequest) -> Any:
+    """Return the specification: everything that the VM will be, secrets included."""
+    where = request.target
+    linked = is_linked(request)
+    how = "createNewChildDiskBacking" if linked else "moveAllDiskBackingsAndDisallowSharing"
+    cores = where.template.cores_per_socket
+    return vim.vm.CloneSpec(
+        location=vim.vm.RelocateSpec(
+            datastore=session.ref(vim.Datastore, where.datastore),
+            pool=session.ref(vim.ResourcePool, where.resource_pool),
+            diskMoveType=how,
+        ),
+        snapshot=session.ref(vim.vm.Snapshot, where.template.snapshot)
+        if linked and where.template.snapshot
+        else None,
+        config=vim.vm.ConfigSpec(
+            instanceUuid=request.uid,
+            numCPUs=request.cpus,
+            # A number of CPUs that the template's sockets do not divide would be refused.
+            numCoresPerSocket=1 if request.cpus % cores else None,
+            memoryMB=request.memory_mib,
+            deviceChange=[
+                *_nic_changes(where.template.nics, where.network),
+                *_disk_changes(request),
+            ],
+            extraConfig=[
+                vim.option.OptionValue(key=key, value=value)
+                for key, value in sorted(extra_config(request).items())
+            ],
+        ),
+        powerOn=False,  # identity is read back before the first boot
+        template=False,
+    )
+
+
+def extra_config(request: CloneRequest) -> dict[str, str]:
+    """Return the VM's ``extraConfig``; what the template would pass on is emptied."""
+    inherited = dict.fromkeys(request.target.template.guestinfo_keys, "")
+    ours = {**request.guestinfo, OWNER_KEY: request.mark.to_json()}
+    if request.disk_enable_uuid:
+        ours["disk.enableUUID"] = "TRUE"  # the cloud provider finds disks by it
+    return {**inherited, **ours}
+
+
+def _growing_disk(request: CloneRequest) -> Disk | None:
+    if request.disk_gib is None:
+        return None
+    template = request.target.template
+    if not template.disks:
+        raise TerminalError("TemplateUnfit", f"template {template.name} has no disk")
+    first = template.disks[0]
+    wanted = request.disk_gib * _GIB
+    if wanted < first.capacity_bytes:
+        raise TerminalError(
+            "DiskTooSmall",
+            f"diskGib {request.disk_gib} is less than the template's disk of "
+            f"{-(-first.capacity_bytes // _GIB)} GiB: disks can only grow",
+        )
+    return first if wanted > first.capacity_bytes else None
+
+
+def _disk_changes(request: CloneRequest) -> list[Any]:
+    disk = _growing_disk(request)
+    if disk is None or request.disk_gib is None:
+        return []
+    size = request.disk_gib * _GIB
+    device = vim.vm.device.VirtualDisk(
+        key=disk.key,
+        controllerKey=disk.controller_key,
+        unitNumber=disk.unit_number,
+        capacityInBytes=size,
+        capacityInKB=size // 1024,
+    )
+    return [vim.vm.device.VirtualDeviceSpec(operation="edit", device=device)]
+
+
+def _nic_changes(nics: tuple[Nic, ...], network: NetworkBacking) -> list[Any]:
+    """One NIC on the wanted network: the template's first is kept, with a new MAC."""
+    if not nics:
+        device = vim.vm.device.VirtualVmxnet3(key=_NEW_NIC_KEY)
+        changes = [("add", device)]
+    else:
+        device = _nic(nics[0])
+        changes = [("edit", device), *(("remove", _nic(nic)) for nic in nics[1:])]
+    device.backing = _backing(network)
+    device.addressType = "generated"
+    device.connectable = vim.vm.device.VirtualDevice.ConnectInfo(
+        startConnected=True, connected=True, allowGuestControl=True
+    )
+    return [
+        vim.vm.device.VirtualDeviceSpec(operation=operation, device=one)
+        for operation, one in changes
+    ]
+
+
+def _nic(nic: Nic) -> Any:
+    kind = getattr(vim.vm.device, nic.type_name)
+    return kind(key=nic.key, controllerKey=nic.controller_key, unitNumber=nic.unit_number)
+
+
+def _backing(network: NetworkBacking) -> Any:
+    cards = vim.vm.device.VirtualEthernetCard
+    if network.portgroup_key is not None:
+        return cards.DistributedVirtualPortBackingInfo(
+            port=vim.dvs.PortConnection(
+                portgroupKey=network.portgroup_key, switchUuid=network.switch_uuid
+            )
+        )
+    if network.opaque_id is not None:
+        return cards.OpaqueNetworkBackingInfo(
+            opaqueNetworkId=network.opaque_id, opaqueNetworkType=network.opaque_type
+        )
+    return cards.NetworkBackingInfo(deviceName=network.name)
+
+
+def who_has_the_name(
+    session: Session, request: CloneRequest, made: str | None
+) -> tuple[str, str] | None:
+    """Find who holds the name of a VM that ``DuplicateName`` refused.
+
+    Args:
+        session: Logged in.
+        request: What was to be made.
+        made: Moref that our clone task for it reported, if any did.
+
+    Returns:
+        ``None`` when nobody has it any more, else the moref with ``"ours"``, ``"unfinished"``
+        (it is still being made: nobody can tell yet) or ``"foreign"``.
+    """
+    folder = session.ref(vim.Folder, request.target.folder)
+    child: Any = session.content.searchIndex.FindChild(folder, request.name)
+    holder = moref(child)
+    if holder is None:
+        return None
+    if not isinstance(child, vim.VirtualMachine):
+        return holder, "foreign"
+    paths = ["config.instanceUuid", keyed(OWNER_KEY), "recentTask"]
+    values = retrieve(session, [Want(vim.VirtualMachine, [holder], paths)]).get(holder)
+    if values is None:
+        return None
+    mark = OwnerMark.parse(text(values.get(keyed(OWNER_KEY))))
+    uuid = lower(values.get("config.instanceUuid"))
+    if mark is not None and mark.uid == request.uid:
+        is_ours = uuid == mark.instance_uuid or holder == made
+        return holder, "ours" if is_ours else "copy"
+    tasks = [moref(task) for task in values.get("recentTask") or ()]
+    running = retrieve(session, [Want(vim.Task, [t for t in tasks if t], ["info.state"])])
+    busy = any(str(task.get("info.state")) in _RUNNING for task in running.values())
+    if mark is None and (not uuid or uuid == request.uid or busy):
+        return holder, "unfinished"
+    return holder, "foreign"

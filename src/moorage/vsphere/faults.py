@@ -1,0 +1,168 @@
+"""vSphere's faults and the network's errors, made into ``kit.errors`` in this one place."""
+
+import socket
+import ssl
+from http.client import HTTPException
+from xml.parsers.expat import ExpatError
+
+from pyVmomi import vim, vmodl
+
+from moorage.kit.errors import (
+    ConflictError,
+    ForbiddenError,
+    MoorageError,
+    NotFoundError,
+    TerminalError,
+    UnavailableError,
+)
+from moorage.vsphere.types import Endpoint
+
+NETWORK_ERRORS = (OSError, HTTPException, ExpatError)
+"""What pyVmomi lets through when it gets no SOAP answer."""
+
+_RETRY = (
+    vim.fault.HostConnectFault,
+    vim.fault.InsufficientResourcesFault,
+    vim.fault.NoDiskSpace,
+    vim.fault.FileLocked,
+    vim.fault.ResourceInUse,
+    vim.fault.TaskInProgress,
+    vim.fault.Timedout,
+    vmodl.fault.HostCommunication,
+    vmodl.fault.HostNotConnected,
+    vmodl.fault.HostNotReachable,
+    vmodl.fault.RequestCanceled,
+    vmodl.fault.SystemError,
+)
+_CHANGED = (
+    vim.fault.ConcurrentAccess,
+    vim.fault.InvalidPowerState,
+    vim.fault.InvalidState,
+    vim.fault.AlreadyExists,
+)
+
+
+class PinMismatchError(ssl.SSLError):
+    """The server's certificate is not the pinned one."""
+
+    def __init__(self, expected: str, actual: str) -> None:
+        super().__init__(f"expected {expected}, got {actual}")
+        self.expected = expected
+        self.actual = actual
+
+
+class DeadlineError(TimeoutError):
+    """The deadline passed before anything was sent: nothing has happened."""
+
+
+def fault_name(fault: BaseException) -> str:
+    """Return vSphere's own name of a fault, such as ``DuplicateName``."""
+    return type(fault).__name__.rpartition(".")[2]
+
+
+def fault_text(fault: BaseException) -> str:
+    """Return the localized message with the details that some faults keep beside it."""
+    parts = [getattr(fault, "msg", "") or getattr(fault, "localizedMessage", "") or ""]
+    parts += [
+        part.message
+        for part in getattr(fault, "faultMessage", None) or []
+        if getattr(part, "message", None)
+    ]
+    cause = getattr(fault, "faultCause", None)
+    if cause is not None and getattr(cause, "msg", None):
+        parts.append(cause.msg)
+    seen = dict.fromkeys(part.strip() for part in parts if part.strip())
+    text = "; ".join(seen)
+    return f"{fault_name(fault)}: {text}" if text else fault_name(fault)
+
+
+def translate(fault: BaseException, what: str) -> MoorageError:  # noqa: PLR0911 - a table
+    """Return the error that callers understand.
+
+    Args:
+        fault: What vSphere answered, to the call or as the end of a task.
+        what: What was tried, on what, such as ``clone VM web-1``.
+    """
+    text = f"{what}: vCenter answered {fault_text(fault)}"
+    match fault:
+        case vim.fault.NotAuthenticated():
+            return UnavailableError(f"{what}: vCenter ended the session: it is tried again")
+        case vim.fault.NoPermission():
+            privilege = fault.privilegeId or "an unnamed privilege"
+            on = moref_of(fault.object)
+            return ForbiddenError(
+                f"{what}: the account lacks the privilege {privilege} on {on}: "
+                "grant a role with it there"
+            )
+        case vmodl.fault.ManagedObjectNotFound():
+            return NotFoundError(f"{what}: {moref_of(fault.obj)} is no longer in vCenter")
+        case vim.fault.DuplicateName():
+            return ConflictError(f"{what}: the name {fault.name} is taken by {fault.object}")
+        case _ if isinstance(fault, _RETRY):
+            return UnavailableError(f"{text}. It is tried again")
+        case _ if isinstance(fault, _CHANGED):
+            return ConflictError(f"{text}. It is looked at again")
+        case vmodl.MethodFault():
+            return TerminalError(fault_name(fault), text)
+    return UnavailableError(f"{what}: {type(fault).__name__}: {fault}")
+
+
+def moref_of(managed_object: object) -> str:
+    """Return ``Type:moref`` of a managed object in a fault, or a word for none."""
+    moref = getattr(managed_object, "_moId", None)
+    if moref is None:
+        return "an object that vCenter does not name"
+    return f"{type(managed_object).__name__.rpartition('.')[2]} {moref}"
+
+
+def no_answer(  # noqa: PLR0911 - a table
+    error: BaseException, endpoint: Endpoint, what: str
+) -> MoorageError:
+    """Return the error for a call that got no SOAP answer from the endpoint."""
+    where = f"vCenter {endpoint.host}:{endpoint.port}"
+    match error:
+        case PinMismatchError():
+            return TerminalError(
+                "UntrustedCertificate",
+                f"{what}: the certificate of {where} has SHA-256 {error.actual}, but the account "
+                f"pins {error.expected}. If the certificate was renewed on purpose, compare the "
+                "fingerprint beside vCenter and set trust.sha256; if not, somebody is in between",
+            )
+        case ssl.SSLCertVerificationError():
+            return TerminalError(
+                "UntrustedCertificate",
+                f"{what}: the certificate of {where} is not trusted: {error.verify_message}. "
+                "Give its CA as trust.caBundle, or its fingerprint as trust.sha256",
+            )
+        case ssl.SSLError():
+            return UnavailableError(
+                f"{what}: TLS with {where} failed: {error}. Is this the HTTPS port of a vCenter?"
+            )
+        case socket.gaierror():
+            return UnavailableError(
+                f"{what}: the name {endpoint.host} cannot be resolved ({error.strerror}): "
+                "check server of the account, and the gateway's DNS"
+            )
+        case DeadlineError():
+            return UnavailableError(f"{what}: not sent to {where}: {error}. It is tried again")
+        case TimeoutError():
+            return UnavailableError(
+                f"{what}: {where} did not answer in time. Whether it acted is not known; "
+                "it is looked at again"
+            )
+        case ConnectionRefusedError():
+            return UnavailableError(
+                f"{what}: {where} refuses connections: is vCenter (re)starting, is the port right?"
+            )
+        case HTTPException() if not isinstance(error, ConnectionError):
+            return UnavailableError(
+                f"{what}: {where} answered HTTP {error}: vCenter is not ready, or this is not one"
+            )
+        case ExpatError():
+            return UnavailableError(
+                f"{what}: {where} answered something that is not SOAP ({error}): "
+                "is this address a vCenter?"
+            )
+    return UnavailableError(
+        f"{what}: the connection to {where} failed: {type(error).__name__}: {error}"
+    )

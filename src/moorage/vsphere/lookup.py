@@ -1,0 +1,174 @@
+"""What there is: in memory first, and where much rests on it, asked of vCenter directly."""
+
+import time
+from functools import partial
+
+from pyVmomi import vim
+
+from moorage.kit.errors import InvalidError, UnavailableError
+from moorage.vsphere.effects import Effects
+from moorage.vsphere.inventory import Inventory, make_vm
+from moorage.vsphere.ownership import Ownership
+from moorage.vsphere.properties import Want, moref, retrieve
+from moorage.vsphere.resolve import Resolver
+from moorage.vsphere.session import Session
+from moorage.vsphere.stream import Stream
+from moorage.vsphere.templates import read_template_and_network
+from moorage.vsphere.types import (
+    VM,
+    Absent,
+    Found,
+    NetworkBacking,
+    Presence,
+    ResolvedTarget,
+    Target,
+    Template,
+    TemplateInfo,
+    Unknown,
+)
+
+_SEEN_WITHIN_S = 10.0
+
+
+class Lookup:
+    """Answers found, absent or unknown, and turns names into morefs."""
+
+    def __init__(
+        self, session: Session, stream: Stream, ownership: Ownership, effects: Effects
+    ) -> None:
+        self._session = session
+        self._stream = stream
+        self._inventory: Inventory = stream.inventory
+        self._ownership = ownership
+        self._effects = effects
+        self._details: dict[tuple[str, str], tuple[float, Template, NetworkBacking]] = {}
+
+    def find(self, uid: str, recorded: str | None) -> Presence:
+        """See ``VCenter.find``."""
+        if not self._inventory.synced.is_set():
+            return Unknown(self._inventory.why_not)
+        running = self._effects.running_clone(uid)
+        if running is not None:
+            return Unknown(f"vCenter is cloning it (task {running})", reason="Cloning")
+        vm = self._ownership.find(uid, recorded)
+        if vm is not None:
+            return Found(vm)
+        unmarked = self._ownership.unmarked(uid)
+        if unmarked is not None:
+            return Unknown(
+                f"VM {unmarked.name} ({unmarked.moref}) has this instance UUID but bears no owner "
+                "mark: it is being made, or somebody took the mark away"
+            )
+        if self._effects.made_lately(uid, _SEEN_WITHIN_S):
+            return Unknown("vCenter has made it a moment ago, and not shown it yet")
+        return Absent("no VM in vCenter's inventory bears its mark")
+
+    async def prove_absent(
+        self, uid: str, recorded: str | None, folder: str | None, name: str
+    ) -> Presence:
+        """See ``VCenter.prove_absent``."""
+        seen = self.find(uid, recorded)
+        if not isinstance(seen, Absent):
+            return seen
+        found, readable = await self._session.call(
+            f"look for VM {name or uid}", partial(self._search, uid, recorded, folder)
+        )
+        if not readable:
+            return Unknown("the account cannot read the VM's folder: a missing VM proves nothing")
+        for vm in found:
+            if self._ownership.is_ours(vm, uid, recorded):
+                return Found(vm)
+        foreign = next((vm for vm in found if vm.instance_uuid == uid), None)
+        if foreign is not None:
+            return Unknown(
+                f"VM {foreign.name} ({foreign.moref}) has this instance UUID without our mark: "
+                "give it the mark again, or remove it"
+            )
+        return Absent("searched by instance UUID and by moref: vCenter has no such VM")
+
+    def _search(self, uid: str, recorded: str | None, folder: str | None) -> tuple[list[VM], bool]:
+        session = self._session
+        index = session.content.searchIndex
+        by_uuid = moref(index.FindByUuid(None, uid, vmSearch=True, instanceUuid=True))
+        known = recorded or self._ownership.made.get(uid)
+        wanted = list(dict.fromkeys(one for one in (by_uuid, known) if one))
+        place = folder or self._effects.folder_of(uid) or moref(session.content.rootFolder) or ""
+        values = retrieve(
+            session,
+            [
+                Want(vim.VirtualMachine, wanted, [*self._inventory.paths]),
+                Want(vim.Folder, [place], ["name"]),
+            ],
+        )
+        readable = bool(values.pop(place, None))
+        vms = [make_vm(one, got, self._inventory.paths) for one, got in values.items()]
+        return vms, readable
+
+    def templates(self, datacenter: str | None) -> list[TemplateInfo]:
+        """See ``VCenter.templates``."""
+        places = self._stream.places
+        found = []
+        for vm in self._inventory.all():
+            home = places.datacenter_of(vm.folder) if vm.template else None
+            if home is None or datacenter not in (None, home.name):
+                continue
+            above = places.get(vm.folder)
+            root = home.facts.get("vmFolder")
+            inside = above is not None and above.moref != root
+            path = f"{places.path(above, root)}/{vm.name}" if inside and above else vm.name
+            found.append(TemplateInfo(vm.name, path, vm.moref, home.name))
+        return sorted(found, key=lambda info: (info.datacenter, info.path))
+
+    async def resolve(self, target: Target) -> ResolvedTarget:
+        """See ``VCenter.resolve``."""
+        where = f"vCenter {self._session.endpoint.host}"
+        if not self._inventory.synced.is_set():
+            raise UnavailableError(
+                f"the inventory of {where} is not complete: {self._inventory.why_not}"
+            )
+        templates = [vm for vm in self._inventory.all() if vm.template]
+        resolver = Resolver(self._stream.places, templates, target)
+        chosen = resolver.resolve()
+        template, network = chosen.template, chosen.network
+        if resolver.faults or not (
+            chosen.datacenter
+            and chosen.folder
+            and template
+            and chosen.compute_cluster
+            and chosen.resource_pool
+            and chosen.datastore
+            and network
+        ):
+            raise InvalidError(f"{where} has not what is asked for", tuple(resolver.faults))
+        details, backing = await self._detail(template.moref, network.moref, network.kind)
+        if not details.disks:
+            resolver.fault("template", f"template {details.name} has no disk")
+            raise InvalidError("the template cannot be used", tuple(resolver.faults))
+        return ResolvedTarget(
+            datacenter=chosen.datacenter.moref,
+            folder=chosen.folder.moref,
+            template=details,
+            compute_cluster=chosen.compute_cluster.moref,
+            resource_pool=chosen.resource_pool.moref,
+            datastore=chosen.datastore.moref,
+            network=backing,
+        )
+
+    async def _detail(
+        self, template: str, network: str, kind: str
+    ) -> tuple[Template, NetworkBacking]:
+        key = (template, network)
+        known = self._details.get(key)
+        ttl = self._session.limits.template_ttl_s
+        if known is not None and time.monotonic() - known[0] < ttl:
+            return known[1], known[2]
+        details, backing = await self._session.call(
+            f"read template {template} and network {network}",
+            partial(read_template_and_network, self._session, template, network, kind),
+        )
+        self._details[key] = (time.monotonic(), details, backing)
+        return details, backing
+
+    def forget_details(self) -> None:
+        """Read templates and networks again: something of them is gone."""
+        self._details.clear()

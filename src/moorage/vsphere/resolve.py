@@ -1,0 +1,198 @@
+"""From a user's names and paths to morefs: all faults at once, each at the caller's field."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from moorage.kit.errors import FieldFault
+from moorage.vsphere.places import (
+    COMPUTE,
+    FOLDERS,
+    NETWORKS,
+    POOLS,
+    Place,
+    Places,
+    near,
+    split_path,
+)
+from moorage.vsphere.types import VM, Target
+
+
+@dataclass(slots=True)
+class Chosen:
+    """What the names stand for, as far as they stand for something."""
+
+    datacenter: Place | None = None
+    folder: Place | None = None
+    template: VM | None = None
+    compute_cluster: Place | None = None
+    resource_pool: Place | None = None
+    datastore: Place | None = None
+    network: Place | None = None
+
+
+class Resolver:
+    """Resolves one target; collects faults on the way."""
+
+    def __init__(self, places: Places, templates: Iterable[VM], target: Target) -> None:
+        self.places = places
+        self.target = target
+        self.faults: list[FieldFault] = []
+        self._templates = {vm.moref: vm for vm in templates}
+
+    def fault(self, field: str, message: str) -> None:
+        """Note a fault of one field of the target."""
+        self.faults.append(FieldFault(self.target.field_path(field), message))
+
+    def resolve(self) -> Chosen:
+        """Look everything up, and check that it fits together."""
+        chosen = Chosen(datacenter=self._datacenter())
+        if chosen.datacenter is None:
+            return chosen
+        chosen.folder = self._vm_folder(chosen.datacenter)
+        chosen.template = self._template(chosen.datacenter)
+        chosen.compute_cluster = self._one(
+            "compute_cluster", "compute cluster", chosen.datacenter, "hostFolder", COMPUTE
+        )
+        chosen.datastore = self._one(
+            "datastore", "datastore", chosen.datacenter, "datastoreFolder", ("Datastore",)
+        )
+        chosen.network = self._one(
+            "network", "network", chosen.datacenter, "networkFolder", NETWORKS
+        )
+        if chosen.compute_cluster is not None:
+            chosen.resource_pool = self._pool(chosen.compute_cluster)
+            self._check_reach(chosen)
+        return chosen
+
+    def _datacenter(self) -> Place | None:
+        wanted = split_path(self.target.datacenter)
+        every = self.places.of_kind(("Datacenter",))
+        paths = {self.places.path(place): place for place in every}
+        found = [place for path, place in paths.items() if split_path(path) == wanted]
+        if not found and len(wanted) == 1:
+            found = [place for place in every if place.name == wanted[0]]
+        return self._only("datacenter", "datacenter", found, list(paths), None)
+
+    def _one(
+        self, field: str, what: str, datacenter: Place, root_path: str, kinds: Collection[str]
+    ) -> Place | None:
+        root = datacenter.facts.get(root_path) or ""
+        candidates = self.places.below(root, kinds, FOLDERS)
+        wanted = self._relative(getattr(self.target, field), datacenter, root)
+        return self._pick(field, what, candidates, root, wanted)
+
+    def _vm_folder(self, datacenter: Place) -> Place | None:
+        root = datacenter.facts.get("vmFolder") or ""
+        wanted = self._relative(self.target.folder, datacenter, root)
+        if not wanted:
+            return self.places.get(root)
+        candidates = self.places.below(root, FOLDERS, FOLDERS)
+        return self._pick("folder", "VM folder", candidates, root, wanted)
+
+    def _template(self, datacenter: Place) -> VM | None:
+        root = datacenter.facts.get("vmFolder") or ""
+        candidates = [
+            Place(vm.moref, "VirtualMachine", vm.name, vm.folder)
+            for vm in self._templates.values()
+            if self.places.datacenter_of(vm.folder) == datacenter
+        ]
+        wanted = self._relative(self.target.template, datacenter, root)
+        found = self._pick("template", "template", candidates, root, wanted)
+        return None if found is None else self._templates[found.moref]
+
+    def _pool(self, compute_cluster: Place) -> Place | None:
+        root = compute_cluster.facts.get("resourcePool") or ""
+        if self.target.resource_pool is None:
+            place = self.places.get(root)
+            if place is None:
+                self.fault(
+                    "compute_cluster",
+                    f"the account cannot see the root resource pool of {compute_cluster.name}",
+                )
+            return place
+        wanted = split_path(self.target.resource_pool)
+        if wanted[:1] == ("Resources",):
+            wanted = wanted[1:]
+        if not wanted:
+            return self.places.get(root)
+        candidates = self.places.below(root, POOLS, POOLS)
+        what = f"resource pool in {compute_cluster.name}"
+        return self._pick("resource_pool", what, candidates, root, wanted)
+
+    def _relative(self, path: str, datacenter: Place, root: str) -> tuple[str, ...]:
+        """Take off what an absolute path (``/dc1/vm/…``, as govc prints it) says before."""
+        parts = split_path(path)
+        place = self.places.get(root)
+        if not path.startswith("/") or place is None:
+            return parts
+        above = (*split_path(self.places.path(datacenter)), place.name)
+        return parts[len(above) :] if parts[: len(above)] == above else parts
+
+    def _pick(
+        self, field: str, what: str, candidates: list[Place], root: str, wanted: tuple[str, ...]
+    ) -> Place | None:
+        paths = {place.moref: self.places.path(place, root) for place in candidates}
+        found = [place for place in candidates if split_path(paths[place.moref]) == wanted]
+        if not found and len(wanted) == 1:
+            found = [place for place in candidates if place.name == wanted[0]]
+        return self._only(field, what, found, list(paths.values()), root)
+
+    def _only(
+        self, field: str, what: str, found: list[Place], known: list[str], root: str | None
+    ) -> Place | None:
+        asked = getattr(self.target, field)
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            self.fault(field, f"no {what} {asked!r}: {near(asked.strip('/'), known)}")
+        else:
+            paths = ", ".join(self.places.path(place, root) for place in found)
+            self.fault(field, f"{what} {asked!r} is not unique: give one of {paths}")
+        return None
+
+    def _check_reach(self, chosen: Chosen) -> None:
+        cluster = chosen.compute_cluster
+        if cluster is None:
+            return
+        hosts = self.places.hosts(cluster.moref)
+        usable = [host for host in hosts if host.is_usable()]
+        if not usable:
+            state = "has no host" if not hosts else "has no connected host outside maintenance"
+            self.fault("compute_cluster", f"{cluster.name} {state}")
+            return
+        reach = {"datastore": chosen.datastore, "network": chosen.network}
+        seen = True
+        for field, place in reach.items():
+            if place is None:
+                continue
+            if not any(place.moref in host.morefs(field) for host in usable):
+                seen = False
+                self.fault(
+                    field,
+                    f"no usable host of {cluster.name} reaches {field} {place.name}: "
+                    f"{self._reachable(field, usable)}",
+                )
+        if chosen.datastore is not None and not chosen.datastore.is_usable():
+            self.fault(
+                "datastore", f"{chosen.datastore.name} is not accessible, or in maintenance mode"
+            )
+        together = [place.moref for place in reach.values() if place is not None]
+        both = any(
+            all(moref in (*host.morefs("datastore"), *host.morefs("network")) for moref in together)
+            for host in usable
+        )
+        if seen and not both:
+            self.fault(
+                "network",
+                f"no usable host of {cluster.name} reaches both datastore "
+                f"{self.target.datastore} and network {self.target.network}",
+            )
+
+    def _reachable(self, field: str, hosts: list[Place]) -> str:
+        names = {
+            place.name
+            for host in hosts
+            for moref in host.morefs(field)
+            if (place := self.places.get(moref)) is not None
+        }
+        return f"they reach {', '.join(sorted(names))}" if names else "they reach none"

@@ -1,0 +1,269 @@
+"""The one session with a vCenter: login, login again, deadlines, errors. Blocking inside.
+
+``Session.call`` is the seam between anyio and pyVmomi: everything that talks to vCenter goes
+through it or, in the stream's own thread, through ``Session.run``.
+"""
+
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import anyio.to_thread
+import structlog
+from anyio import CapacityLimiter
+from pyVmomi import vim, vmodl
+
+from moorage.kit.errors import ForbiddenError, MoorageError, TerminalError, UnavailableError
+from moorage.vsphere.faults import (
+    NETWORK_ERRORS,
+    DeadlineError,
+    fault_text,
+    no_answer,
+    translate,
+)
+from moorage.vsphere.types import Endpoint, Limits, State
+from moorage.vsphere.wire import Stub, server_fingerprint
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+_CLOSE_S = 5.0
+_TERMINAL_STATES = {
+    "UntrustedCertificate": State.UNTRUSTED_CERTIFICATE,
+    "NotVCenter": State.NOT_VCENTER,
+}
+
+
+class Session:
+    """One user's session with one vCenter, shared by all calls and the stream."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        password: str,
+        limits: Limits,
+        on_state: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.endpoint = endpoint
+        self.limits = limits
+        self.stub = Stub(endpoint, pool_size=limits.calls + 1)
+        self.logins = 0
+        self.state = State.CONNECTING
+        self.message = f"connecting to vCenter {endpoint.host}:{endpoint.port}"
+        self.api_version: str | None = None
+        self.product: str | None = None
+        self.instance_uuid: str | None = None
+        self.generation = 0
+        """Counts logins: what was made in an earlier session is gone."""
+        self._password = password
+        self._on_state = on_state
+        self._login_lock = threading.Lock()
+        self._refused: str | None = None
+        self._content: Any = None
+        self._collector: Any = None
+        self._logged_in = False
+        self._closed = False
+        self._login_failed_at = 0.0
+        self._limiter = CapacityLimiter(limits.calls)
+
+    def __repr__(self) -> str:
+        return f"Session({self.endpoint.username}@{self.endpoint.host}:{self.endpoint.port})"
+
+    # What work inside a call uses
+
+    @property
+    def content(self) -> Any:
+        """VCenter's ServiceContent; only inside ``run``."""
+        return self._content
+
+    @property
+    def collector(self) -> Any:
+        """The session's own PropertyCollector for single reads; only inside ``run``."""
+        return self._collector
+
+    def ref(self, kind: type[T], moref: str) -> T:
+        """Return a managed object to call methods on. Reading its properties is not done."""
+        return kind(moref, self.stub)  # type: ignore[call-arg]
+
+    # Calls
+
+    async def call(self, what: str, work: Callable[[], T], *, deadline_s: float | None = None) -> T:
+        """Do blocking work in a thread, when it is this call's turn.
+
+        Args:
+            what: For error texts: what is tried, on what.
+            work: May be done a second time when vCenter answers that there is no session,
+                which means that it has done nothing.
+            deadline_s: Everything is over then, waiting for the turn included: a call whose
+                deadline has passed is not sent.
+        """
+        deadline = time.monotonic() + (deadline_s or self.limits.read_s)
+        return await anyio.to_thread.run_sync(
+            lambda: self.run(what, work, deadline=deadline), limiter=self._limiter
+        )
+
+    def run(self, what: str, work: Callable[[], T], *, deadline: float) -> T:
+        """Do blocking work in this thread until ``deadline`` (``time.monotonic``)."""
+        with self.stub.deadline.until(deadline):
+            try:
+                return self._with_session(work)
+            except NETWORK_ERRORS as error:
+                raise self._failed(error, what) from error
+            except vmodl.MethodFault as fault:
+                raise translate(fault, what) from fault
+
+    def _with_session(self, work: Callable[[], T]) -> T:
+        generation = self._ensure_login(None)
+        try:
+            return self._answered(work())
+        except vim.fault.NotAuthenticated:
+            log.info("vcenter session ended", server=self.endpoint.server)
+            self._ensure_login(generation)
+            return self._answered(work())
+
+    def _answered(self, result: T) -> T:
+        if self.state is not State.CONNECTED and not self._closed:
+            self._set_state(State.CONNECTED, f"logged in as {self.endpoint.username}")
+        return result
+
+    # Login
+
+    def _ensure_login(self, lost: int | None) -> int:
+        """Log in unless somebody has, since session ``lost`` was seen to be gone."""
+        entered = time.monotonic()
+        with self._turn_to_log_in():
+            if self._closed:
+                raise UnavailableError(f"the connection to {self.endpoint.host} was closed")
+            if self._logged_in and self.generation != lost:
+                return self.generation
+            self._logged_in = False
+            if self._refused is not None:
+                raise ForbiddenError(self._refused)
+            if self._login_failed_at > entered:
+                # Somebody tried while this call waited: one try speaks for all who waited.
+                raise UnavailableError(self.message)
+            try:
+                self._login()
+            except NETWORK_ERRORS:
+                self._login_failed_at = time.monotonic()
+                raise
+            return self.generation
+
+    @contextmanager
+    def _turn_to_log_in(self) -> Iterator[None]:
+        if not self._login_lock.acquire(timeout=self.stub.deadline.left()):
+            raise DeadlineError("another call was still trying to log in")
+        try:
+            yield
+        finally:
+            self._login_lock.release()
+
+    def _login(self) -> None:
+        where = f"vCenter {self.endpoint.host}:{self.endpoint.port}"
+        with self.stub.logging_in():
+            root: Any = self.ref(vim.ServiceInstance, "ServiceInstance")
+            content = root.RetrieveContent()
+            about = content.about
+            if about.apiType != "VirtualCenter":
+                raise self._not_vcenter(
+                    f"{where} is {about.fullName} (API type {about.apiType}), not a vCenter: "
+                    "give the address of the vCenter that manages this host"
+                )
+            self.logins += 1
+            try:
+                content.sessionManager.Login(self.endpoint.username, self._password, None)
+            except vim.fault.InvalidLogin as fault:
+                self._refused = (
+                    f"{where} refused the login of {self.endpoint.username}: {fault_text(fault)}. "
+                    "It is not tried again, so that the account is not locked: "
+                    "give the right password (or user name)"
+                )
+                self._set_state(State.INVALID_CREDENTIALS, self._refused)
+                raise ForbiddenError(self._refused) from fault
+            except vim.fault.NoPermission as fault:
+                self._refused = (
+                    f"{where} knows {self.endpoint.username} but lets it do nothing: "
+                    f"{fault_text(fault)}. Give the user a role, then give the password again"
+                )
+                self._set_state(State.INVALID_CREDENTIALS, self._refused)
+                raise ForbiddenError(self._refused) from fault
+            self._content = content
+            self._collector = content.propertyCollector.CreatePropertyCollector()
+        self.api_version = about.apiVersion
+        self.product = about.fullName
+        self.instance_uuid = about.instanceUuid
+        self.generation += 1
+        self._logged_in = True
+        self._set_state(State.CONNECTED, f"logged in as {self.endpoint.username}")
+        log.info("vcenter login", server=self.endpoint.server, product=self.product)
+
+    def set_password(self, password: str) -> None:
+        """Take a new password. A refused login is tried once more with it."""
+        with self._login_lock:
+            if password == self._password and self._refused is not None:
+                return
+            self._password = password
+            self._refused = None
+            if self.state is State.INVALID_CREDENTIALS:
+                self._set_state(State.CONNECTING, "a new password was given")
+
+    @property
+    def is_refused(self) -> bool:
+        """Tell whether nothing is tried until another password is given."""
+        return self._refused is not None
+
+    def _failed(self, error: BaseException, what: str) -> MoorageError:
+        """Return the error for callers; note the state that it shows."""
+        failure = no_answer(error, self.endpoint, what)
+        if isinstance(failure, TerminalError):
+            if isinstance(error, ssl.SSLCertVerificationError):
+                shown = server_fingerprint(self.endpoint, 3.0)
+                if shown is not None:
+                    failure = TerminalError(
+                        failure.reason,
+                        f"{failure} (it now shows {shown}: compare it beside vCenter first)",
+                    )
+            self._set_state(_TERMINAL_STATES[failure.reason], str(failure))
+        elif not isinstance(error, TimeoutError) or not self._logged_in:
+            self._set_state(State.UNREACHABLE, str(failure))
+        return failure
+
+    def _not_vcenter(self, message: str) -> TerminalError:
+        self._set_state(State.NOT_VCENTER, message)
+        return TerminalError("NotVCenter", message)
+
+    def _set_state(self, state: State, message: str) -> None:
+        if self._closed:
+            return
+        if state is not self.state:
+            log.info("vcenter state", server=self.endpoint.server, state=state, message=message)
+        changed = state is not self.state
+        self.state, self.message = state, message
+        if changed:
+            self._on_state()
+
+    def close(self) -> None:
+        """Log out, and let nothing go out any more. May be repeated."""
+        if not self._login_lock.acquire(timeout=_CLOSE_S):
+            self.stub.hang_up()  # somebody tries to log in to a vCenter that is silent
+            self._login_lock.acquire()
+        try:
+            if self._closed:
+                return
+            if self._logged_in:
+                with self.stub.deadline.until(time.monotonic() + _CLOSE_S):
+                    try:
+                        self._content.sessionManager.Logout()
+                    except (*NETWORK_ERRORS, vmodl.MethodFault) as error:
+                        log.info("vcenter logout failed", error=str(error))
+            self._set_state(State.CLOSED, "logged out")
+            self._closed = True
+            self._logged_in = False
+            self._password = ""
+        finally:
+            self._login_lock.release()
+        self.stub.hang_up()

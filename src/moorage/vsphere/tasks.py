@@ -1,0 +1,167 @@
+"""Tasks that we started: put into one ListView in batches, their ends pushed, never polled.
+
+A clone is watched at once. What the inventory shows by itself (a VM powered on) is watched only
+when that has not happened after a while, so that the ordinary case costs no call.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from moorage.vsphere.faults import fault_name, translate
+from moorage.vsphere.properties import moref
+from moorage.vsphere.types import Task, TaskState
+
+PATHS = ("info.state", "info.result", "info.error")
+
+_KEEP_S = 900.0
+_BATCH_S = 0.05
+LATER_S = 3.0
+
+_STATES = {"success": TaskState.SUCCESS, "error": TaskState.ERROR}
+
+
+@dataclass(slots=True)
+class _Tracked:
+    uid: str
+    state: Task
+    due: float
+    """When to put it into the view (``time.monotonic``)."""
+    watched: bool = False
+    ended_at: float | None = None
+
+
+class Tasks:
+    """What is known of our tasks. Safe in any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wake = threading.Condition(self._lock)
+        self._tasks: dict[str, _Tracked] = {}
+        self._remove: list[str] = []
+
+    def track(self, task: str, uid: str, what: str, *, after_s: float = _BATCH_S) -> None:
+        """Begin to follow a task."""
+        with self._wake:
+            self._prune()
+            if task not in self._tasks:
+                running = Task(moref=task, state=TaskState.RUNNING, what=what)
+                self._tasks[task] = _Tracked(uid, running, time.monotonic() + after_s)
+                self._wake.notify_all()
+
+    def forget(self, task: str) -> None:
+        """Stop following: what it was for has been seen."""
+        with self._lock:
+            tracked = self._tasks.pop(task, None)
+            if tracked is not None and tracked.watched:
+                self._remove.append(task)
+
+    def get(self, task: str) -> Task | None:
+        """Return what was last pushed; ``None`` for a task that is not followed."""
+        tracked = self._tasks.get(task)
+        return None if tracked is None else tracked.state
+
+    def uid(self, task: str) -> str | None:
+        """Return whose task it is."""
+        tracked = self._tasks.get(task)
+        return None if tracked is None else tracked.uid
+
+    def push(self, task: str, values: dict[str, Any]) -> Task | None:
+        """Take pushed properties; returns the new state when it has changed."""
+        with self._lock:
+            tracked = self._tasks.get(task)
+            if tracked is None:
+                return None
+            old = tracked.state
+            new = self._changed(old, values)
+            tracked.state = new
+            if new.is_over and tracked.ended_at is None:
+                tracked.ended_at = time.monotonic()
+                self._remove.append(task)
+        return new if new != old else None
+
+    @staticmethod
+    def _changed(old: Task, values: dict[str, Any]) -> Task:
+        new = old
+        if values.get("info.result") is not None:
+            new = replace(new, result=moref_or_none(values["info.result"]))
+        error = values.get("info.error")
+        if error is not None:
+            new = replace(new, error=translate(error, old.what), fault=fault_name(error))
+        if "info.state" in values:
+            new = replace(new, state=_STATES.get(str(values["info.state"]), TaskState.RUNNING))
+        return new
+
+    def lose(self, tasks: list[str]) -> set[str]:
+        """Note that vCenter does not know these any more; returns whose they were."""
+        uids: set[str] = set()
+        with self._lock:
+            for task in tasks:
+                tracked = self._tasks.get(task)
+                if tracked is not None and not tracked.state.is_over:
+                    tracked.state = replace(tracked.state, state=TaskState.LOST)
+                    tracked.ended_at = time.monotonic()
+                    uids.add(tracked.uid)
+        return uids
+
+    def restart(self) -> None:
+        """The view was lost: everything unfinished belongs into the next one."""
+        with self._wake:
+            self._remove.clear()
+            for tracked in self._tasks.values():
+                tracked.watched = False
+            self._wake.notify_all()
+
+    def due(self, stop: Callable[[], bool]) -> tuple[list[str], list[str]]:
+        """Wait until tasks are due; returns those to add to and remove from the view."""
+        with self._wake:
+            while not stop():
+                now = time.monotonic()
+                waiting = [
+                    tracked
+                    for tracked in self._tasks.values()
+                    if not tracked.watched and not tracked.state.is_over
+                ]
+                ready = [
+                    task
+                    for task, tracked in self._tasks.items()
+                    if not tracked.watched and not tracked.state.is_over and tracked.due <= now
+                ]
+                if ready:
+                    for task in ready:
+                        self._tasks[task].watched = True
+                    remove, self._remove = self._remove, []
+                    return ready, remove
+                soonest = min((tracked.due - now for tracked in waiting), default=None)
+                self._wake.wait(soonest)
+        return [], []
+
+    def unwatched(self, tasks: list[str]) -> None:
+        """Putting these into the view failed: they are due again a little later."""
+        with self._wake:
+            for task in tasks:
+                if task in self._tasks:
+                    self._tasks[task].watched = False
+                    self._tasks[task].due = time.monotonic() + 1.0
+
+    def wake(self) -> None:
+        """Let ``due`` look at its ``stop`` again."""
+        with self._wake:
+            self._wake.notify_all()
+
+    def _prune(self) -> None:
+        before = time.monotonic() - _KEEP_S
+        old = [
+            task
+            for task, tracked in self._tasks.items()
+            if tracked.ended_at is not None and tracked.ended_at < before
+        ]
+        for task in old:
+            del self._tasks[task]
+
+
+def moref_or_none(value: Any) -> str | None:
+    """Return the moref of a task's result; results that are not managed objects give ``None``."""
+    return moref(value) if hasattr(value, "_moId") else None

@@ -1,0 +1,122 @@
+"""Templates: which there are, and what cloning one needs to know of it."""
+
+from typing import Any
+
+from pyVmomi import vim
+
+from moorage.kit.errors import NotFoundError
+from moorage.vsphere.properties import Collector, Values, Want, moref, retrieve, text
+from moorage.vsphere.session import Session
+from moorage.vsphere.types import Disk, NetworkBacking, Nic, Template
+
+_TEMPLATE_PATHS = (
+    "name",
+    "config.hardware.device",
+    "config.hardware.numCoresPerSocket",
+    "config.version",
+    "config.firmware",
+    "config.guestId",
+    "config.extraConfig",
+    "snapshot",
+)
+_INHERITED = ("guestinfo.", "moorage.")
+
+
+def read_template_and_network(
+    session: Session, template: str, network: str, network_kind: str
+) -> tuple[Template, NetworkBacking]:
+    """Fetch both in one call; inside ``Session.run``."""
+    wants = [Want(vim.VirtualMachine, [template], _TEMPLATE_PATHS)]
+    match network_kind:
+        case "DistributedVirtualPortgroup":
+            switch = Collector.TraversalSpec(
+                name="switch",
+                type=vim.dvs.DistributedVirtualPortgroup,
+                path="config.distributedVirtualSwitch",
+                skip=False,
+            )
+            wants.append(
+                Want(
+                    vim.dvs.DistributedVirtualPortgroup,
+                    [network],
+                    ["name", "config.key", "config.distributedVirtualSwitch"],
+                    via=[switch],
+                    also={vim.DistributedVirtualSwitch: ["uuid"]},
+                )
+            )
+        case "OpaqueNetwork":
+            wants.append(Want(vim.OpaqueNetwork, [network], ["name", "summary"]))
+        case _:
+            wants.append(Want(vim.Network, [network], ["name"]))
+    found = retrieve(session, wants)
+    for name, what in ((template, "template"), (network, "network")):
+        if name not in found:
+            raise NotFoundError(f"{what} {name} is no longer in vCenter")
+    return _template(template, found[template]), _network(network, found)
+
+
+def _template(moref_: str, values: Values) -> Template:
+    devices = values.get("config.hardware.device") or []
+    snapshot = values.get("snapshot")
+    return Template(
+        moref=moref_,
+        name=text(values.get("name")),
+        snapshot=moref(snapshot.currentSnapshot) if snapshot is not None else None,
+        disks=tuple(_disk(one) for one in devices if isinstance(one, vim.vm.device.VirtualDisk)),
+        nics=tuple(
+            _nic(one) for one in devices if isinstance(one, vim.vm.device.VirtualEthernetCard)
+        ),
+        guestinfo_keys=tuple(
+            sorted(
+                option.key
+                for option in values.get("config.extraConfig") or ()
+                if option.key.startswith(_INHERITED)
+            )
+        ),
+        firmware=text(values.get("config.firmware")),
+        hardware_version=text(values.get("config.version")),
+        guest_id=text(values.get("config.guestId")),
+        cores_per_socket=int(values.get("config.hardware.numCoresPerSocket") or 1),
+    )
+
+
+def _disk(device: Any) -> Disk:
+    capacity = device.capacityInBytes or (device.capacityInKB or 0) * 1024
+    return Disk(
+        key=device.key,
+        controller_key=device.controllerKey,
+        unit_number=device.unitNumber,
+        capacity_bytes=int(capacity),
+        datastore=moref(getattr(device.backing, "datastore", None)),
+    )
+
+
+def _nic(device: Any) -> Nic:
+    return Nic(
+        key=device.key,
+        controller_key=device.controllerKey,
+        unit_number=device.unitNumber,
+        type_name=type(device).__name__.rpartition(".")[2],
+    )
+
+
+def _network(moref_: str, found: dict[str, Values]) -> NetworkBacking:
+    values = found[moref_]
+    name = text(values.get("name"))
+    switch = moref(values.get("config.distributedVirtualSwitch"))
+    if switch is not None:
+        return NetworkBacking(
+            moref=moref_,
+            name=name,
+            portgroup_key=text(values.get("config.key")),
+            switch_uuid=text(found.get(switch, {}).get("uuid")),
+        )
+    summary = values.get("summary")
+    if summary is not None:
+        return NetworkBacking(
+            moref=moref_,
+            name=name,
+            opaque_id=summary.opaqueNetworkId,
+            opaque_type=summary.opaqueNetworkType,
+        )
+    return NetworkBacking(moref=moref_, name=name)

@@ -1,0 +1,378 @@
+"""Words of this package: plain frozen values, no pyVmomi, safe in any thread."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+from pydantic.alias_generators import to_camel
+
+from moorage.kit.errors import MoorageError
+from moorage.resources.account import Trust
+
+OWNER_KEY = "moorage.owner"
+"""``extraConfig`` key of the owner mark."""
+
+PROGRESS_KEY = "guestinfo.moorage.progress"
+REPLY_KEY = "guestinfo.moorage.reply"
+USERDATA_KEY = "guestinfo.userdata"
+USERDATA_ENCODING_KEY = "guestinfo.userdata.encoding"
+"""Short, and there as long as the user data is: watched in its place, so that no secret streams."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A vCenter, who logs in, and how its certificate is verified."""
+
+    server: str
+    """``host`` or ``host:port``."""
+    username: str
+    trust: Trust = field(default_factory=Trust)
+
+    @property
+    def host(self) -> str:
+        """Host name or address, without brackets."""
+        return self._split()[0]
+
+    @property
+    def port(self) -> int:
+        """443 unless the server says otherwise."""
+        return self._split()[1]
+
+    def _split(self) -> tuple[str, int]:
+        if self.server.startswith("["):
+            host, _, rest = self.server[1:].partition("]")
+            return host, int(rest[1:]) if rest.startswith(":") else 443
+        host, colon, port = self.server.partition(":")
+        return host, int(port) if colon else 443
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one account may ask of its vCenter at a time."""
+
+    calls: int = 4
+    """Calls in flight, which is also connections: HTTP/1.1 carries one call each."""
+    clones: int = 16
+    """Clone tasks in flight."""
+    read_s: float = 30.0
+    """Default deadline of a call that changes nothing."""
+    effect_s: float = 30.0
+    """Default deadline of a call that starts something."""
+    stream_wait_s: int = 45
+    """How long vCenter holds a quiet ``WaitForUpdatesEx``."""
+    stream_rate: float = 1.8
+    """Returns of the stream a second, on average, when much happens."""
+    stream_burst: int = 4
+    """Returns that may come faster than that after a quiet time."""
+    page: int = 500
+    """Objects in one return of the stream."""
+    template_ttl_s: float = 60.0
+    """How long a template's details and a port group's switch are taken as still true."""
+
+
+class State(StrEnum):
+    """What an account's connection is like; also the reason of the condition."""
+
+    CONNECTING = "Connecting"
+    CONNECTED = "Connected"
+    UNREACHABLE = "VCenterUnreachable"
+    INVALID_CREDENTIALS = "InvalidCredentials"
+    UNTRUSTED_CERTIFICATE = "UntrustedCertificate"
+    NOT_VCENTER = "NotVCenter"
+    CLOSED = "Closed"
+
+
+class Power(StrEnum):
+    """Power state of a VM, in vSphere's words."""
+
+    ON = "poweredOn"
+    OFF = "poweredOff"
+    SUSPENDED = "suspended"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerMark:
+    """What a VM of ours carries in ``extraConfig``: whose it is (design, 3.4)."""
+
+    installation: str
+    kind: str
+    uid: str
+    epoch: int = 0
+    instance_uuid: str = ""
+    """Empty means ``uid``: the UID is the instance UUID unless a Machine was adopted."""
+
+    def to_json(self) -> str:
+        """Return the text that stands in ``extraConfig``; equal marks give equal text."""
+        return json.dumps(
+            {
+                "installation": self.installation,
+                "kind": self.kind,
+                "uid": self.uid,
+                "instanceUuid": self.instance_uuid or self.uid,
+                "epoch": self.epoch,
+            },
+            separators=(",", ":"),
+        )
+
+    @classmethod
+    def parse(cls, text: object) -> "OwnerMark | None":
+        """Read a mark; anything that is not one, by hand or by accident, gives ``None``."""
+        if not isinstance(text, str) or not text:
+            return None
+        try:
+            found = json.loads(text)
+            return cls(
+                installation=str(found["installation"]),
+                kind=str(found["kind"]),
+                uid=str(found["uid"]),
+                epoch=int(found["epoch"]),
+                instance_uuid=str(found["instanceUuid"]),
+            )
+        except (ValueError, TypeError, KeyError):
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class VM:
+    """A virtual machine as last seen."""
+
+    moref: str
+    name: str
+    instance_uuid: str
+    bios_uuid: str
+    power: Power
+    template: bool = False
+    tools_running: bool = False
+    addresses: tuple[str, ...] = ()
+    """What VMware Tools reports, in its order, link-local ones left out. Untrusted."""
+    macs: tuple[str, ...] = ()
+    """Of the NICs that VMware Tools reports, lower case."""
+    owner: OwnerMark | None = None
+    host: str | None = None
+    folder: str | None = None
+    """Moref of the parent folder; ``None`` in a vApp."""
+    resource_pool: str | None = None
+    extra: Mapping[str, str] = field(default_factory=dict)
+    """The few watched guestinfo keys. Written by the guest: for people, never a decision."""
+    has_user_data: bool = False
+    """``guestinfo.userdata.encoding`` still stands there."""
+    change_version: str | None = None
+
+    @property
+    def identity_intact(self) -> bool:
+        """Tell whether mark and instance UUID agree; else vCenter, or somebody, changed one."""
+        mark = self.owner
+        return mark is not None and self.instance_uuid == (mark.instance_uuid or mark.uid)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """It is there, and ours."""
+
+    vm: VM
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """It is not there."""
+
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Nobody can tell now. Nothing that cannot be undone may rest on this."""
+
+    why: str
+    reason: str = "InventoryUnknown"
+    """One UpperCamel word for the condition; ``Cloning`` while the clone task runs."""
+
+    def __str__(self) -> str:
+        return self.why
+
+
+Presence = Found | Absent | Unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a machine shall go, in the user's words: names or inventory paths."""
+
+    datacenter: str
+    folder: str
+    template: str
+    compute_cluster: str
+    datastore: str
+    network: str
+    resource_pool: str | None = None
+    path: str = "spec.placement.failureDomains[0]"
+    """Path of the caller's failure domain, for faults; what all domains share stands above it."""
+
+    def field_path(self, name: str) -> str:
+        """Return the caller's path of one field of this class."""
+        shared = name in ("datacenter", "folder", "template")
+        base = self.path.rpartition(".")[0] if shared else self.path
+        return f"{base}.{to_camel(name)}".lstrip(".")
+
+
+@dataclass(frozen=True, slots=True)
+class Nic:
+    """The template's network card that is kept, with another backing."""
+
+    key: int
+    controller_key: int | None
+    unit_number: int | None
+    type_name: str
+    """pyVmomi class below ``vim.vm.device``, such as ``VirtualVmxnet3``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A virtual disk of a template."""
+
+    key: int
+    controller_key: int | None
+    unit_number: int | None
+    capacity_bytes: int
+    datastore: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A template, with what cloning it needs to know."""
+
+    moref: str
+    name: str
+    snapshot: str | None
+    """Moref of the current snapshot: linked clones hang on it."""
+    disks: tuple[Disk, ...]
+    nics: tuple[Nic, ...]
+    guestinfo_keys: tuple[str, ...]
+    """``guestinfo.*`` and ``moorage.*`` keys that a clone would inherit."""
+    firmware: str
+    hardware_version: str
+    guest_id: str
+    cores_per_socket: int
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateInfo:
+    """A template in a list."""
+
+    name: str
+    path: str
+    """Relative to the datacenter's VM folder, as a cluster's ``template`` takes it."""
+    moref: str
+    datacenter: str
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkBacking:
+    """What the NIC is plugged into."""
+
+    moref: str
+    name: str
+    portgroup_key: str | None = None
+    """Set with ``switch_uuid`` for a distributed port group; both ``None`` for a standard one."""
+    switch_uuid: str | None = None
+    opaque_id: str | None = None
+    """Set with ``opaque_type`` for an NSX opaque network."""
+    opaque_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedTarget:
+    """A ``Target`` in morefs, proven to fit together a moment ago."""
+
+    datacenter: str
+    folder: str
+    template: Template
+    compute_cluster: str
+    resource_pool: str
+    datastore: str
+    network: NetworkBacking
+
+    @property
+    def template_name(self) -> str:
+        """Name of the template."""
+        return self.template.name
+
+    @property
+    def can_link(self) -> bool:
+        """Linked clones: the template has a snapshot and all its disks are on the datastore."""
+        template = self.template
+        return (
+            template.snapshot is not None
+            and bool(template.disks)
+            and all(disk.datastore == self.datastore for disk in template.disks)
+        )
+
+
+CloneMode = Literal["auto", "linked", "full"]
+
+
+@dataclass(frozen=True, slots=True)
+class CloneRequest:
+    """One VM to make. Name and UID are chosen and stored before this is asked for."""
+
+    uid: str
+    name: str
+    target: ResolvedTarget
+    cpus: int
+    memory_mib: int
+    mark: OwnerMark
+    guestinfo: Mapping[str, str] = field(default_factory=dict, repr=False)
+    disk_gib: int | None = None
+    mode: CloneMode = "auto"
+    disk_enable_uuid: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRef:
+    """What was started. ``moref`` is ``None`` when there was nothing to start any more."""
+
+    moref: str | None
+    vm: str | None = None
+    """Moref of the VM, when it is known already."""
+
+
+class TaskState(StrEnum):
+    """How far a vCenter task is."""
+
+    RUNNING = "running"
+    SUCCESS = "success"
+    ERROR = "error"
+    LOST = "lost"
+    """vCenter no longer knows it: it has restarted, or the task ended long ago."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A vCenter task as last pushed."""
+
+    moref: str
+    state: TaskState
+    what: str = ""
+    result: str | None = None
+    """Moref of what was made."""
+    error: MoorageError | None = None
+    fault: str | None = None
+    """Name of vSphere's fault, such as ``DuplicateName``."""
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether nothing more will come."""
+        return self.state is not TaskState.RUNNING
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What this account has cost its vCenter since it was connected."""
+
+    calls: Mapping[str, int]
+    logins: int
+    connections_opened: int
+    stream_returns: int
+    stream_restarts: int

@@ -1,0 +1,389 @@
+"""One vCenter account, as the rest of Moorage sees it: asynchronous, in plain values."""
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import anyio.to_thread
+
+from moorage.kit.errors import (
+    ForbiddenError,
+    MoorageError,
+    NotFoundError,
+    TerminalError,
+    UnavailableError,
+)
+from moorage.vsphere import guestinfo, power
+from moorage.vsphere.effects import Effects
+from moorage.vsphere.inventory import Inventory
+from moorage.vsphere.lookup import Lookup
+from moorage.vsphere.ownership import Ownership
+from moorage.vsphere.session import Session
+from moorage.vsphere.stream import Stream
+from moorage.vsphere.tasks import Tasks
+from moorage.vsphere.types import (
+    OWNER_KEY,
+    USERDATA_KEY,
+    VM,
+    CloneRequest,
+    Counters,
+    Endpoint,
+    Limits,
+    OwnerMark,
+    Power,
+    Presence,
+    ResolvedTarget,
+    State,
+    Target,
+    Task,
+    TaskRef,
+    TemplateInfo,
+)
+
+_ERRORS: dict[State, Callable[[str], MoorageError]] = {
+    State.INVALID_CREDENTIALS: ForbiddenError,
+    State.UNTRUSTED_CERTIFICATE: partial(TerminalError, "UntrustedCertificate"),
+    State.NOT_VCENTER: partial(TerminalError, "NotVCenter"),
+}
+_JOIN_S = 10.0
+
+
+class VCenter:
+    """Everything that is done with one vCenter by one user. Make it with ``connect``."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        password: str,
+        *,
+        owner_key: str = OWNER_KEY,
+        installation: str | None = None,
+        on_change: Callable[[frozenset[str]], None] | None = None,
+        on_state: Callable[[], None] | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self._limits = limits or Limits()
+        self._notify = on_change or (lambda _: None)
+        self._session = Session(endpoint, password, self._limits, on_state or (lambda: None))
+        self._inventory = Inventory(owner_key)
+        self._ownership = Ownership(self._inventory, installation)
+        self._tasks = Tasks()
+        self._stream = Stream(self._session, self._inventory, self._tasks, self._changed)
+        self._effects = Effects(self._session, self._tasks, self._ownership)
+        self._lookup = Lookup(self._session, self._stream, self._ownership, self._effects)
+
+    @classmethod
+    async def connect(
+        cls,
+        endpoint: Endpoint,
+        password: str,
+        *,
+        owner_key: str = OWNER_KEY,
+        installation: str | None = None,
+        on_change: Callable[[frozenset[str]], None] | None = None,
+        on_state: Callable[[], None] | None = None,
+        limits: Limits | None = None,
+    ) -> "VCenter":
+        """Log in, and begin to follow the inventory.
+
+        What vCenter or the network answers is no exception here but ``state`` and ``message``:
+        the object goes on trying by itself, except with a password that was refused once.
+        ``check`` raises what is wrong now.
+
+        Args:
+            endpoint: Where, who, and how the certificate is verified.
+            password: Kept in memory, for later logins.
+            owner_key: ``extraConfig`` key of the owner mark.
+            installation: Marks of other installations are then foreign.
+            on_change: Gets the UIDs whose VM or task changed; called from other threads.
+            on_state: Called from other threads when ``state`` has changed.
+            limits: How much may be asked of vCenter at a time.
+
+        Raises:
+            InvalidError: The trust cannot be used at all, such as an unreadable CA bundle.
+        """
+        vcenter = cls(
+            endpoint,
+            password,
+            owner_key=owner_key,
+            installation=installation,
+            on_change=on_change,
+            on_state=on_state,
+            limits=limits,
+        )
+        with suppress(MoorageError):  # it stands in `state` and `message`
+            await vcenter._session.call("log in", lambda: None)
+        vcenter._stream.start()
+        return vcenter
+
+    async def close(self) -> None:
+        """Stop the stream and log out. May be repeated."""
+
+        def close() -> None:
+            self._stream.stop()
+            self._session.close()
+            self._stream.join(_JOIN_S)
+
+        await anyio.to_thread.run_sync(close)
+
+    # What the account is like
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where, and who."""
+        return self._session.endpoint
+
+    @property
+    def state(self) -> State:
+        """What the connection is like now; fits as a condition's reason."""
+        return self._session.state
+
+    @property
+    def message(self) -> str:
+        """What ``state`` means, for people."""
+        return self._session.message
+
+    @property
+    def api_version(self) -> str | None:
+        """VCenter's API version, such as ``8.0.3.0``; ``None`` before the first login."""
+        return self._session.api_version
+
+    @property
+    def product(self) -> str | None:
+        """Full name and build of the vCenter."""
+        return self._session.product
+
+    @property
+    def instance_uuid(self) -> str | None:
+        """Identity of the vCenter itself."""
+        return self._session.instance_uuid
+
+    @property
+    def counters(self) -> Counters:
+        """What was asked of vCenter so far."""
+        stub = self._session.stub
+        return Counters(
+            calls=dict(stub.calls),
+            logins=self._session.logins,
+            connections_opened=stub.connections_opened,
+            stream_returns=self._stream.returns,
+            stream_restarts=self._stream.restarts,
+        )
+
+    def check(self) -> None:
+        """Raise what is wrong with the connection now; asks nobody."""
+        if self.state is not State.CONNECTED:
+            raise _ERRORS.get(self.state, UnavailableError)(self.message)
+
+    async def set_password(self, password: str) -> None:
+        """Take a new password, and try it."""
+        self._session.set_password(password)
+        self._stream.nudge()
+        await self._session.call("log in", lambda: None)
+
+    async def wait_synced(self, timeout_s: float) -> None:
+        """Wait for a complete inventory; raises ``UnavailableError`` when it takes longer."""
+        synced = await anyio.to_thread.run_sync(
+            self._inventory.synced.wait, timeout_s, abandon_on_cancel=True
+        )
+        if not synced:
+            self.check()
+            raise UnavailableError(
+                f"the inventory of vCenter {self.endpoint.host} was not complete within "
+                f"{timeout_s:g} s: {self._inventory.why_not}"
+            )
+
+    # What is there
+
+    def find(self, uid: str, moref: str | None = None) -> Presence:
+        """Look for our VM in memory.
+
+        Absent is good enough to clone on, because the VM's name is a lock besides. Before
+        anything is released or forgotten, ask ``prove_absent``.
+
+        Args:
+            uid: Of the Machine, or whatever the VM was made for.
+            moref: Recorded earlier for it: a VM that bears our mark there is ours even if its
+                instance UUID was changed.
+        """
+        return self._lookup.find(uid, moref)
+
+    async def prove_absent(
+        self,
+        uid: str,
+        moref: str | None = None,
+        folder: str | None = None,
+        name: str = "",
+    ) -> Presence:
+        """Search vCenter itself, by instance UUID and by moref.
+
+        Absent means: the inventory is complete and does not have it, both searches found
+        nothing, no clone of it is running, and the account could still read the folder.
+
+        Args:
+            uid: What the VM was made for.
+            moref: Recorded for it, if any.
+            folder: Moref of the VM's folder; the one that was cloned into, or else the root.
+            name: For texts only.
+        """
+        return await self._lookup.prove_absent(uid, moref, folder, name)
+
+    def copies(self) -> list[VM]:
+        """Return VMs that bear our mark but are not ours: shown to people, never touched."""
+        return self._ownership.copies()
+
+    def owned(self) -> list[VM]:
+        """Return every VM that is what its owner mark says."""
+        return self._ownership.owned()
+
+    async def templates(self, datacenter: str | None = None) -> list[TemplateInfo]:
+        """Return the templates that the account can see, by path; from memory."""
+        return self._lookup.templates(datacenter)
+
+    async def resolve(self, target: Target) -> ResolvedTarget:
+        """Turn names and paths into morefs that fit together.
+
+        Names come from memory; details of template and network are fetched in one call and
+        kept for a minute.
+
+        Raises:
+            InvalidError: With all faults, at the caller's field paths.
+            UnavailableError: The inventory is not complete now.
+        """
+        return await self._lookup.resolve(target)
+
+    # What is done
+
+    def task(self, moref: str, uid: str = "") -> Task | None:
+        """Return how far a task is, as last pushed.
+
+        A task of an earlier process is followed from now on: it reads as running until vCenter
+        says what became of it. ``uid`` is then who hears of it.
+        """
+        return self._effects.task(moref, uid)
+
+    async def clone(self, request: CloneRequest, *, deadline_s: float | None = None) -> TaskRef:
+        """Start to clone, or return what was started already for this UID.
+
+        Raises:
+            BusyError: As many clones as allowed are running; ``on_change`` gets the UID when
+                there is room.
+            TerminalError: ``NameTaken`` by a VM that is not ours, or an impossible request.
+        """
+        try:
+            return await self._effects.clone(request, deadline_s)
+        except NotFoundError:
+            self._lookup.forget_details()
+            raise
+
+    async def power_on(self, vm: VM, *, deadline_s: float | None = None) -> TaskRef:
+        """Start to power on; raises once what made the last try fail."""
+        done = partial(self._has_power, vm.moref, Power.ON)
+        return await self._effects.start("power on", power.power_on, vm, done, deadline_s)
+
+    async def power_off(self, vm: VM, *, deadline_s: float | None = None) -> TaskRef:
+        """Start to power off, hard; raises once what made the last try fail."""
+        done = partial(self._has_power, vm.moref, Power.OFF)
+        return await self._effects.start("power off", power.power_off, vm, done, deadline_s)
+
+    async def reset(self, vm: VM, *, deadline_s: float | None = None) -> TaskRef:
+        """Start a hard reset."""
+        return await self._effects.start("reset", power.reset, vm, None, deadline_s)
+
+    async def shutdown_guest(self, vm: VM, *, deadline_s: float | None = None) -> None:
+        """Ask the guest to shut down. Its power state tells when it has."""
+        await self._session.call(
+            f"shut down the guest of VM {vm.name}",
+            partial(power.shutdown_guest, self._session, vm),
+            deadline_s=deadline_s or self._limits.effect_s,
+        )
+
+    async def destroy(self, vm: VM, *, deadline_s: float | None = None) -> TaskRef:
+        """Start to delete a VM with its disks, after reading its mark once more.
+
+        Raises:
+            ForbiddenError: It is not ours, or no longer.
+        """
+        if vm.owner is None or not self._ownership.is_marked(vm, vm.owner.uid):
+            raise ForbiddenError(f"VM {vm.name} ({vm.moref}) does not bear our owner mark")
+        try:
+            gone = partial(self._is_gone, vm.moref)
+            return await self._effects.start("destroy", power.destroy, vm, gone, deadline_s)
+        except NotFoundError:
+            return TaskRef(None, vm.moref)
+
+    async def set_identity(
+        self, vm: VM, mark: OwnerMark, *, deadline_s: float | None = None
+    ) -> TaskRef:
+        """Set instance UUID and mark again when vCenter changed the UUID of our VM."""
+        if not self._ownership.is_marked(vm, mark.uid):
+            raise ForbiddenError(f"VM {vm.name} ({vm.moref}) does not bear our owner mark")
+
+        def start(session: Session, target: VM) -> Any:
+            power.check_still_ours(session, target)
+            return power.set_identity(session, target, mark)
+
+        return await self._effects.start("set the identity of", start, vm, None, deadline_s)
+
+    async def set_guestinfo(
+        self, vm: VM, values: Mapping[str, str], *, deadline_s: float | None = None
+    ) -> TaskRef:
+        """Start to set ``extraConfig`` keys; empty ones go. Nothing secret: events keep it."""
+        return await self._set_guestinfo(vm, values, None, deadline_s)
+
+    async def _set_guestinfo(
+        self,
+        vm: VM,
+        values: Mapping[str, str],
+        is_done: Callable[[], bool] | None,
+        deadline_s: float | None,
+    ) -> TaskRef:
+        def start(session: Session, target: VM) -> Any:
+            return guestinfo.set_extra_config(session, target, values)
+
+        return await self._effects.start(
+            "reconfigure", start, vm, is_done, deadline_s, detail=frozenset(values.items())
+        )
+
+    async def read_extra_config(self, vm: VM, keys: Iterable[str]) -> dict[str, str]:
+        """Return the values of these ``extraConfig`` keys, read from vCenter now."""
+        return await self._session.call(
+            f"read extraConfig of VM {vm.name}",
+            partial(guestinfo.read_extra_config, self._session, vm, tuple(keys)),
+        )
+
+    async def clear_guestinfo(self, vm: VM, keys: Iterable[str]) -> list[str]:
+        """Empty keys; returns those that may still be there. Ask again until there are none.
+
+        Two calls in all: one starts the change; when the stream has shown that it was made,
+        the other reads back.
+        """
+        names = list(keys)
+        seen = self._inventory.get(vm.moref) or vm
+        if not (seen.has_user_data and USERDATA_KEY in names):
+            left = await self.read_extra_config(vm, names)
+            if not left:
+                return []
+            names = [key for key in names if key in left]
+            done = None
+        else:
+            done = partial(self._has_no_user_data, vm.moref)
+        await self._set_guestinfo(seen, dict.fromkeys(names, ""), done, None)
+        return names
+
+    # Kept together for callbacks
+
+    def _changed(self, uids: frozenset[str]) -> None:
+        self._notify(uids | self._effects.changed(uids))
+
+    def _has_power(self, moref: str, wanted: Power) -> bool:
+        vm = self._inventory.get(moref)
+        return vm is not None and vm.power is wanted
+
+    def _has_no_user_data(self, moref: str) -> bool:
+        vm = self._inventory.get(moref)
+        return vm is not None and not vm.has_user_data
+
+    def _is_gone(self, moref: str) -> bool:
+        return self._inventory.synced.is_set() and self._inventory.get(moref) is None

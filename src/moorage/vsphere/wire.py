@@ -1,0 +1,221 @@
+"""HTTPS to vCenter: verified, pinned, with a deadline on every socket, and counted.
+
+pyVmomi's own pinning is not used: it compares fingerprints only when the chain does not verify,
+and after the first time it has turned verification off for the whole context. Here a pin is
+compared on every connection, after the handshake and before anything is sent.
+"""
+
+import hashlib
+import http.client
+import select
+import socket
+import ssl
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pyVmomi.SoapAdapter import SoapStubAdapter
+
+from moorage.kit.errors import InvalidError
+from moorage.resources.account import Trust
+from moorage.vsphere.faults import DeadlineError, PinMismatchError
+from moorage.vsphere.types import Endpoint
+
+WIRE_VERSION = "vim.version.version15"
+"""``vim25/6.7.3``, the oldest API that we support: newer vCenters speak it too."""
+
+_IDLE_S = 240
+"""Pooled connections idle for longer are closed by us, before a firewall forgets them."""
+
+
+def tls_context(trust: Trust) -> ssl.SSLContext:
+    """Return the TLS context for a trust; raises ``InvalidError`` for an unreadable CA bundle."""
+    if trust.insecure or trust.sha256:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    else:
+        try:
+            context = ssl.create_default_context(cadata=trust.ca_bundle)
+        except (ssl.SSLError, ValueError) as error:
+            raise InvalidError(
+                f"trust.caBundle is not a list of PEM certificates: {error}"
+            ) from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def fingerprint(der: bytes) -> str:
+    """Return ``AB:CD:…``, the SHA-256 of a certificate."""
+    return hashlib.sha256(der).digest().hex(":").upper()
+
+
+def server_fingerprint(endpoint: Endpoint, timeout_s: float) -> str | None:
+    """Return the fingerprint of whatever certificate the server shows; sends nothing else."""
+    context = tls_context(Trust(insecure=True))
+    try:
+        with (
+            socket.create_connection((endpoint.host, endpoint.port), timeout_s) as plain,
+            context.wrap_socket(plain, server_hostname=endpoint.host) as wrapped,
+        ):
+            der = wrapped.getpeercert(binary_form=True)
+    except OSError:
+        return None
+    return fingerprint(der) if der else None
+
+
+class Deadline(threading.local):
+    """When the call that this thread makes must be over."""
+
+    at: float | None = None
+
+    @contextmanager
+    def until(self, at: float) -> Iterator[None]:
+        """Set the moment (``time.monotonic``) for everything that this thread does inside."""
+        before, self.at = self.at, at
+        try:
+            yield
+        finally:
+            self.at = before
+
+    def left(self) -> float:
+        """Return the seconds left; raises ``DeadlineError`` when none are."""
+        if self.at is None:
+            raise DeadlineError("a call to vCenter was made without a deadline")
+        left = self.at - time.monotonic()
+        if left <= 0:
+            raise DeadlineError("its deadline passed while it waited its turn")
+        return left
+
+
+class _Connection(http.client.HTTPSConnection):
+    """One connection. Each step gets what is left of the calling thread's deadline."""
+
+    def __init__(self, stub: "Stub", context: ssl.SSLContext) -> None:
+        super().__init__(stub.endpoint.host, stub.endpoint.port, context=context)
+        self._stub = stub
+
+    def connect(self) -> None:
+        self.timeout = self._stub.deadline.left()
+        self._stub.connections_opened += 1
+        super().connect()
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        pin = self._stub.endpoint.trust.sha256
+        if pin is None:
+            return
+        # A TLS server always shows a certificate: the suites without are off by default.
+        actual = fingerprint(self.sock.getpeercert(binary_form=True) or b"")
+        if actual != pin:
+            self.close()
+            raise PinMismatchError(pin, actual)
+
+    def send(self, data: Any) -> None:
+        self._arm()
+        super().send(data)
+
+    def getresponse(self) -> http.client.HTTPResponse:
+        self._arm()
+        return super().getresponse()
+
+    def is_stale(self) -> bool:
+        """Tell whether the peer has closed, or said something that nobody asked for."""
+        if self.sock is None:
+            return True
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN | select.POLLHUP | select.POLLERR)
+        return bool(poll.poll(0))
+
+    def _arm(self) -> None:
+        if self.sock is not None:
+            self.sock.settimeout(self._stub.deadline.left())
+
+
+class Stub(SoapStubAdapter):
+    """pyVmomi's SOAP adapter on our connections. Its session cookie changes only at login."""
+
+    def __init__(self, endpoint: Endpoint, pool_size: int) -> None:
+        self._owner_of_cookie: int | None = None
+        self._cookie = ""
+        self.endpoint = endpoint
+        self.deadline = Deadline()
+        self.calls: Counter[str] = Counter()
+        self.connections_opened = 0
+        self._context = tls_context(endpoint.trust)
+        self._busy: set[_Connection] = set()
+        super().__init__(  # type: ignore[no-untyped-call]
+            host=endpoint.host,
+            port=endpoint.port,
+            path="/sdk",
+            version=WIRE_VERSION,
+            poolSize=pool_size,
+            connectionPoolTimeout=_IDLE_S,
+            sslContext=self._context,
+        )
+
+    @property
+    def cookie(self) -> str:
+        """Session cookie sent with each call."""
+        return self._cookie
+
+    @cookie.setter
+    def cookie(self, value: str) -> None:
+        # A late answer to a call of the session before must not replace the new session's cookie.
+        if self._owner_of_cookie == threading.get_ident():
+            self._cookie = value
+
+    @contextmanager
+    def logging_in(self) -> Iterator[None]:
+        """Forget the session, and let this thread (only) bring home another cookie."""
+        self._cookie = ""
+        self._owner_of_cookie = threading.get_ident()
+        try:
+            yield
+        finally:
+            self._owner_of_cookie = None
+
+    def InvokeMethod(  # noqa: N802 - pyVmomi's name
+        self,
+        mo: Any,
+        info: Any,
+        args: Any,
+        outerStub: Any = None,  # noqa: N803
+    ) -> Any:
+        self.calls[info.wsdlName] += 1
+        return super().InvokeMethod(mo, info, args, outerStub)  # type: ignore[no-untyped-call]
+
+    def GetConnection(self) -> _Connection:  # noqa: N802
+        while True:
+            with self.lock:
+                self._CloseIdleConnections()  # type: ignore[no-untyped-call]
+                pooled = self.pool.pop(0)[0] if self.pool else None
+            if pooled is None:
+                break
+            if not pooled.is_stale():
+                return self._lend(pooled)
+            pooled.close()
+        fresh = _Connection(self, self._context)
+        fresh.connect()
+        return self._lend(fresh)
+
+    def ReturnConnection(self, conn: _Connection) -> None:  # noqa: N802
+        self._busy.discard(conn)
+        super().ReturnConnection(conn)  # type: ignore[no-untyped-call]
+
+    def _lend(self, connection: _Connection) -> _Connection:
+        self._busy = {busy for busy in self._busy if busy.sock is not None}
+        self._busy.add(connection)
+        return connection
+
+    def hang_up(self) -> None:
+        """Cut every connection, those with a call on them too."""
+        for connection in tuple(self._busy):
+            sock = connection.sock
+            if sock is not None:
+                try:
+                    sock.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    continue
+        self.DropConnections()  # type: ignore[no-untyped-call]
