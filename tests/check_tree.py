@@ -52,12 +52,16 @@ def stale_openapi() -> Iterator[str]:
         yield "openapi/v1.json differs from the code: run `make openapi`"
 
 
+def imports_of(path: Path, pattern: str) -> bool:
+    return bool(re.search(pattern, path.read_text(encoding="utf-8"), re.MULTILINE))
+
+
 def shared_code() -> Iterator[str]:
     for path in tracked("src/**/*.py"):
-        if re.search(r"^\s*(from|import) moorage_lab", path.read_text(encoding="utf-8"), re.M):
+        if imports_of(path, r"^\s*(from|import) moorage_lab"):
             yield f"{path.relative_to(ROOT)} imports the lab"
     for path in tracked("lab/**/*.py"):
-        if re.search(r"^\s*(from|import) moorage(\.|\s)", path.read_text(encoding="utf-8"), re.M):
+        if imports_of(path, r"^\s*(from|import) moorage(\.|\s)"):
             yield f"{path.relative_to(ROOT)} imports the product"
 
 
