@@ -37,8 +37,8 @@ RELEASES = {
         coredns="v1.12.1",
         pause="3.10.1",
         kube_vip="v1.0.1",
-        flannel=("v0.28.4", "v0.27.4"),
-        flannel_cni=("v1.9.1-flannel1", "v1.8.0-flannel1"),
+        flannel="v0.28.4",
+        flannel_cni="v1.9.1-flannel1",
     ),
 }
 DEFAULT_VERSION = "1.34.4"
@@ -223,7 +223,7 @@ class _Build:
             "COREDNS": release.coredns,
             "PAUSE": release.pause,
             "KUBE_VIP": f"{release.kube_vip} (stand-in)",
-            "FLANNEL": release.flannel[0],
+            "FLANNEL": release.flannel,
         }
 
 

@@ -42,28 +42,26 @@ class Release:
     coredns: str
     pause: str
     kube_vip: str
-    flannel: tuple[str, ...]
-    """The version that is built, then older ones whose manifests it serves as well."""
-    flannel_cni: tuple[str, ...]
-    """Tags that the manifests of those versions name."""
+    flannel: str
+    flannel_cni: str
+    """The tag that the manifest of that flannel names."""
 
-    def names(self) -> dict[str, tuple[str, ...]]:
-        """Image references by what is in them; several names can mean the same image."""
+    def names(self) -> dict[str, str]:
+        """Image references by what is in them."""
         k8s = f"v{self.kubernetes}"
+        flannel = "ghcr.io/flannel-io"
         return {
-            "kube-apiserver": (f"registry.k8s.io/kube-apiserver:{k8s}",),
-            "kube-controller-manager": (f"registry.k8s.io/kube-controller-manager:{k8s}",),
-            "kube-scheduler": (f"registry.k8s.io/kube-scheduler:{k8s}",),
-            "kube-proxy": (f"registry.k8s.io/kube-proxy:{k8s}",),
-            "etcd": (f"registry.k8s.io/etcd:{self.etcd}",),
-            "coredns": (f"registry.k8s.io/coredns/coredns:{self.coredns}",),
-            "pause": (f"registry.k8s.io/pause:{self.pause}",),
-            "kube-vip": (f"ghcr.io/kube-vip/kube-vip:{self.kube_vip}",),
-            "flannel": tuple(f"ghcr.io/flannel-io/flannel:{tag}" for tag in self.flannel),
-            "flannel-cni-plugin": tuple(
-                f"ghcr.io/flannel-io/flannel-cni-plugin:{tag}" for tag in self.flannel_cni
-            ),
-            "echo": ("lab.local/echo:1",),
+            "kube-apiserver": f"registry.k8s.io/kube-apiserver:{k8s}",
+            "kube-controller-manager": f"registry.k8s.io/kube-controller-manager:{k8s}",
+            "kube-scheduler": f"registry.k8s.io/kube-scheduler:{k8s}",
+            "kube-proxy": f"registry.k8s.io/kube-proxy:{k8s}",
+            "etcd": f"registry.k8s.io/etcd:{self.etcd}",
+            "coredns": f"registry.k8s.io/coredns/coredns:{self.coredns}",
+            "pause": f"registry.k8s.io/pause:{self.pause}",
+            "kube-vip": f"ghcr.io/kube-vip/kube-vip:{self.kube_vip}",
+            "flannel": f"{flannel}/flannel:{self.flannel}",
+            "flannel-cni-plugin": f"{flannel}/flannel-cni-plugin:{self.flannel_cni}",
+            "echo": "lab.local/echo:1",
         }
 
 
@@ -103,7 +101,7 @@ def check_names(release: Release, kubeadm: Path) -> None:
     asked = run_step(
         [str(kubeadm), "config", "images", "list", f"--kubernetes-version=v{release.kubernetes}"]
     )
-    have = {name for names in release.names().values() for name in names}
+    have = set(release.names().values())
     missing = [line for line in asked.split() if "/" in line and line not in have]
     if missing:
         raise ImageError(
@@ -112,7 +110,7 @@ def check_names(release: Release, kubeadm: Path) -> None:
         )
 
 
-def write_archive(target: Path, names: tuple[str, ...], image: Contents) -> None:
+def write_archive(target: Path, name: str, image: Contents) -> None:
     """Write a docker archive that ``ctr images import`` takes, the same bytes each time."""
     layer = target.with_suffix(".layer")
     _write_layer(layer, image)
@@ -136,7 +134,7 @@ def write_archive(target: Path, names: tuple[str, ...], image: Contents) -> None
     config_bytes = json.dumps(config, sort_keys=True).encode()
     config_name = f"{hashlib.sha256(config_bytes).hexdigest()}.json"
     layer_name = f"{diff_id}/layer.tar"
-    manifest = [{"Config": config_name, "RepoTags": list(names), "Layers": [layer_name]}]
+    manifest = [{"Config": config_name, "RepoTags": [name], "Layers": [layer_name]}]
     with tarfile.open(target, "w") as archive:
         _add_bytes(archive, config_name, config_bytes)
         _add_file(archive, layer_name, packed)

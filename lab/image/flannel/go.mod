@@ -1,4 +1,4 @@
-// Kubernetes' own client-go release is asked for, so that one build serves both.
+// Kubernetes' own client-go release is asked for, so that what is linked is what its API server is tested with.
 module moorage.lab/image/flannel
 
 go 1.25.0
@@ -53,6 +53,7 @@ require (
 	k8s.io/kube-openapi v0.0.0-20250710124328-f3f2b991d03b // indirect
 	k8s.io/utils v0.0.0-20250604170112-4c0f3b243397 // indirect
 	sigs.k8s.io/json v0.0.0-20241014173422-cfa47c3a1cc8 // indirect
+	sigs.k8s.io/knftables v0.0.18 // indirect
 	sigs.k8s.io/randfill v1.0.0 // indirect
 	sigs.k8s.io/structured-merge-diff/v6 v6.3.0 // indirect
 	sigs.k8s.io/yaml v1.6.0 // indirect

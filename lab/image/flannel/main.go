@@ -2,8 +2,8 @@
 //
 // Its upstream main imports a cloud backend whose modules cannot be had, so this one wires the
 // same parts for what the lab runs: the Kubernetes subnet manager, the vxlan and host-gw backends,
-// and iptables. It runs from upstream's unchanged kube-flannel.yml; flags and net-conf.json keys
-// of the parts that are left out are refused.
+// iptables and nftables. It runs from upstream's unchanged kube-flannel.yml; flags and
+// net-conf.json keys of the parts that are left out are refused.
 package main
 
 import (
@@ -24,11 +24,13 @@ import (
 	"github.com/flannel-io/flannel/pkg/ipmatch"
 	"github.com/flannel-io/flannel/pkg/subnet"
 	"github.com/flannel-io/flannel/pkg/subnet/kube"
+	"github.com/flannel-io/flannel/pkg/trafficmngr"
 	"github.com/flannel-io/flannel/pkg/trafficmngr/iptables"
+	"github.com/flannel-io/flannel/pkg/trafficmngr/nftables"
 	log "k8s.io/klog/v2"
 )
 
-// resyncSeconds is how often flannel looks after its iptables rules (upstream's default).
+// resyncSeconds is how often flannel looks after its rules (upstream's default).
 const resyncSeconds = 5
 
 type options struct {
@@ -119,8 +121,8 @@ func networkConfig(ctx context.Context, manager subnet.Manager) (*subnet.Config,
 		switch {
 		case err != nil:
 			log.Errorf("reading the network configuration: %v", err)
-		case config.EnableNFTables || config.EnableIPv6 || !config.EnableIPv4:
-			return nil, errors.New("EnableNFTables, EnableIPv6 and EnableIPv4=false are not in this build")
+		case config.EnableIPv6 || !config.EnableIPv4:
+			return nil, errors.New("EnableIPv6 and EnableIPv4=false are not in this build")
 		default:
 			// Without it, packets between pods of one node pass by kube-proxy's rules.
 			const bridged = "/proc/sys/net/bridge/bridge-nf-call-iptables"
@@ -155,9 +157,16 @@ func externalInterface(ctx context.Context, name string, manager subnet.Manager,
 }
 
 func filterTraffic(ctx context.Context, masquerade bool, config *subnet.Config, network backend.Network) error {
-	rules := &iptables.IPTablesManager{}
+	var rules, other trafficmngr.TrafficManager = &iptables.IPTablesManager{}, &nftables.NFTablesManager{}
+	if config.EnableNFTables {
+		rules, other = other, rules
+	}
+	// The configuration may have been changed from the one to the other.
+	if err := other.CleanUp(ctx); err != nil {
+		return fmt.Errorf("removing rules of the unused kind: %w", err)
+	}
 	if err := rules.Init(ctx); err != nil {
-		return fmt.Errorf("setting up iptables: %w", err)
+		return fmt.Errorf("setting up packet filter rules: %w", err)
 	}
 	if masquerade {
 		// A node's podCIDR never changes, so there are no rules of an earlier subnet to take back.
