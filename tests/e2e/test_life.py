@@ -90,7 +90,7 @@ def test_a_deployment_behind_a_service_answers(stack: Stack) -> None:
 
 
 def test_no_secret_is_left_where_it_does_not_belong(stack: Stack) -> None:
-    """Token, key and certificate key: gone from extraConfig, events, logs and the hub's database."""
+    """Gone from extraConfig, events, logs and the hub's database."""
     places = {
         "inventory": run("moorage-lab", "vcenter", "inventory"),
         "events": run("moorage-lab", "vcenter", "events"),

@@ -53,7 +53,7 @@ async def ensure_vm(machine: Machine, env: Env) -> Outcome:
         return wait("AccountNotReady", f"cloud account {machine.spec.account} is not connected")
     seen = vcenter.find(machine.metadata.uid, moref=machine.status.vm)
     if isinstance(seen, Absent) and machine.status.clone_task is not None:
-        task = vcenter.task(machine.status.clone_task)
+        task = vcenter.task(machine.status.clone_task, machine.metadata.uid)
         if task is not None and task.state is TaskState.RUNNING:
             return wait("Cloning", f"vCenter task {task.moref}", after=_TASK_PATIENCE_S)
         if task is not None and task.state is TaskState.ERROR:
@@ -69,8 +69,8 @@ async def ensure_vm(machine: Machine, env: Env) -> Outcome:
                 await vcenter.set_identity(vm, _mark(machine, env))
                 return wait("IdentityLost", "vCenter changed the VM's UUID; it is set again")
             return DONE
-        case Unknown(why=why):
-            return wait("InventoryUnknown", why, after=5)
+        case Unknown(why=why, reason=reason):
+            return wait(reason, why, after=_LOOK_AGAIN_S)
     if machine.status.node_name is not None:
         return wait(
             "VMMissing",

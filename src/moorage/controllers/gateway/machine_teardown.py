@@ -53,7 +53,7 @@ async def ensure_no_vm(machine: Machine, env: Env) -> Outcome:
     if vcenter is None:
         return wait("AccountNotReady", f"cloud account {machine.spec.account} is not connected")
     if machine.status.clone_task is not None:
-        task = vcenter.task(machine.status.clone_task)
+        task = vcenter.task(machine.status.clone_task, machine.metadata.uid)
         if task is not None and task.state is TaskState.RUNNING:
             return wait("Cloning", "deleted once its clone task has ended", after=30)
     seen = vcenter.find(machine.metadata.uid, moref=machine.status.vm)
@@ -64,14 +64,14 @@ async def ensure_no_vm(machine: Machine, env: Env) -> Outcome:
     match seen:
         case Absent():
             return DONE
-        case Unknown(why=why):
-            return wait("InventoryUnknown", why, after=5)
+        case Unknown(why=why, reason=reason):
+            return wait(reason, why, after=2)
         case Found(vm=vm):
             if vm.power is not Power.OFF:
-                task = await vcenter.power_off(vm)
-                return wait("PoweringOff", f"vCenter task {task.moref}", after=30)
-            task = await vcenter.destroy(vm)
-            return wait("Destroying", f"vCenter task {task.moref}", after=30)
+                started = await vcenter.power_off(vm)
+                return wait("PoweringOff", f"vCenter task {started.moref}", after=30)
+            started = await vcenter.destroy(vm)
+            return wait("Destroying", f"vCenter task {started.moref}", after=30)
     raise AssertionError(seen)
 
 

@@ -80,7 +80,7 @@ async def _logs(operation: Operation, env: Env) -> Outcome:
         await vcenter.set_guestinfo(seen.vm, {REQUEST_KEY: text})
         operation.status.result = {"counter": counter}
         return wait("WaitingForNode", "the request lies in the VM's mailbox", after=1)
-    raw = seen.vm.guestinfo.get(REPLY_KEY)
+    raw = seen.vm.extra.get(REPLY_KEY)
     reply = parse_reply(raw) if raw else None
     if reply is None or reply.counter != counter:
         return wait("WaitingForNode", "the node has not answered yet", after=1)

@@ -8,7 +8,7 @@ from moorage.vsphere import VM
 
 def note_progress(machine: Machine, vm: VM, env: Env) -> None:
     """Copy the node's last word into the status. A guest may write anything: it is clipped."""
-    raw = vm.guestinfo.get(PROGRESS_KEY)
+    raw = vm.extra.get(PROGRESS_KEY)
     said = parse_progress(raw) if raw else None
     if said is None:
         return
