@@ -1,0 +1,51 @@
+"""Slow down the guessing of passwords without letting a stranger lock anybody out.
+
+Failures are counted for each pair of user name and source address, and more generously for each
+source alone. Somebody who guesses at alice's password from one place therefore shuts out only
+that place; alice herself, from elsewhere, does not notice. Counters live in memory: a replica
+or a restart forgives at most one budget.
+"""
+
+from collections import OrderedDict
+from datetime import datetime, timedelta
+
+from moorage.kit.clock import Clock
+
+_WINDOW = timedelta(minutes=15)
+_PER_PAIR = 10
+_PER_SOURCE = 100
+_MAX_KEYS = 20_000
+
+
+class LoginThrottle:
+    """Counts failed logins of the last 15 minutes."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._failures: OrderedDict[tuple[str, str], list[datetime]] = OrderedDict()
+
+    def retry_after(self, username: str, source: str) -> float:
+        """Return for how many seconds no password is looked at; 0 means go ahead."""
+        now = self._clock.now()
+        wait = 0.0
+        for key, budget in (((username, source), _PER_PAIR), (("", source), _PER_SOURCE)):
+            recent = self._recent(key, now)
+            if len(recent) >= budget:
+                wait = max(wait, (recent[-budget] + _WINDOW - now).total_seconds())
+        return wait
+
+    def failed(self, username: str, source: str) -> None:
+        """Remember a wrong password."""
+        now = self._clock.now()
+        for key in ((username, source), ("", source)):
+            self._failures[key] = [*self._recent(key, now), now][-_PER_SOURCE:]
+            self._failures.move_to_end(key)
+        while len(self._failures) > _MAX_KEYS:
+            self._failures.popitem(last=False)
+
+    def succeeded(self, username: str, source: str) -> None:
+        """Forget the pair's failures: a person who got there has mistyped."""
+        self._failures.pop((username, source), None)
+
+    def _recent(self, key: tuple[str, str], now: datetime) -> list[datetime]:
+        return [at for at in self._failures.get(key, ()) if at > now - _WINDOW]

@@ -1,0 +1,84 @@
+"""Collect what nobody needs any more: what lost its owner, and operations that are over."""
+
+from datetime import timedelta
+from typing import Any
+
+from moorage.engine import Change, Context, Controller, HeldLease, Result, Watch, split_key
+from moorage.resources import Assignment, Cluster, IPPool, NodePool, Operation, Resource
+
+OPERATION_KEPT = timedelta(hours=24)
+_OWNERS: dict[str, type[Resource]] = {"Cluster": Cluster, "IPPool": IPPool}
+
+
+class OrphanReconciler:
+    """Deletes an owned resource once its owner is gone: absence is proven by the hub's own store.
+
+    A node pool has a finalizer of its gateway, so it is asked to go; an assignment just goes.
+    """
+
+    def __init__(self, kind: type[Assignment] | type[NodePool]) -> None:
+        self._kind = kind
+
+    @property
+    def kind(self) -> type[Resource] | None:
+        """Kind whose resources the keys name."""
+        return self._kind
+
+    async def reconcile(self, key: str, lease: HeldLease, ctx: Context[Any]) -> Result:  # noqa: ARG002
+        """Look whether the owner is still there."""
+        async with ctx.store.transaction() as store:
+            found = await store.find(self._kind, *split_key(key))
+            if found is None:
+                return Result("gone")
+            owner = found.metadata.owner
+            if owner is None or owner.kind not in _OWNERS:
+                return Result("done")
+            if await store.find_uid(_OWNERS[owner.kind], owner.uid) is not None:
+                return Result("done")
+            if not found.is_deleting:
+                await store.request_deletion(self._kind, *found.key)
+        return Result("gone")
+
+
+class OperationReconciler:
+    """Deletes operations 24 hours after they were completed, or could no longer begin."""
+
+    @property
+    def kind(self) -> type[Resource] | None:
+        """Kind whose resources the keys name."""
+        return Operation
+
+    async def reconcile(self, key: str, lease: HeldLease, ctx: Context[Any]) -> Result:  # noqa: ARG002
+        """Delete the operation, or come back when it is due."""
+        async with ctx.store.transaction() as store:
+            found = await store.find(Operation, *split_key(key))
+            if found is None:
+                return Result("gone")
+            meta = found.metadata
+            over = found.status.completed_at or found.spec.expires_at or meta.created_at
+            if over is None:
+                return Result("done")
+            left = (over + OPERATION_KEPT - ctx.clock.now()).total_seconds()
+            if left > 0:
+                return Result("waiting", after=left)
+            await store.delete(found)
+        return Result("gone")
+
+
+def garbage_controllers() -> list[Controller[Any]]:
+    """Return the hub's own controllers."""
+    return [
+        Controller(
+            "orphaned-assignments",
+            OrphanReconciler(Assignment),
+            env=None,
+            watches=(Watch(Cluster, _assignment_of), Watch(IPPool, _assignment_of)),
+            concurrency=2,
+        ),
+        Controller("orphaned-nodepools", OrphanReconciler(NodePool), env=None, concurrency=2),
+        Controller("finished-operations", OperationReconciler(), env=None, concurrency=2),
+    ]
+
+
+def _assignment_of(change: Change) -> list[str]:
+    return [f"/{change.kind.lower()}-{change.uid}"] if change.deleted else []

@@ -1,0 +1,29 @@
+"""What needs more than one resource to judge. Pure; answers every fault with its field path."""
+
+from moorage.hub.admission.clusters import cluster_faults, pool_faults
+from moorage.hub.admission.estate import Estate, cluster_key
+from moorage.hub.admission.hubwide import (
+    account_faults,
+    account_users,
+    gateway_users,
+    ip_pool_faults,
+    is_last_administrator,
+    sealing_key_id,
+    secret_faults,
+    user_faults,
+)
+
+__all__ = [
+    "Estate",
+    "account_faults",
+    "account_users",
+    "cluster_faults",
+    "cluster_key",
+    "gateway_users",
+    "ip_pool_faults",
+    "is_last_administrator",
+    "pool_faults",
+    "sealing_key_id",
+    "secret_faults",
+    "user_faults",
+]

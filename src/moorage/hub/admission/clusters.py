@@ -1,0 +1,343 @@
+"""Is this cluster, with these node pools, possible here? Every fault at once."""
+
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address, IPv4Network
+
+from moorage.hub.admission.estate import (
+    Estate,
+    cluster_key,
+    needed_by,
+    network_of,
+    pools_named,
+    vip_pool,
+)
+from moorage.kit.errors import FieldFault
+from moorage.resources import Cluster, NodePool
+from moorage.resources.cluster import ClusterSpec, EndpointType
+from moorage.resources.kubernetes import KubernetesVersion
+from moorage.resources.meta import Document, Resource
+from moorage.resources.nodepool import NodePoolSpec
+
+CONTROL_PLANE_WORD = "cp"
+"""Stands in machine names where workers have their pool's name."""
+
+_FIXED = {
+    "account": "is fixed: the machines live in that account's vCenter",
+    "placement.datacenter": "is fixed: the machines live there",
+    "placement.folder": "is fixed: the machines are looked for there",
+    "network": "is fixed: kubeadm founded the cluster with it",
+    "endpoint": "is fixed: certificates and kubeconfigs name it",
+    "keyType": "is fixed: the certificate authorities were made with it",
+    "cloudProvider": "is fixed: the nodes were joined with it",
+}
+_SHAPE = ("cpus", "memoryMib", "diskGib", "labels", "taints")
+_NO_ROLLOUT = (
+    "cannot change on machines that exist, and replacing them one by one is not in this release"
+)
+
+
+def cluster_faults(
+    cluster: Cluster,
+    pools: Sequence[NodePool],
+    estate: Estate,
+    *,
+    before: Cluster | None = None,
+    more: Sequence[NodePool] = (),
+) -> list[FieldFault]:
+    """Return every fault of a cluster about to be stored.
+
+    ``pools`` are the node pools that stay as they are, ``more`` those stored with the cluster
+    (judged by ``pool_faults``): together they are all.
+    """
+    spec = cluster.spec
+    faults = [*(_changes(before.spec, spec) if before else ()), *_references(cluster, estate)]
+    faults += _networks(cluster, estate)
+    if spec.endpoint.type is EndpointType.VIP:
+        faults += _vip(cluster, estate)
+    faults += _head_room(cluster, [*pools, *more], estate, before=before)
+    domains = {domain.name for domain in spec.placement.failure_domains}
+    for pool in pools:
+        lost = sorted(set(pool.spec.failure_domains) - domains)
+        if lost:
+            faults.append(
+                FieldFault(
+                    "spec.placement.failureDomains",
+                    f"node pool {pool.spec.pool} uses {', '.join(lost)}: change the pool first",
+                )
+            )
+    return faults
+
+
+def pool_faults(
+    pool: NodePool,
+    cluster: Cluster | None,
+    estate: Estate,
+    *,
+    before: NodePool | None = None,
+    others: Sequence[NodePool] = (),
+    path: str = "spec",
+    with_head_room: bool = True,
+) -> list[FieldFault]:
+    """Return every fault of one node pool.
+
+    ``others`` are the cluster's other pools; ``path`` leads to the pool's fields in what the
+    client sent.
+    """
+    spec = pool.spec
+    if cluster is None:
+        return [FieldFault("spec.cluster", f"there is no cluster {spec.cluster} in this project")]
+    faults = []
+    if before is None and cluster.is_deleting:
+        faults.append(FieldFault("spec.cluster", f"cluster {spec.cluster} is being deleted"))
+    if spec.pool == CONTROL_PLANE_WORD:
+        faults.append(
+            FieldFault(
+                f"{path}.pool" if path == "spec" else f"{path}.name",
+                f"{CONTROL_PLANE_WORD!r} stands for the control plane",
+            )
+        )
+    if before is not None:
+        faults += _pool_changes(before.spec, spec, path)
+    known = {domain.name for domain in cluster.spec.placement.failure_domains}
+    faults += _pool_domains(pool, known, path)
+    if with_head_room and (before is None or spec.replicas > before.spec.replicas):
+        faults += _head_room(cluster, [*others, pool], estate, before=cluster)
+    return faults
+
+
+def _references(cluster: Cluster, estate: Estate) -> Iterator[FieldFault]:
+    spec = cluster.spec
+    account = estate.accounts.get(spec.account)
+    if account is None or account.is_deleting:
+        known = ", ".join(sorted(estate.accounts)) or "none"
+        yield FieldFault("spec.account", f"there is no account {spec.account} (there are: {known})")
+    for path, name in _pool_paths(spec):
+        pool = estate.ip_pools.get(name)
+        if pool is None or pool.is_deleting:
+            known = ", ".join(sorted(estate.ip_pools)) or "none"
+            yield FieldFault(path, f"there is no IP pool {name} (there are: {known})")
+            continue
+        if account is not None and pool.spec.gateway != account.spec.gateway:
+            yield FieldFault(
+                path,
+                f"IP pool {name} belongs to gateway {pool.spec.gateway}, but account "
+                f"{spec.account} to {account.spec.gateway}: use a pool of that gateway",
+            )
+        others = estate.users_of_pool(name) - {cluster_key(cluster)}
+        if pool.spec.restrict_to_single_cluster and others:
+            yield FieldFault(
+                path,
+                f"IP pool {name} is restricted to a single cluster and serves "
+                f"{', '.join(sorted(others))}: use another pool",
+            )
+
+
+def _pool_paths(spec: ClusterSpec) -> Iterator[tuple[str, str]]:
+    for index, domain in enumerate(spec.placement.failure_domains):
+        if domain.ip_pool:
+            yield f"spec.placement.failureDomains[{index}].ipPool", domain.ip_pool
+    if spec.endpoint.ip_pool:
+        yield "spec.endpoint.ipPool", spec.endpoint.ip_pool
+
+
+def _networks(cluster: Cluster, estate: Estate) -> Iterator[FieldFault]:
+    network = cluster.spec.network
+    for field, inner in (("pods", network.pods), ("services", network.services)):
+        path = f"spec.network.{field}"
+        for name in sorted(pools_named(cluster.spec)):
+            pool = estate.ip_pools.get(name)
+            if pool is not None and network_of(pool.spec).overlaps(inner):
+                yield FieldFault(
+                    path,
+                    f"{inner} overlaps {network_of(pool.spec)}, the machines' network of IP pool "
+                    f"{name}: choose another range",
+                )
+        host = cluster.spec.endpoint.host
+        if isinstance(host, IPv4Address) and host in inner:
+            yield FieldFault(path, f"{inner} holds the endpoint {host}: choose another range")
+
+
+def _vip(cluster: Cluster, estate: Estate) -> Iterator[FieldFault]:
+    spec = cluster.spec
+    host = spec.endpoint.host
+    if host is not None and not isinstance(host, IPv4Address):
+        yield FieldFault("spec.endpoint.host", f"{host} is IPv6, which is not in this release")
+        return
+    networks = _control_plane_networks(spec, estate)
+    if host is not None:
+        yield from _given_vip(cluster, host, networks, estate)
+        return
+    source = estate.ip_pools.get(vip_pool(spec) or "")
+    if source is not None:
+        for name, network in networks:
+            if network != network_of(source.spec):
+                yield FieldFault(
+                    "spec.endpoint.ipPool",
+                    f"the VIP would come from {network_of(source.spec)} (IP pool "
+                    f"{source.metadata.name}), but failure domain {name} is in {network}: a VIP "
+                    "moves inside one network only",
+                )
+
+
+def _given_vip(
+    cluster: Cluster, host: IPv4Address, networks: list[tuple[str, IPv4Network]], estate: Estate
+) -> Iterator[FieldFault]:
+    path = "spec.endpoint.host"
+    if host.is_multicast or host.is_loopback or host.is_unspecified or host.is_link_local:
+        yield FieldFault(path, f"{host} cannot be an address of a machine")
+    for name, network in networks:
+        if host not in network:
+            yield FieldFault(
+                path,
+                f"{host} is not in {network}, the network of failure domain {name}: a VIP moves "
+                "inside one network only",
+            )
+    source = vip_pool(cluster.spec)
+    for pool in estate.ip_pools.values():
+        if pool.metadata.name == source:
+            continue  # then exactly this address is claimed from it
+        low, high = pool.spec.bounds()
+        if low <= int(host) <= high and host not in pool.spec.exclude and _same(pool, networks):
+            yield FieldFault(
+                path,
+                f"{host} lies in IP pool {pool.metadata.name}, which gives it to machines: "
+                "exclude it there, or name that pool as endpoint.ipPool",
+            )
+    yield from _vip_taken(cluster_key(cluster), host, estate)
+
+
+def _vip_taken(key: str, host: IPv4Address, estate: Estate) -> Iterator[FieldFault]:
+    path = "spec.endpoint.host"
+    for other in estate.clusters:
+        known = {str(other.spec.endpoint.host), (other.status.endpoint or "").rpartition(":")[0]}
+        if cluster_key(other) != key and str(host) in known:
+            yield FieldFault(path, f"{host} is the endpoint of cluster {cluster_key(other)}")
+    for claim in estate.addresses:
+        if claim.spec.address == host and claim.spec.cluster != key:
+            yield FieldFault(path, f"{host} is claimed by {claim.spec.cluster}")
+
+
+def _same(pool: Resource, networks: list[tuple[str, IPv4Network]]) -> bool:
+    return not networks or network_of(pool.spec) in {network for _, network in networks}
+
+
+def _control_plane_networks(spec: ClusterSpec, estate: Estate) -> list[tuple[str, IPv4Network]]:
+    allowed = set(spec.control_plane.failure_domains)
+    return [
+        (domain.name, network_of(pool.spec))
+        for domain in spec.placement.failure_domains
+        if not allowed or domain.name in allowed
+        if (pool := estate.ip_pools.get(domain.ip_pool or "")) is not None
+    ]
+
+
+def _head_room(
+    cluster: Cluster, pools: Sequence[NodePool], estate: Estate, *, before: Cluster | None
+) -> Iterator[FieldFault]:
+    """Count what is promised to others, claimed or not, against what each IP pool can give."""
+    wanted = needed_by(cluster, pools)
+    known = needed_by(before, estate.pools_of(before)) if before else {}
+    key = cluster_key(cluster)
+    for name, count in sorted(wanted.items()):
+        pool = estate.ip_pools.get(name)
+        if pool is None or count <= known.get(name, 0):
+            continue
+        promised = {
+            cluster_key(other): needed_by(other, estate.pools_of(other))[name]
+            for other in estate.clusters
+            if cluster_key(other) != key and name in pools_named(other.spec)
+        }
+        usable = set(pool.spec.addresses())
+        claimed: dict[str, int] = {}
+        for claim in estate.claims(name):
+            if claim.spec.address in usable:
+                claimed[claim.spec.cluster] = claimed.get(claim.spec.cluster, 0) + 1
+        others = {*promised, *claimed} - {key}
+        taken = sum(max(promised.get(k, 0), claimed.get(k, 0)) for k in others)
+        if len(usable) - taken < count:
+            yield FieldFault(
+                _path_of_pool(cluster.spec, name),
+                f"IP pool {name} has {len(usable)} addresses, {taken} of them taken by other "
+                f"clusters; this one needs {count} (machines, endpoint, and one more to replace "
+                "a machine): widen the pool or ask for fewer machines",
+            )
+
+
+def _path_of_pool(spec: ClusterSpec, name: str) -> str:
+    found = (path for path, named in _pool_paths(spec) if named == name)
+    return next(found, "spec.endpoint.ipPool")
+
+
+def _changes(before: ClusterSpec, after: ClusterSpec) -> Iterator[FieldFault]:
+    old, new = before.document(), after.document()
+    for path, why in _FIXED.items():
+        if _at(old, path) != _at(new, path):
+            yield FieldFault(f"spec.{path}", f"{why} (it is {_short(_at(old, path))})")
+    if vip_pool(before) != vip_pool(after) and before.endpoint == after.endpoint:
+        yield FieldFault(
+            "spec.placement.failureDomains[0].ipPool",
+            f"is fixed: the endpoint comes from it (it is {vip_pool(before)})",
+        )
+    yield from _version(before.kubernetes_version, after.kubernetes_version)
+    if after.control_plane.replicas < before.control_plane.replicas:
+        yield FieldFault(
+            "spec.controlPlane.replicas",
+            f"cannot shrink from {before.control_plane.replicas} to {after.control_plane.replicas}",
+        )
+    for field in _SHAPE:
+        path = f"controlPlane.{field}"
+        if _at(old, path) != _at(new, path):
+            yield FieldFault(f"spec.{path}", f"{_NO_ROLLOUT} (it is {_short(_at(old, path))})")
+
+
+def _version(before: str, after: str) -> Iterator[FieldFault]:
+    old, new = KubernetesVersion.parse(before), KubernetesVersion.parse(after)
+    path = "spec.kubernetesVersion"
+    if new < old:
+        yield FieldFault(path, f"cannot go back from {old} to {new}: Kubernetes has no downgrade")
+    elif (new.major, new.minor) > (old.major, old.minor + 1):
+        step = f"v{old.major}.{old.minor + 1}"
+        yield FieldFault(path, f"{new} skips a minor release: from {old} the next one is {step}")
+    elif new != old:
+        yield FieldFault(
+            path,
+            f"cannot change from {old} to {new}: upgrading a running cluster is not in this "
+            "release; make a new cluster of that version",
+        )
+
+
+def _pool_changes(before: NodePoolSpec, after: NodePoolSpec, path: str) -> Iterator[FieldFault]:
+    for field in ("cluster", "pool"):
+        if getattr(before, field) != getattr(after, field):
+            yield FieldFault(f"{path}.{field}", f"is fixed (it is {getattr(before, field)})")
+    if before.replicas == 0:
+        return
+    old, new = before.document(), after.document()
+    for field in _SHAPE:
+        if _at(old, field) != _at(new, field):
+            yield FieldFault(
+                f"{path}.{field}",
+                f"{_NO_ROLLOUT}: make another pool, or scale this one to 0 first "
+                f"(it is {_short(_at(old, field))})",
+            )
+
+
+def _pool_domains(pool: NodePool, known: set[str], path: str) -> Iterator[FieldFault]:
+    for index, name in enumerate(pool.spec.failure_domains):
+        if name not in known:
+            yield FieldFault(
+                f"{path}.failureDomains[{index}]",
+                f"the cluster has no failure domain {name} (it has {', '.join(sorted(known))})",
+            )
+
+
+def _at(document: Document, path: str) -> object:
+    value: object = document
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _short(value: object) -> str:
+    text = "unset" if value is None else str(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"  # noqa: PLR2004 - one line of a terminal

@@ -1,0 +1,210 @@
+"""Rules of the hub-wide kinds: gateways, accounts, secrets, IP pools, users, projects."""
+
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address
+
+from moorage.hub.admission.estate import Estate, cluster_key, network_of
+from moorage.kit.errors import FieldFault, InvalidError
+from moorage.kit.seal import PublicSealingKey
+from moorage.resources import CloudAccount, Cluster, IPPool, Secret, User
+from moorage.resources.access import AccessRole
+
+
+def account_faults(
+    account: CloudAccount, estate: Estate, *, before: CloudAccount | None = None
+) -> list[FieldFault]:
+    """Return every fault of a cloud account about to be stored."""
+    spec = account.spec
+    faults = list(_gateway(spec.gateway, estate))
+    secret = estate.secrets.get(spec.secret)
+    if secret is None:
+        faults.append(
+            FieldFault("spec.secret", f"there is no secret {spec.secret}: seal the password first")
+        )
+    elif secret.spec.gateway != spec.gateway:
+        faults.append(
+            FieldFault(
+                "spec.secret",
+                f"secret {spec.secret} is sealed to gateway {secret.spec.gateway}, not to "
+                f"{spec.gateway}: seal it again",
+            )
+        )
+    if before is not None:
+        faults += _account_changes(before, account, estate)
+    return faults
+
+
+def secret_faults(
+    secret: Secret, estate: Estate, *, before: Secret | None = None
+) -> list[FieldFault]:
+    """Return every fault of a sealed secret: can those open it who must?"""
+    spec = secret.spec
+    faults = list(_gateway(spec.gateway, estate))
+    if before is not None and before.spec.gateway != spec.gateway:
+        faults.append(FieldFault("spec.gateway", f"is fixed (it is {before.spec.gateway})"))
+    if not spec.sealed.ciphertext or not all(key.wrapped for key in spec.sealed.keys):
+        faults.append(
+            FieldFault("spec.sealed", "is empty: a secret is never shown, so seal it again")
+        )
+    recipients = {key.recipient for key in spec.sealed.keys}
+    gateway = estate.gateways.get(spec.gateway)
+    if gateway is not None and gateway.status.sealing_key is None:
+        faults.append(
+            FieldFault("spec.gateway", f"gateway {spec.gateway} has not enrolled: it has no key")
+        )
+    elif gateway is not None and gateway.status.sealing_key is not None:
+        key_id = PublicSealingKey.from_pem(gateway.status.sealing_key).key_id
+        if key_id not in recipients:
+            faults.append(
+                FieldFault(
+                    "spec.sealed.keys",
+                    f"the secret is not sealed to the key of gateway {spec.gateway}: seal it again",
+                )
+            )
+    if estate.recovery_key_id is not None and estate.recovery_key_id not in recipients:
+        faults.append(
+            FieldFault(
+                "spec.sealed.keys",
+                "the secret is not sealed to the installation's recovery key: seal it again",
+            )
+        )
+    return faults
+
+
+def ip_pool_faults(
+    pool: IPPool, estate: Estate, *, before: IPPool | None = None
+) -> list[FieldFault]:
+    """Return every fault of an IP pool: overlaps, and what is in use must stay."""
+    spec, name = pool.spec, pool.metadata.name
+    faults = list(_gateway(spec.gateway, estate))
+    low, high = spec.bounds()
+    path = "spec.subnet" if spec.subnet is not None else "spec.start"
+    for other in estate.ip_pools.values():
+        if other.metadata.name == name or other.spec.gateway != spec.gateway:
+            continue
+        other_low, other_high = other.spec.bounds()
+        if low <= other_high and other_low <= high:
+            faults.append(
+                FieldFault(
+                    path,
+                    f"{IPv4Address(low)} to {IPv4Address(high)} overlaps IP pool "
+                    f"{other.metadata.name} ({IPv4Address(other_low)} to {IPv4Address(other_high)})"
+                    " of the same gateway",
+                )
+            )
+    users = estate.users_of_pool(name)
+    if spec.restrict_to_single_cluster and len(users) > 1:
+        faults.append(
+            FieldFault(
+                "spec.restrictToSingleCluster",
+                f"the pool already serves {', '.join(sorted(users))}",
+            )
+        )
+    if not any(True for _ in spec.addresses()):
+        faults.append(FieldFault(path, "no address is left once router and exclusions are out"))
+    if before is not None:
+        faults += _ip_pool_changes(before, pool, estate, path)
+    return faults
+
+
+def user_faults(
+    user: User, *, projects: Sequence[str], users: Sequence[User], before: User | None
+) -> list[FieldFault]:
+    """Return every fault of a user: projects exist, and an administrator remains."""
+    faults = [
+        FieldFault(f"spec.grants[{index}].project", f"there is no project {grant.project}")
+        for index, grant in enumerate(user.spec.grants)
+        if grant.project not in ("*", *projects)
+    ]
+    stays = _administers(user)
+    if before is not None and not stays and is_last_administrator(before, users):
+        faults.append(
+            FieldFault(
+                "spec.disabled" if user.spec.disabled else "spec.grants",
+                f"{user.metadata.name} is the last administrator: make another one first",
+            )
+        )
+    return faults
+
+
+def is_last_administrator(user: User, users: Sequence[User]) -> bool:
+    """Tell whether nobody could administer the hub without this user."""
+    rest = [other for other in users if other.metadata.name != user.metadata.name]
+    return _administers(user) and not any(_administers(other) for other in rest)
+
+
+def gateway_users(gateway: str, estate: Estate) -> list[str]:
+    """Return what would be left without its gateway, in words."""
+    named = [
+        *(f"cluster {cluster_key(c)}" for c in estate.clusters if c.metadata.route == gateway),
+        *(str(a) for a in estate.accounts.values() if a.spec.gateway == gateway),
+        *(str(s) for s in estate.secrets.values() if s.spec.gateway == gateway),
+        *(str(p) for p in estate.ip_pools.values() if p.spec.gateway == gateway),
+    ]
+    return sorted(named)
+
+
+def account_users(account: str, clusters: Sequence[Cluster]) -> list[str]:
+    """Return the clusters that use an account."""
+    return sorted(cluster_key(c) for c in clusters if c.spec.account == account)
+
+
+def _administers(user: User) -> bool:
+    wide = any(g.role is AccessRole.ADMIN and g.project == "*" for g in user.spec.grants)
+    return wide and not user.spec.disabled
+
+
+def _gateway(name: str, estate: Estate) -> Iterator[FieldFault]:
+    if name not in estate.gateways:
+        known = ", ".join(sorted(estate.gateways)) or "none"
+        yield FieldFault("spec.gateway", f"there is no gateway {name} (there are: {known})")
+
+
+def _account_changes(
+    before: CloudAccount, after: CloudAccount, estate: Estate
+) -> Iterator[FieldFault]:
+    if before.spec.gateway != after.spec.gateway:
+        yield FieldFault(
+            "spec.gateway", f"is fixed (it is {before.spec.gateway}): make another account"
+        )
+    users = account_users(after.metadata.name, estate.clusters)
+    if users and before.spec.server != after.spec.server:
+        yield FieldFault(
+            "spec.server",
+            f"is fixed while clusters use the account, their machines would seem lost: "
+            f"{', '.join(users)} (it is {before.spec.server})",
+        )
+
+
+def _ip_pool_changes(
+    before: IPPool, after: IPPool, estate: Estate, path: str
+) -> Iterator[FieldFault]:
+    if before.spec.gateway != after.spec.gateway:
+        yield FieldFault("spec.gateway", f"is fixed (it is {before.spec.gateway})")
+    claims = estate.claims(after.metadata.name)
+    if not claims:
+        return
+    low, high = after.spec.bounds()
+    taboo = {after.spec.router, *after.spec.exclude}
+    lost = sorted(
+        claim.spec.address
+        for claim in claims
+        if not low <= int(claim.spec.address) <= high or claim.spec.address in taboo
+    )
+    if lost:
+        shown = ", ".join(str(address) for address in lost[:5])
+        yield FieldFault(path, f"{len(lost)} addresses in use would be left out: {shown}")
+    if network_of(before.spec) != network_of(after.spec):
+        yield FieldFault(path, f"{network_of(before.spec)} is in use by {len(claims)} addresses")
+    if before.spec.router != after.spec.router:
+        yield FieldFault("spec.router", f"machines in use have it (it is {before.spec.router})")
+
+
+def sealing_key_id(pem: str) -> str:
+    """Return the ``key_id`` of a public sealing key; raises ``InvalidError`` with its field."""
+    try:
+        return PublicSealingKey.from_pem(pem).key_id
+    except InvalidError as error:
+        raise InvalidError(
+            "the key is not usable", (FieldFault("publicKey", str(error)),)
+        ) from error

@@ -1,0 +1,158 @@
+"""The application: routes, errors, the link's server end and the hub's own controllers."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import anyio
+import structlog
+from fastapi import FastAPI, WebSocket
+
+from moorage import __version__
+from moorage.controllers.hub.garbage import garbage_controllers
+from moorage.engine import Manager
+from moorage.hub import problems
+from moorage.hub.context import Hub
+from moorage.hub.middleware import Guarded
+from moorage.hub.routes import clusters, gateways, installation, sessions
+from moorage.hub.routes.resources import ResourceRoutes
+from moorage.hub.rules.base import RECOVERY_KEY, Rules
+from moorage.hub.rules.clusters import ClusterRules, NodePoolRules, OperationRules
+from moorage.hub.rules.hubwide import (
+    AccountRules,
+    GatewayRules,
+    IPPoolRules,
+    ProjectRules,
+    SecretRules,
+    UserRules,
+)
+from moorage.kit.clock import Clock
+from moorage.link.door import LinkSettings
+from moorage.link.server import LinkServer
+from moorage.resources import Assignment, IPAddress, Machine
+
+log = structlog.get_logger(__name__)
+
+SWEEP_EVERY = timedelta(minutes=1)
+
+DESCRIPTION = """\
+Moorage deploys and runs Kubernetes clusters on VMware vSphere virtual machines.
+
+A write records what is asked (`spec`) and answers at once; what was seen is in `status`, and
+`status.conditions` say what something waits for. Errors are RFC 9457 problems that name every
+faulty field. `dryRun=true` on a write validates and admits it without storing anything.
+"""
+
+
+def create_app(hub: Hub, *, background: bool = True) -> FastAPI:
+    """Make the application of one hub.
+
+    Args:
+        hub: Store and settings; the caller closes the store.
+        background: Run controllers and housekeeping beside the requests.
+    """
+    link = LinkServer(hub.store, _link_settings(hub))
+    app = bare_app(hub.clock, lifespan=_lifespan(hub, link, background=background))
+    app.state.hub = hub
+
+    async def serve_link(websocket: WebSocket) -> None:
+        await link.handle(websocket)
+
+    app.add_api_websocket_route("/v1/link", serve_link)
+    app.add_middleware(Guarded, max_body_bytes=hub.settings.max_body_bytes)
+    return app
+
+
+def bare_app(
+    clock: Clock, *, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]] | None = None
+) -> FastAPI:
+    """Make the routes alone: enough for the OpenAPI document."""
+    app = FastAPI(
+        title="Moorage",
+        version=__version__,
+        description=DESCRIPTION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    problems.install(app)
+    for routes in _resource_routes(clock):
+        app.include_router(routes.router)
+    app.include_router(clusters.router)
+    app.include_router(sessions.router)
+    app.include_router(gateways.router)
+    app.include_router(installation.router)
+    app.include_router(installation.health)
+    return app
+
+
+def _resource_routes(clock: Clock) -> list[ResourceRoutes[Any]]:
+    cluster = ResourceRoutes(ClusterRules()).read_only()
+    cluster.add_replace_spec()
+    cluster.add_replace_labels()
+    cluster.add_delete()
+    operation = ResourceRoutes(OperationRules(clock)).read_only()
+    operation.add_create()
+    operation.add_delete()
+    return [
+        ResourceRoutes(ProjectRules()).all(),
+        ResourceRoutes(UserRules()).all(),
+        ResourceRoutes(GatewayRules()).all(),
+        ResourceRoutes(AccountRules()).all(),
+        ResourceRoutes(SecretRules()).all(),
+        ResourceRoutes(IPPoolRules()).all(),
+        ResourceRoutes(Rules(IPAddress)).read_only(),
+        ResourceRoutes(Rules(Assignment)).read_only(),
+        cluster,
+        ResourceRoutes(NodePoolRules()).all(),
+        ResourceRoutes(Rules(Machine)).read_only(),
+        operation,
+    ]
+
+
+def _link_settings(hub: Hub) -> LinkSettings:
+    async def recovery_key() -> str | None:
+        return await hub.store.get_value(RECOVERY_KEY) or None
+
+    return LinkSettings(
+        installation=hub.installation,
+        incarnation=hub.incarnation,
+        hub_version=__version__,
+        recovery_key=recovery_key,
+        clock=hub.clock,
+    )
+
+
+def _lifespan(
+    hub: Hub, link: LinkServer, *, background: bool
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with anyio.create_task_group() as tasks:
+            if background:
+                manager = Manager(hub.store, garbage_controllers(), clock=hub.clock)
+                tasks.start_soon(manager.run)
+                tasks.start_soon(_keep_house, hub, link)
+                tasks.start_soon(_end_link, hub, link)
+            yield
+            tasks.cancel_scope.cancel()
+
+    return lifespan
+
+
+async def _end_link(hub: Hub, link: LinkServer) -> None:
+    """Send the gateways away when the hub stops: they come back when it does."""
+    await hub.stopping.wait()
+    link.disconnect_all()
+
+
+async def _keep_house(hub: Hub, link: LinkServer) -> None:
+    """Every minute: gateways whose replica died, sessions and tokens that have expired."""
+    while True:
+        await link.sweep()
+        await hub.prune()
+        await anyio.sleep(SWEEP_EVERY.total_seconds())

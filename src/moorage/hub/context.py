@@ -1,0 +1,69 @@
+"""What every request may use. Made once at start; handed on, never global."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import anyio
+
+from moorage.auth import LoginThrottle
+from moorage.kit.clock import Clock, SystemClock
+from moorage.kit.errors import UnavailableError
+from moorage.store import SqlStore, access, events
+
+
+@dataclass(frozen=True, slots=True)
+class HubSettings:
+    """How this hub was started."""
+
+    data: Path | None = None
+    """Directory of keys and, with SQLite, the database."""
+    public_url: str = "https://localhost"
+    """Where clients and gateways reach this hub: part of the commands that it prints."""
+    ca_certificate: str | None = None
+    """PEM of the self-made CA; ``None`` when the certificate was given."""
+    ca_fingerprint: str | None = None
+    """``sha256:…`` of it, which gateways and the CLI pin."""
+    session_lifetime: timedelta = timedelta(hours=12)
+    watch_lifetime: timedelta = timedelta(hours=1)
+    bookmark_every: timedelta = timedelta(seconds=15)
+    max_body_bytes: int = 1024 * 1024
+
+    @property
+    def initial_password_file(self) -> Path | None:
+        """Where the first administrator's set-up password stands until it is changed."""
+        return self.data / "initial-admin-password" if self.data else None
+
+
+@dataclass(slots=True)
+class Hub:
+    """Store, settings and the few things that live as long as the process."""
+
+    store: SqlStore
+    settings: HubSettings
+    installation: str
+    incarnation: str
+    clock: Clock = field(default_factory=SystemClock)
+    throttle: LoginThrottle = field(init=False)
+    password_slots: anyio.CapacityLimiter = field(init=False)
+    """Each verification takes 19 MiB and a core: no more than two at once."""
+    stopping: anyio.Event = field(default_factory=anyio.Event)
+    """Set when the hub shuts down: streams end then."""
+
+    def __post_init__(self) -> None:
+        self.throttle = LoginThrottle(self.clock)
+        self.password_slots = anyio.CapacityLimiter(2)
+
+    async def check_ready(self) -> None:
+        """Raise ``UnavailableError`` unless requests can be served."""
+        if self.stopping.is_set():
+            raise UnavailableError("the hub is stopping")
+        with anyio.move_on_after(5) as scope:
+            await self.store.version()
+        if scope.cancelled_caught:
+            raise UnavailableError("the database does not answer")
+
+    async def prune(self) -> None:
+        """Forget expired sessions, tokens and old events."""
+        await access.sweep(self.store)
+        await events.prune(self.store)

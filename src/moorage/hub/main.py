@@ -1,0 +1,175 @@
+"""``moorage-hub``: run a hub, back it up, restore it."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import anyio
+import structlog
+from cyclopts import App, Parameter
+from cyclopts.config import Env, Yaml
+
+from moorage import __version__
+from moorage.hub.app import bare_app
+from moorage.hub.backup import DATABASE, back_up, restore
+from moorage.hub.serve import Listen, TLSChoice, serve
+from moorage.kit.clock import SystemClock
+from moorage.kit.errors import FieldFault, InvalidError, MoorageError
+from moorage.kit.log import set_up_logging
+from moorage.store import open_store
+
+DEFAULT_DATA = Path("/var/lib/moorage-hub")
+
+app = App(
+    name="moorage-hub",
+    help="The management plane of Moorage.",
+    version=__version__,
+    config=[Env("MOORAGE_HUB_", command=False)],
+)
+
+Data = Annotated[Path, Parameter(help="Directory of database, CA and keys.")]
+
+
+@app.command
+def run(
+    *,
+    data: Data = DEFAULT_DATA,
+    listen: str = "0.0.0.0:443",
+    database: str | None = None,
+    tls_cert: Path | None = None,
+    tls_key: Path | None = None,
+    name: Annotated[list[str] | None, Parameter(negative=())] = None,
+    public_url: str | None = None,
+    trusted_proxy: Annotated[list[str] | None, Parameter(negative=())] = None,
+    log_level: Literal["debug", "info", "warning", "error"] = "info",
+    log_format: Literal["auto", "json", "console"] = "auto",
+) -> int:
+    """Run the hub.
+
+    Settings are also taken from MOORAGE_HUB_* and from the YAML file that --config names.
+
+    Args:
+        data: Directory of database, CA and keys.
+        listen: Address and port to listen on.
+        database: URL; by default SQLite in the data directory.
+        tls_cert: Certificate chain (PEM); without it the hub makes its own CA.
+        tls_key: Private key of the certificate.
+        name: Host name or address by which clients reach the hub; may be repeated.
+        public_url: URL for commands that the hub prints; by default from name and port.
+        trusted_proxy: Address or network whose X-Forwarded-For is believed; may be repeated.
+        log_level: How much to log.
+        log_format: JSON for machines, console for people; auto looks at the terminal.
+    """
+    set_up_logging(level=log_level, log_format=log_format)
+    if (tls_cert is None) != (tls_key is None):
+        missing = "tls-key" if tls_key is None else "tls-cert"
+        raise InvalidError(
+            "a certificate needs its key", (FieldFault(missing, "is missing: give both or none"),)
+        )
+    at = Listen.parse(listen)
+    names = list(name or ["localhost"])
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    given = (tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None
+    host = f"[{names[0]}]" if ":" in names[0] else names[0]
+    url = public_url or (f"https://{host}" if at.port == 443 else f"https://{host}:{at.port}")  # noqa: PLR2004
+    anyio.run(
+        lambda: serve(
+            data=data,
+            listen=at,
+            database=database or sqlite_url(data),
+            tls=TLSChoice(data, names, given, SystemClock()),
+            public_url=url.rstrip("/"),
+            proxies=list(trusted_proxy or []),
+        )
+    )
+    return 0
+
+
+@app.command
+def backup(file: Path, *, data: Data = DEFAULT_DATA) -> None:
+    """Write database, CA and keys to a file; the hub may be running.
+
+    Args:
+        data: Directory of database, CA and keys.
+        file: What to write (tar.gz, readable by its owner only). Keep it like a key.
+    """
+    back_up(data, file, SystemClock())
+    _say(f"written: {file}")
+
+
+@app.command(name="restore")
+def restore_(file: Path, *, data: Data = DEFAULT_DATA) -> None:
+    """Unpack a backup into an empty data directory. All sessions end.
+
+    Args:
+        data: Directory to make, or an empty one.
+        file: A backup.
+    """
+    incarnation = restore(file, data)
+    _say(f"restored as incarnation {incarnation}; start it with: moorage-hub run --data {data}")
+
+
+@app.command
+def migrate(*, data: Data = DEFAULT_DATA, database: str | None = None) -> None:
+    """Bring the database up to date and stop; ``run`` does it too.
+
+    Args:
+        data: Directory of database, CA and keys.
+        database: URL; by default SQLite in the data directory.
+    """
+
+    async def open_and_close() -> None:
+        store = await open_store(database or sqlite_url(data), exclusive=True)
+        await store.close()
+
+    anyio.run(open_and_close)
+    _say("the database is up to date")
+
+
+@app.command
+def openapi() -> None:
+    """Print the OpenAPI document of the REST API."""
+    sys.stdout.write(openapi_text())
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+def sqlite_url(data: Path) -> str:
+    """Return the URL of the database in a data directory."""
+    return f"sqlite+aiosqlite:///{(data / DATABASE).absolute()}"
+
+
+def openapi_text() -> str:
+    """Return the OpenAPI document as it is committed."""
+    document: dict[str, Any] = bare_app(SystemClock()).openapi()
+    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def main() -> None:
+    """Run the command line; errors meant for people end with exit code 1."""
+    try:
+        tokens, config = _config_file(sys.argv[1:])
+        if config is not None:
+            app["run"].config = (*app.config, config)
+        sys.exit(app(tokens, result_action="return_int_as_exit_code_else_zero"))
+    except MoorageError as error:
+        structlog.get_logger(__name__).debug("failed", exc_info=error)
+        sys.stderr.write(f"moorage-hub: {error}\n")
+        sys.exit(1)
+
+
+def _config_file(tokens: list[str]) -> tuple[list[str], Yaml | None]:
+    """Take ``--config FILE`` out of the command line: its keys are the flags of ``run``."""
+    for index, token in enumerate(tokens):
+        flag, equals, value = token.partition("=")
+        if flag != "--config":
+            continue
+        rest = tokens[:index] + tokens[index + (1 if equals else 2) :]
+        path = value if equals else next(iter(tokens[index + 1 : index + 2]), "")
+        if not Path(path).is_file():
+            raise InvalidError(f"there is no configuration file {path!r}")
+        return rest, Yaml(path, must_exist=True, use_commands_as_keys=False)
+    return tokens, None

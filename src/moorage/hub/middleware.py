@@ -1,0 +1,106 @@
+"""Around every request: a size limit, headers that browsers obey, an id, a log line, metrics."""
+
+import time
+from secrets import token_hex
+
+import structlog
+from prometheus_client import Counter, Histogram
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from moorage.hub.problems import problem_response
+
+log = structlog.get_logger(__name__)
+
+REQUESTS = Counter(
+    "moorage_hub_requests_total", "Requests by operation and status.", ["operation", "status"]
+)
+SECONDS = Histogram(
+    "moorage_hub_request_seconds", "Time to the start of the answer.", ["operation"]
+)
+
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+class _TooLargeError(Exception):
+    """The body has grown past the limit while it was read."""
+
+
+class Guarded:
+    """ASGI middleware; WebSockets pass through untouched."""
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+        self._app = app
+        self._limit = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id, began, status = token_hex(8), time.perf_counter(), 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+                headers["X-Request-Id"] = request_id
+                self._observe(scope, status, time.perf_counter() - began)
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request=request_id):
+            try:
+                await self._limited(scope, receive, send_with_headers)
+            except _TooLargeError:
+                await self._refuse(scope, receive, send_with_headers)
+
+    async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
+        announced = Headers(scope=scope).get("content-length", "0")
+        if not announced.isdigit() or int(announced) > self._limit:
+            await self._refuse(scope, receive, send)
+            return
+        received = 0
+
+        async def receive_limited() -> Message:
+            nonlocal received
+            message = await receive()
+            if message["type"] == "http.request":
+                received += len(message.get("body", b""))
+                if received > self._limit:
+                    raise _TooLargeError
+            return message
+
+        await self._app(scope, receive_limited, send)
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = problem_response(
+            "too-large", 413, "Too large", f"a request may have {self._limit} bytes at most"
+        )
+        await response(scope, receive, send)
+
+    @staticmethod
+    def _observe(scope: Scope, status: int, seconds: float) -> None:
+        route = scope.get("route")
+        operation = getattr(route, "operation_id", None) or "none"
+        REQUESTS.labels(operation, str(status)).inc()
+        SECONDS.labels(operation).observe(seconds)
+        client = scope.get("client") or ("", 0)
+        log.info(
+            "request",
+            method=scope["method"],
+            path=scope["path"],
+            operation=operation,
+            status=status,
+            seconds=round(seconds, 4),
+            source=client[0],
+        )

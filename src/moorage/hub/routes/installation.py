@@ -1,0 +1,254 @@
+"""What this hub is: identity, version, recovery key, audit log, events, health."""
+
+import base64
+import json
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Query, Request
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import Field
+from starlette.responses import Response
+
+from moorage import __version__
+from moorage.auth import Verb
+from moorage.hub.admission import sealing_key_id
+from moorage.hub.auditing import AuditNote, record
+from moorage.hub.deps import HubDep, Scope, allow, metrics_guard
+from moorage.hub.problems import Problem
+from moorage.hub.rules.base import RECOVERY_KEY
+from moorage.kit.errors import ConflictError, FieldFault, InvalidError
+from moorage.resources.meta import Model
+from moorage.store import audit, events
+
+router = APIRouter(prefix="/v1", tags=["installation"], responses={"4XX": {"model": Problem}})
+health = APIRouter(tags=["health"])
+
+
+class Installation(Model):
+    """Which installation this is."""
+
+    installation: str
+    """Chosen at the first start; it is in every sealed secret and owner mark."""
+    incarnation: str
+    """Another one after each restore from a backup."""
+    version: str
+    recovery_key: str | None = None
+    """PEM of the public half; set once, by the CLI at the first login."""
+    hub_ca: str | None = Field(default=None, alias="hubCA")
+    hub_fingerprint: str | None = None
+
+
+class RecoveryKey(Model):
+    """The public half of the offline recovery key."""
+
+    public_key: Annotated[str, Field(max_length=4096)]
+
+
+class AuditRecord(Model):
+    """One act."""
+
+    id: int
+    at: datetime
+    actor: str
+    source: str
+    verb: str
+    kind: str
+    project: str
+    name: str
+    outcome: str
+    before: dict[str, Any] | None = None
+    after: dict[str, Any] | None = None
+
+
+class AuditPage(Model):
+    """The newest acts first."""
+
+    kind: Literal["AuditList"] = "AuditList"
+    items: list[AuditRecord]
+    continue_: str | None = Field(default=None, alias="continue")
+
+
+class Event(Model):
+    """Something that happened to an object; the same is counted, not repeated."""
+
+    object: str
+    """``Kind/name``."""
+    uid: str
+    type: str
+    reason: str
+    message: str
+    first_at: datetime
+    last_at: datetime
+    times: int
+
+
+class EventPage(Model):
+    """The newest events first."""
+
+    kind: Literal["EventList"] = "EventList"
+    items: list[Event]
+
+
+@router.get("/installation", operation_id="getInstallation", summary="Which hub is this?")
+async def get_installation(
+    hub: HubDep, _scope: Annotated[Scope, Depends(allow(Verb.GET, "installation"))]
+) -> Installation:
+    """Return identity, version and recovery key."""
+    return await _installation(hub)
+
+
+@router.put(
+    "/installation/recovery-key",
+    operation_id="setRecoveryKey",
+    summary="Set the recovery key, once",
+)
+async def set_recovery_key(
+    body: RecoveryKey,
+    hub: HubDep,
+    scope: Annotated[Scope, Depends(allow(Verb.UPDATE, "installation"))],
+) -> Installation:
+    """Store the public recovery key. Gateways pin it, so it cannot be changed afterwards."""
+    key_id = sealing_key_id(body.public_key)
+    async with hub.store.transaction() as store:
+        known = await store.get_value(RECOVERY_KEY)
+        if known and sealing_key_id(known) != key_id:
+            raise ConflictError(
+                "this installation has another recovery key already: all secrets are sealed to it"
+            )
+        if not known:
+            await store.set_value(RECOVERY_KEY, body.public_key)
+            note = AuditNote("update", "RecoveryKey", name=key_id[:16])
+            await record(hub, scope.principal, scope.actor.source, note, "ok")
+    return await _installation(hub)
+
+
+@router.get("/audit", operation_id="listAudit", tags=["audit"], summary="Who did what")
+async def list_audit(
+    hub: HubDep,
+    _scope: Annotated[Scope, Depends(allow(Verb.LIST, "audit"))],
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+    continue_: Annotated[str | None, Query(alias="continue", max_length=64)] = None,
+    actor: Annotated[str | None, Query(max_length=128)] = None,
+    kind: Annotated[str | None, Query(max_length=63)] = None,
+    project: Annotated[str | None, Query(max_length=63)] = None,
+    name: Annotated[str | None, Query(max_length=128)] = None,
+) -> AuditPage:
+    """List acts, the newest first. Refused ones and logins are there too."""
+    entries = await audit.list_entries(
+        hub.store,
+        limit=limit + 1,
+        before_id=_read_token(continue_),
+        actor=actor,
+        kind=kind,
+        project=project,
+        name=name,
+    )
+    return AuditPage(
+        items=[AuditRecord.model_validate(_public(entry)) for entry in entries[:limit]],
+        continue_=_token(entries[limit - 1].id) if len(entries) > limit else None,
+    )
+
+
+@router.get(
+    "/projects/{project}/events",
+    operation_id="listEvents",
+    tags=["events"],
+    summary="What happened in a project",
+)
+async def list_events(
+    hub: HubDep,
+    scope: Annotated[Scope, Depends(allow(Verb.LIST, "events"))],
+    object_: Annotated[
+        str | None,
+        Query(alias="object", pattern=r"^[A-Z][A-Za-z]+/[a-z0-9][-a-z0-9.]*$", max_length=128),
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 100,
+) -> EventPage:
+    """List events, the newest first; ``object`` is ``Kind/name``."""
+    kind, _, name = (object_ or "").partition("/")
+    found = await events.list_events(
+        hub.store, project=scope.project, kind=kind or None, name=name or None, limit=limit
+    )
+    return EventPage(
+        items=[
+            Event(
+                object=f"{event.kind}/{event.name}",
+                uid=event.uid,
+                type=event.type,
+                reason=event.reason,
+                message=event.message,
+                first_at=event.first_at,
+                last_at=event.last_at,
+                times=event.times,
+            )
+            for event in found
+        ]
+    )
+
+
+@health.get("/healthz", operation_id="healthz", summary="Does the process live?")
+async def healthz() -> dict[str, str]:
+    """Answer as long as requests are served at all."""
+    return {"status": "ok"}
+
+
+@health.get("/readyz", operation_id="readyz", summary="Can requests be served?")
+async def readyz(hub: HubDep) -> dict[str, str]:
+    """Answer when the database does and the hub is not about to stop; else 503."""
+    await hub.check_ready()
+    return {"status": "ok"}
+
+
+@health.get(
+    "/metrics",
+    operation_id="metrics",
+    dependencies=[Depends(metrics_guard)],
+    summary="Prometheus metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
+async def metrics() -> Response:
+    """Without a token from the hub's own machine only; else with one that may read metrics."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+@router.get("/openapi.json", operation_id="getOpenAPI", summary="This document")
+async def openapi(request: Request) -> dict[str, Any]:
+    """Return the OpenAPI description of this API."""
+    document: dict[str, Any] = request.app.openapi()
+    return document
+
+
+async def _installation(hub: HubDep) -> Installation:
+    return Installation(
+        installation=hub.installation,
+        incarnation=hub.incarnation,
+        version=__version__,
+        recovery_key=await hub.store.get_value(RECOVERY_KEY) or None,
+        hub_ca=hub.settings.ca_certificate,
+        hub_fingerprint=hub.settings.ca_fingerprint,
+    )
+
+
+def _public(entry: audit.AuditEntry) -> dict[str, Any]:
+    return {name: value for name, value in entry._asdict().items() if name != "digest"}
+
+
+def _token(position: int) -> str:
+    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode().rstrip("=")
+
+
+def _read_token(text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        position = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        if isinstance(position, int):
+            return position
+    except ValueError:
+        pass
+    raise InvalidError(
+        "the list cannot be continued",
+        (FieldFault("continue", "is not a token that this hub gave"),),
+    )

@@ -1,0 +1,295 @@
+"""The same routes for each kind: list, watch, get, create, replace spec and labels, delete."""
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Annotated, Any, Generic, TypeVar
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.responses import Response
+
+from moorage.auth import Verb, can_see_project
+from moorage.hub import writes
+from moorage.hub.deps import DryRun, HubDep, IfMatch, Scope, allow, authenticate
+from moorage.hub.documents import new_model, new_resource, page_model
+from moorage.hub.problems import Problem
+from moorage.hub.rules.base import Rules
+from moorage.hub.watch import Watch
+from moorage.kit.errors import FieldFault, InvalidError, UnauthenticatedError
+from moorage.resources import Resource
+from moorage.resources import Scope as KindScope
+from moorage.resources.meta import LabelKey, LabelValue, Name
+from moorage.store.selector import parse_selector
+
+R = TypeVar("R", bound=Resource)
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+PAGE = 100
+MAX_PAGE = 500
+
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"model": Problem, "description": "An RFC 9457 problem"}
+}
+
+Selecting = Annotated[
+    str | None,
+    Query(
+        alias="labelSelector",
+        max_length=4096,
+        description="Kubernetes label selector, such as `env=prod,tier in (a,b),!old`.",
+    ),
+]
+
+
+class ResourceRoutes(Generic[R]):
+    """Makes the routes of one kind; each ``add_…`` is one operation."""
+
+    def __init__(self, rules: Rules[R]) -> None:
+        self.rules, self.kind = rules, rules.kind
+        self.name, self.plural = self.kind.kind_name(), self.kind.plural
+        in_project = self.kind.scope is KindScope.PROJECT
+        prefix = f"/v1/projects/{{project}}/{self.plural}" if in_project else f"/v1/{self.plural}"
+        self.router = APIRouter(prefix=prefix, tags=[self.plural], responses=_PROBLEMS)
+
+    def read_only(self) -> "ResourceRoutes[R]":
+        """Add list, watch and get."""
+        self.add_list()
+        self.add_get()
+        return self
+
+    def all(self) -> "ResourceRoutes[R]":
+        """Add everything."""
+        self.read_only()
+        self.add_create()
+        self.add_replace_spec()
+        self.add_replace_labels()
+        self.add_delete()
+        return self
+
+    def add_list(self) -> None:
+        kind, rules = self.kind, self.rules
+
+        async def list_resources(
+            request: Request,
+            hub: HubDep,
+            scope: Annotated[Scope, Depends(allow(Verb.LIST, self.plural))],
+            limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = PAGE,
+            continue_: Annotated[str | None, Query(alias="continue", max_length=512)] = None,
+            label_selector: Selecting = None,
+            watch: Annotated[bool, Query(description="Stream changes instead (SSE).")] = False,
+            resource_version: Annotated[
+                int | None,
+                Query(alias="resourceVersion", ge=0, lt=2**63, description="Watch from here."),
+            ] = None,
+            last_event_id: Annotated[str | None, Header(max_length=32)] = None,
+        ) -> Response:
+            selector = parse_selector(label_selector or "")
+            project = scope.project if kind.scope is KindScope.PROJECT else None
+
+            def sees(name: str) -> bool:
+                return kind.plural != "projects" or can_see_project(scope.principal, name)
+
+            if watch:
+                if resource_version is None and last_event_id and last_event_id.isdigit():
+                    resource_version = int(last_event_id)
+                stream = Watch(
+                    hub=hub,
+                    kind=kind,
+                    project=project,
+                    selector=selector,
+                    since=resource_version,
+                    show=rules.show,
+                    sees=sees,
+                    still_allowed=lambda: _still_allowed(request, hub, scope),
+                )
+                await stream.check()
+                return StreamingResponse(stream.events(), media_type="text/event-stream")
+            version = await hub.store.version()
+            items = await hub.store.list(
+                kind,
+                project=project,
+                selector=label_selector,
+                limit=limit + 1,
+                after=_read_token(continue_),
+            )
+            body: dict[str, Any] = {
+                "kind": f"{self.name}List",
+                "items": [rules.show(r) for r in items[:limit] if sees(r.metadata.name)],
+                "resourceVersion": version,
+            }
+            if len(items) > limit:
+                body["continue"] = _token(items[limit - 1].key)
+            return JSONResponse(body)
+
+        self.router.add_api_route(
+            "",
+            list_resources,
+            operation_id=f"list{self.name}s",
+            summary=f"List or watch {self.plural}",
+            response_model=page_model(self.kind, self.name),
+            response_model_exclude_none=True,
+            responses={
+                200: {
+                    "description": "One page, or with `watch` a stream of events",
+                    "content": {"text/event-stream": {"schema": {"type": "string"}}},
+                }
+            },
+        )
+
+    def add_get(self) -> None:
+        async def get_resource(
+            name: Name,
+            hub: HubDep,
+            scope: Annotated[Scope, Depends(allow(Verb.GET, self.plural))],
+        ) -> Response:
+            found = await hub.store.get(self.kind, scope.project, name)
+            return self.respond(found)
+
+        self._add("GET", "/{name}", get_resource, f"get{self.name}", "Get one")
+
+    def add_create(self) -> None:
+        async def create_resource(
+            body: Any,
+            hub: HubDep,
+            scope: Annotated[Scope, Depends(allow(Verb.CREATE, self.plural))],
+            dry_run: DryRun = False,
+        ) -> Response:
+            check_project(body.metadata.project, scope.project)
+            new = new_resource(self.kind, body, scope.project)
+            stored = await writes.create(hub, scope.actor, self.rules, new, dry_run=dry_run)
+            return self.respond(stored, 200 if dry_run else 201)
+
+        handler = typed(create_resource, body=new_model(self.kind))
+        self._add("POST", "", handler, f"create{self.name}", "Create one", status=201)
+
+    def add_replace_spec(self) -> None:
+        async def replace_spec(
+            name: Name,
+            spec: Any,
+            hub: HubDep,
+            scope: Annotated[Scope, Depends(allow(Verb.UPDATE, self.plural))],
+            if_match: IfMatch,
+            dry_run: DryRun = False,
+        ) -> Response:
+            stored = await writes.replace_spec(
+                hub, scope.actor, self.rules, name, spec, if_version=if_match, dry_run=dry_run
+            )
+            return self.respond(stored)
+
+        handler = typed(replace_spec, spec=self.kind.model_fields["spec"].annotation)
+        summary = "Replace what is asked of one"
+        self._add("PUT", "/{name}/spec", handler, f"replace{self.name}Spec", summary)
+
+    def add_replace_labels(self) -> None:
+        async def replace_labels(
+            name: Name,
+            labels: dict[LabelKey, LabelValue],
+            hub: HubDep,
+            scope: Annotated[Scope, Depends(allow(Verb.UPDATE, self.plural))],
+            if_match: IfMatch,
+            dry_run: DryRun = False,
+        ) -> Response:
+            stored = await writes.replace_labels(
+                hub, scope.actor, self.rules, name, labels, if_version=if_match, dry_run=dry_run
+            )
+            return self.respond(stored)
+
+        summary = "Replace the labels of one"
+        self._add("PUT", "/{name}/labels", replace_labels, f"replace{self.name}Labels", summary)
+
+    def add_delete(self) -> None:
+        async def delete_resource(
+            name: Name,
+            hub: HubDep,
+            scope: Annotated[Scope, Depends(allow(Verb.DELETE, self.plural))],
+            if_match: IfMatch,
+            dry_run: DryRun = False,
+        ) -> Response:
+            left = await writes.delete(
+                hub, scope.actor, self.rules, name, if_version=if_match, dry_run=dry_run
+            )
+            return Response(status_code=204) if left is None else self.respond(left, 202)
+
+        self._add(
+            "DELETE",
+            "/{name}",
+            delete_resource,
+            f"delete{self.name}",
+            "Delete one",
+            status=202,
+            responses={204: {"description": "It is gone"}},
+        )
+
+    def respond(self, resource: R, status: int = 200) -> JSONResponse:
+        """Show a resource, with its version as ETag."""
+        document = self.rules.show(resource)
+        return JSONResponse(document, status, headers={"ETag": writes.etag(document)})
+
+    def _add(
+        self,
+        method: str,
+        path: str,
+        handler: Callable[..., Any],
+        operation_id: str,
+        summary: str,
+        *,
+        status: int = 200,
+        responses: dict[int | str, dict[str, Any]] | None = None,
+    ) -> None:
+        self.router.add_api_route(
+            path,
+            handler,
+            methods=[method],
+            operation_id=operation_id,
+            summary=summary,
+            status_code=status,
+            response_model=self.kind,
+            response_model_exclude_none=True,
+            responses=responses,
+        )
+
+
+def typed(handler: Handler, **types: Any) -> Handler:
+    """Give a handler the types that are known only once its kind is: FastAPI reads them."""
+    handler.__annotations__.update(types)
+    return handler
+
+
+def check_project(named: str | None, project: str) -> None:
+    """Refuse a document that names another project than its path."""
+    if named is not None and named != project:
+        raise InvalidError(
+            "the document is of another project",
+            (FieldFault("metadata.project", f"is {named!r}, but the path says {project!r}"),),
+        )
+
+
+async def _still_allowed(request: Request, hub: HubDep, scope: Scope) -> bool:
+    """Ask again while a stream is open: a revoked token or right ends it."""
+    token = request.headers.get("authorization", "").partition(" ")[2].strip()
+    try:
+        principal = await authenticate(hub, token)
+    except UnauthenticatedError:
+        return False
+    return principal.grants == scope.principal.grants
+
+
+def _token(key: tuple[str, str]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
+
+
+def _read_token(text: str | None) -> tuple[str, str] | None:
+    if text is None:
+        return None
+    try:
+        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        project, name = json.loads(raw)
+        if isinstance(project, str) and isinstance(name, str):
+            return project, name
+    except ValueError:
+        pass
+    raise InvalidError(
+        "the list cannot be continued",
+        (FieldFault("continue", "is not a token that this hub gave"),),
+    )

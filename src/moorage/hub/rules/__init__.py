@@ -1,0 +1,1 @@
+"""The rules of each kind: what the hub adds to a document, and what it refuses."""

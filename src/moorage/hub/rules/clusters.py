@@ -1,0 +1,171 @@
+"""Clusters, node pools and operations: what the hub adds, and what it refuses."""
+
+from datetime import timedelta
+from typing import Any
+
+from cryptography import x509
+
+from moorage.engine.store import Store
+from moorage.hub.admission import cluster_faults, pool_faults
+from moorage.hub.rules.base import Rules, assign, load_estate, release_unseen, route_to
+from moorage.kit.clock import Clock
+from moorage.kit.errors import FieldFault
+from moorage.kit.ids import random_word
+from moorage.resources import CloudAccount, Cluster, Machine, NodePool, Operation, Resource
+from moorage.resources.nodepool import pool_resource_name
+from moorage.resources.operation import Verb
+
+OPERATION_TTL = timedelta(minutes=10)
+OPERATION_MAX_TTL = timedelta(hours=1)
+_MAX_CSR = 16 * 1024
+_TTL_SECONDS = (60, 7 * 24 * 3600)
+
+
+class ClusterRules(Rules[Cluster]):
+    """A cluster goes to the gateway of its account, and takes its node pools with it."""
+
+    def __init__(self) -> None:
+        super().__init__(Cluster)
+
+    async def prepare(self, store: Store, resource: Cluster, before: Cluster | None) -> None:
+        account = await store.find(CloudAccount, "", resource.spec.account)
+        route_to(resource, account.spec.gateway if account else "", before)
+        if before is not None:
+            resource.metadata.route = before.metadata.route
+
+    async def faults(
+        self, store: Store, resource: Cluster, before: Cluster | None
+    ) -> list[FieldFault]:
+        pools = await pools_of(store, before) if before else []
+        estate = await load_estate(store, resource.metadata.route)
+        return cluster_faults(resource, pools, estate, before=before)
+
+    async def created(self, store: Store, resource: Cluster) -> None:
+        await assign(store, resource)
+
+    async def deleting(self, store: Store, resource: Cluster) -> None:
+        for pool in await store.list(NodePool, owner=resource.metadata.uid):
+            await store.request_deletion(NodePool, *pool.key)
+            await release_unseen(store, pool)
+        await release_unseen(store, resource)
+
+
+class NodePoolRules(Rules[NodePool]):
+    """A node pool belongs to its cluster and goes where the cluster goes."""
+
+    def __init__(self) -> None:
+        super().__init__(NodePool)
+
+    async def prepare(self, store: Store, resource: NodePool, before: NodePool | None) -> None:
+        if before is not None:
+            return
+        cluster = await store.find(Cluster, resource.metadata.project, resource.spec.cluster)
+        if cluster is not None:
+            adopt(resource, cluster)
+
+    async def faults(
+        self, store: Store, resource: NodePool, before: NodePool | None
+    ) -> list[FieldFault]:
+        spec = resource.spec
+        cluster = await store.find(Cluster, resource.metadata.project, spec.cluster)
+        estate = await load_estate(store, cluster.metadata.route if cluster else None)
+        others = [
+            pool
+            for pool in (await pools_of(store, cluster) if cluster else [])
+            if pool.metadata.name != resource.metadata.name
+        ]
+        faults = pool_faults(resource, cluster, estate, before=before, others=others)
+        name = pool_resource_name(spec.cluster, spec.pool)
+        if before is None and resource.metadata.name != name:
+            faults.append(FieldFault("metadata.name", f"must be {name}, from cluster and pool"))
+        return faults
+
+    async def deleting(self, store: Store, resource: NodePool) -> None:
+        await release_unseen(store, resource)
+
+
+class OperationRules(Rules[Operation]):
+    """An operation names its subject; the hub adds the subject's UID, who asked, and an end."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(Operation)
+        self._clock = clock
+
+    async def prepare(self, store: Store, resource: Operation, before: Operation | None) -> None:
+        spec = resource.spec
+        if not resource.metadata.name:
+            resource.metadata.name = f"{spec.verb}-{random_word(10)}"
+        latest = self._clock.now() + OPERATION_MAX_TTL
+        spec.expires_at = min(spec.expires_at or self._clock.now() + OPERATION_TTL, latest)
+        spec.subject_uid = ""
+        subject = await self._subject(store, resource)
+        if subject is not None:
+            spec.subject_uid = subject.metadata.uid
+            resource.metadata.owner = subject.owner()
+            resource.metadata.route = subject.metadata.route
+            resource.metadata.epoch = subject.metadata.epoch
+
+    async def faults(
+        self, store: Store, resource: Operation, before: Operation | None
+    ) -> list[FieldFault]:
+        spec = resource.spec
+        faults = []
+        if not spec.subject_uid:
+            faults.append(
+                FieldFault(
+                    "spec.subjectName",
+                    f"there is no {spec.subject_kind} {spec.subject_name} in this project",
+                )
+            )
+        wanted = "Cluster" if spec.verb is Verb.KUBECONFIG else "Machine"
+        if spec.subject_kind != wanted:
+            faults.append(FieldFault("spec.subjectKind", f"{spec.verb} is asked of a {wanted}"))
+        check = _kubeconfig_faults if spec.verb is Verb.KUBECONFIG else _no_arguments
+        return [*faults, *check(spec.arguments)]
+
+    async def _subject(self, store: Store, resource: Operation) -> Resource | None:
+        kind: type[Cluster | Machine] = (
+            Cluster if resource.spec.subject_kind == "Cluster" else Machine
+        )
+        return await store.find(kind, resource.metadata.project, resource.spec.subject_name)
+
+
+async def pools_of(store: Store, cluster: Cluster) -> list[NodePool]:
+    """Return the cluster's node pools, those being deleted left out."""
+    pools = await store.list(NodePool, owner=cluster.metadata.uid)
+    return [pool for pool in pools if not pool.is_deleting]
+
+
+def adopt(pool: NodePool, cluster: Cluster) -> None:
+    """Make a new node pool the cluster's own."""
+    route_to(pool, cluster.metadata.route, None)
+    pool.metadata.owner = cluster.owner()
+    pool.metadata.epoch = cluster.metadata.epoch
+
+
+def _kubeconfig_faults(arguments: dict[str, Any]) -> list[FieldFault]:
+    faults = [
+        FieldFault(f"spec.arguments.{name}", "there is no such argument")
+        for name in arguments
+        if name not in ("csr", "ttlSeconds")
+    ]
+    csr, ttl = arguments.get("csr"), arguments.get("ttlSeconds")
+    path = "spec.arguments.csr"
+    if not isinstance(csr, str) or len(csr) > _MAX_CSR:
+        faults.append(FieldFault(path, "a PEM certificate request is required"))
+    else:
+        try:
+            if not x509.load_pem_x509_csr(csr.encode()).is_signature_valid:
+                faults.append(FieldFault(path, "its signature is wrong"))
+        except ValueError as error:
+            faults.append(FieldFault(path, f"not a PEM certificate request: {error}"))
+    low, high = _TTL_SECONDS
+    if ttl is not None and (
+        not isinstance(ttl, int) or isinstance(ttl, bool) or not low <= ttl <= high
+    ):
+        faults.append(FieldFault("spec.arguments.ttlSeconds", f"must lie between {low} and {high}"))
+    return faults
+
+
+def _no_arguments(arguments: dict[str, Any]) -> list[FieldFault]:
+    return [FieldFault(f"spec.arguments.{name}", "there is no such argument") for name in arguments]

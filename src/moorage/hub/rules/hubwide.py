@@ -1,0 +1,173 @@
+"""Gateways, accounts, secrets, IP pools, projects, users: what the hub adds and refuses."""
+
+from dataclasses import replace
+
+from moorage.engine.store import Store
+from moorage.hub.admission import (
+    account_faults,
+    account_users,
+    gateway_users,
+    ip_pool_faults,
+    is_last_administrator,
+    sealing_key_id,
+    secret_faults,
+    user_faults,
+)
+from moorage.hub.documents import show_secret
+from moorage.hub.rules.base import (
+    RECOVERY_KEY,
+    Rules,
+    assign,
+    in_use,
+    load_estate,
+    release_unseen,
+    route_to,
+)
+from moorage.kit.errors import ConflictError, FieldFault
+from moorage.resources import (
+    CloudAccount,
+    Cluster,
+    Gateway,
+    IPPool,
+    Machine,
+    NodePool,
+    Operation,
+    Project,
+    Secret,
+    User,
+)
+from moorage.resources.meta import Document
+from moorage.store import SqlOperations, access
+
+
+class GatewayRules(Rules[Gateway]):
+    """A gateway stays as long as anything is routed to it."""
+
+    def __init__(self) -> None:
+        super().__init__(Gateway)
+
+    async def check_deletion(self, store: Store, resource: Gateway) -> None:
+        name = resource.metadata.name
+        estate = await load_estate(store, name)
+        secrets = {s.metadata.name: s for s in await store.list(Secret)}
+        users = gateway_users(name, replace(estate, secrets=secrets))
+        in_use(resource, users, "delete these first")
+
+
+class AccountRules(Rules[CloudAccount]):
+    """A cloud account goes to the gateway that it names."""
+
+    def __init__(self) -> None:
+        super().__init__(CloudAccount)
+
+    async def prepare(
+        self, store: Store, resource: CloudAccount, before: CloudAccount | None
+    ) -> None:
+        route_to(resource, resource.spec.gateway, before)
+
+    async def faults(
+        self, store: Store, resource: CloudAccount, before: CloudAccount | None
+    ) -> list[FieldFault]:
+        estate = await load_estate(store, before.metadata.route if before else None)
+        secrets = {s.metadata.name: s for s in await store.list(Secret)}
+        return account_faults(resource, replace(estate, secrets=secrets), before=before)
+
+    async def check_deletion(self, store: Store, resource: CloudAccount) -> None:
+        clusters = await store.list(Cluster, route=resource.metadata.route)
+        users = [f"cluster {name}" for name in account_users(resource.metadata.name, clusters)]
+        in_use(resource, users, "delete these clusters first")
+
+    async def deleting(self, store: Store, resource: CloudAccount) -> None:
+        await release_unseen(store, resource)
+
+
+class SecretRules(Rules[Secret]):
+    """A sealed secret goes to the gateway that can open it, and is never read back."""
+
+    def __init__(self) -> None:
+        super().__init__(Secret)
+
+    async def prepare(self, store: Store, resource: Secret, before: Secret | None) -> None:
+        resource.metadata.route = resource.spec.gateway
+        resource.metadata.epoch = 1
+
+    async def faults(
+        self, store: Store, resource: Secret, before: Secret | None
+    ) -> list[FieldFault]:
+        estate = await load_estate(store, None)
+        recovery = await store.get_value(RECOVERY_KEY)
+        key_id = sealing_key_id(recovery) if recovery else None
+        return secret_faults(resource, replace(estate, recovery_key_id=key_id), before=before)
+
+    def show(self, resource: Secret) -> Document:
+        return show_secret(resource)
+
+    async def check_deletion(self, store: Store, resource: Secret) -> None:
+        name = resource.metadata.name
+        users = [str(a) for a in await store.list(CloudAccount) if a.spec.secret == name]
+        in_use(resource, users, "point them to another secret or delete them first")
+
+
+class IPPoolRules(Rules[IPPool]):
+    """An IP pool goes to one gateway and stays as long as a cluster uses it."""
+
+    def __init__(self) -> None:
+        super().__init__(IPPool)
+
+    async def prepare(self, store: Store, resource: IPPool, before: IPPool | None) -> None:
+        route_to(resource, resource.spec.gateway, before)
+
+    async def faults(
+        self, store: Store, resource: IPPool, before: IPPool | None
+    ) -> list[FieldFault]:
+        estate = await load_estate(store, resource.spec.gateway)
+        return ip_pool_faults(resource, estate, before=before)
+
+    async def created(self, store: Store, resource: IPPool) -> None:
+        await assign(store, resource)
+
+    async def check_deletion(self, store: Store, resource: IPPool) -> None:
+        estate = await load_estate(store, resource.metadata.route)
+        users = sorted(estate.users_of_pool(resource.metadata.name))
+        in_use(resource, [f"cluster {name}" for name in users], "delete these clusters first")
+
+    async def deleting(self, store: Store, resource: IPPool) -> None:
+        await release_unseen(store, resource)
+
+
+class ProjectRules(Rules[Project]):
+    """A project stays until it is empty."""
+
+    def __init__(self) -> None:
+        super().__init__(Project)
+
+    async def check_deletion(self, store: Store, resource: Project) -> None:
+        name = resource.metadata.name
+        users = [str(c) for c in await store.list(Cluster, project=name)]
+        users += [str(p) for p in await store.list(NodePool, project=name)]
+        users += [str(m) for m in await store.list(Machine, project=name)]
+        in_use(resource, users, "delete these first")
+
+    async def deleting(self, store: Store, resource: Project) -> None:
+        for operation in await store.list(Operation, project=resource.metadata.name):
+            await store.delete(operation)
+
+
+class UserRules(Rules[User]):
+    """Users hold grants; the last administrator stays."""
+
+    def __init__(self) -> None:
+        super().__init__(User)
+
+    async def faults(self, store: Store, resource: User, before: User | None) -> list[FieldFault]:
+        projects = [project.metadata.name for project in await store.list(Project)]
+        users = await store.list(User)
+        return user_faults(resource, projects=projects, users=users, before=before)
+
+    async def check_deletion(self, store: Store, resource: User) -> None:
+        if is_last_administrator(resource, await store.list(User)):
+            raise ConflictError(f"{resource} is the last administrator: make another one first")
+
+    async def deleting(self, store: Store, resource: User) -> None:
+        assert isinstance(store, SqlOperations)  # noqa: S101 - the hub's store has the tables
+        await access.forget_user(store, resource.metadata.name)

@@ -1,0 +1,163 @@
+"""Run the hub: TLS, uvicorn, renewal of the certificate, an orderly end."""
+
+import ssl
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from types import FrameType
+from typing import NamedTuple
+
+import anyio
+import structlog
+import uvicorn
+
+from moorage.hub.app import create_app
+from moorage.hub.context import Hub, HubSettings
+from moorage.hub.start import open_hub
+from moorage.hub.tls import SelfMadeTLS, TLSFiles, fingerprint, server_context
+from moorage.kit.clock import Clock, SystemClock
+from moorage.kit.errors import FieldFault, InvalidError
+from moorage.link.frames import MAX_MESSAGE_BYTES
+from moorage.store import open_store
+
+log = structlog.get_logger(__name__)
+
+RENEWAL_CHECK = timedelta(hours=6)
+GRACE_S = 10
+MAX_CONNECTIONS = 4096
+
+
+class Listen(NamedTuple):
+    """Address and port to listen on; port 0 lets the system choose."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Listen":
+        """Read ``host:port`` or ``[v6]:port``; raises ``InvalidError``."""
+        host, colon, port = text.rpartition(":")
+        if not colon or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004
+            raise InvalidError(
+                f"cannot listen on {text!r}",
+                (FieldFault("listen", "give address:port, such as 0.0.0.0:443 or [::]:443"),),
+            )
+        return cls(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - a server's default
+
+
+class TLSChoice:
+    """Where the server's certificate comes from: the hub's own CA, or files that were given."""
+
+    def __init__(
+        self, data: Path, names: list[str], given: tuple[Path, Path] | None, clock: Clock
+    ) -> None:
+        self._given = given
+        self._self_made = SelfMadeTLS(data / "tls", names, clock)
+        self._loaded = b""
+        self.context: ssl.SSLContext | None = None
+
+    def files(self) -> TLSFiles:
+        """Return the files, made or renewed if they are ours to make."""
+        if self._given is not None:
+            return TLSFiles(self._given[0], self._given[1], None)
+        return self._self_made.ensure()
+
+    def load(self) -> TLSFiles:
+        """Load what is newest into the context: connections made from now on use it."""
+        files = self.files()
+        try:
+            content = files.certificate.read_bytes()
+        except OSError as error:
+            raise InvalidError(f"cannot read {files.certificate}: {error.strerror}") from error
+        if self.context is None:
+            self.context = server_context(files)
+        elif content != self._loaded:
+            self.context.load_cert_chain(files.certificate, files.key)
+            log.info("server certificate loaded anew", file=str(files.certificate))
+        self._loaded = content
+        return files
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that lets the hub's streams end before it waits for connections."""
+
+    def __init__(self, config: uvicorn.Config, hub: Hub) -> None:
+        super().__init__(config)
+        self._hub = hub
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop on SIGTERM and SIGINT."""
+        self._hub.stopping.set()
+        super().handle_exit(sig, frame)
+
+
+async def serve(
+    *,
+    data: Path,
+    listen: Listen,
+    database: str,
+    tls: TLSChoice,
+    public_url: str,
+    proxies: list[str],
+) -> None:
+    """Serve until told to stop; raises ``MoorageError`` when it cannot begin."""
+    clock = SystemClock()
+    files = tls.load()
+    settings = HubSettings(data=data, public_url=public_url)
+    if files.ca is not None:
+        settings = replace(
+            settings,
+            ca_certificate=files.ca.read_text(),
+            ca_fingerprint=fingerprint(files.ca),
+        )
+        log.info(
+            "clients and gateways verify this hub by its own CA",
+            ca=str(files.ca),
+            fingerprint=settings.ca_fingerprint,
+        )
+    store = await open_store(database, clock=clock, exclusive=True)
+    try:
+        hub = await open_hub(store, settings, clock=clock)
+        config = uvicorn.Config(
+            create_app(hub),
+            host=listen.host,
+            port=listen.port,
+            ssl_context_factory=lambda _config, _default: _loaded(tls),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=True,
+            proxy_headers=bool(proxies),
+            forwarded_allow_ips=proxies or None,
+            limit_concurrency=MAX_CONNECTIONS,
+            timeout_graceful_shutdown=GRACE_S,
+            timeout_keep_alive=75,
+            ws="websockets-sansio",
+            ws_max_size=MAX_MESSAGE_BYTES,
+            ws_ping_interval=20,
+            ws_ping_timeout=20,
+        )
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_renew, tls)
+            log.info("hub serves", listen=f"{listen.host}:{listen.port}", url=public_url)
+            await _Server(config, hub).serve()
+            tasks.cancel_scope.cancel()
+    finally:
+        with anyio.CancelScope(shield=True):
+            await store.close()
+
+
+def _loaded(tls: TLSChoice) -> ssl.SSLContext:
+    if tls.context is None:
+        raise RuntimeError("load() comes first")
+    return tls.context
+
+
+async def _renew(tls: TLSChoice) -> None:
+    """Look several times a day whether the certificate was, or has to be, renewed."""
+    while True:
+        await anyio.sleep(RENEWAL_CHECK.total_seconds())
+        try:
+            tls.load()
+        except InvalidError as error:
+            log.warning("the server certificate cannot be renewed", error=str(error))
