@@ -1,5 +1,7 @@
 """Opens what was sealed to this gateway, and seals what only it may read (design, 3.9)."""
 
+from collections.abc import Callable
+
 import structlog
 
 from moorage.kit.errors import ForbiddenError
@@ -13,11 +15,15 @@ log = structlog.get_logger(__name__)
 class Vault:
     """Holds the gateway's private sealing key. Opened secrets stay in memory only."""
 
-    def __init__(self, sealing: PrivateSealingKey, installation: str) -> None:
+    def __init__(
+        self,
+        sealing: PrivateSealingKey,
+        installation: str,
+        recovery_key: Callable[[], PublicSealingKey | None],
+    ) -> None:
         self._sealing = sealing
         self._installation = installation
-        self.recovery_key: PublicSealingKey | None = None
-        """The installation's pinned recovery key; ``None`` until the hub has told one."""
+        self._recovery_key = recovery_key
 
     def open_password(self, account: CloudAccount, secret: Secret) -> str:
         """Return the account's password.
@@ -34,8 +40,9 @@ class Vault:
     def seal_keys(self, cluster: Cluster, plain: bytes) -> SealedEnvelope:
         """Seal a cluster's keys to this gateway and, once there is one, to the recovery key."""
         recipients = [self._sealing.public()]
-        if self.recovery_key is not None:
-            recipients.append(self.recovery_key)
+        recovery_key = self._recovery_key()
+        if recovery_key is not None:
+            recipients.append(recovery_key)
         else:
             log.warning("cluster keys sealed without a recovery key", cluster=str(cluster))
         return seal(plain, recipients, self._keys_context(cluster))

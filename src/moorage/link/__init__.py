@@ -7,13 +7,11 @@ from moorage.link.client import Link, LinkState
 from moorage.link.dial import Dial
 from moorage.link.door import LinkSettings
 from moorage.link.enroll import (
-    Enrollment,
     EnrollmentAnswer,
     EnrollmentRequest,
-    VerifiedKeys,
     discover_hub,
     enroll,
-    verify_enrollment,
+    token_gateway,
 )
 from moorage.link.frames import GATEWAY_FINALIZER
 from moorage.link.server import LinkServer
@@ -23,7 +21,6 @@ from moorage.link.trust import RecoveryKeys
 __all__ = [
     "GATEWAY_FINALIZER",
     "Dial",
-    "Enrollment",
     "EnrollmentAnswer",
     "EnrollmentRequest",
     "Link",
@@ -32,8 +29,7 @@ __all__ = [
     "LinkSettings",
     "LinkState",
     "RecoveryKeys",
-    "VerifiedKeys",
     "discover_hub",
     "enroll",
-    "verify_enrollment",
+    "token_gateway",
 ]

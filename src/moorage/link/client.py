@@ -94,6 +94,7 @@ class Link:
         identity: PrivateIdentity,
         dial: Dial,
         version: str,
+        recovery_keys: RecoveryKeys | None = None,
         clock: Clock | None = None,
         first_delay_s: float = FIRST_DELAY_S,
     ) -> None:
@@ -105,7 +106,7 @@ class Link:
         self._version = version
         self._clock = clock or SystemClock()
         self._first_delay_s = first_delay_s
-        self._recovery_keys = RecoveryKeys(store)
+        self._recovery_keys = recovery_keys or RecoveryKeys(store)
         self._progress = anyio.Event()
         self.acknowledged = 0
         """Highest own ``resource_version`` up to which the hub has stored everything."""

@@ -19,7 +19,7 @@ from moorage.kit.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
-from moorage.kit.identity import PrivateIdentity, PublicIdentity, colons, sealing_key_statement
+from moorage.kit.identity import PrivateIdentity, colons, sealing_key_statement
 from moorage.kit.net import (
     ProxySettings,
     ServerTrust,
@@ -27,7 +27,7 @@ from moorage.kit.net import (
     presented_chain,
     unverified_context,
 )
-from moorage.kit.seal import PrivateSealingKey, PublicSealingKey
+from moorage.kit.seal import PrivateSealingKey
 from moorage.link.dial import Dial
 from moorage.resources.meta import Name
 
@@ -52,52 +52,12 @@ class EnrollmentRequest(_Document):
     """Public key (PEM, P-256) that secrets are sealed to."""
     sealing_key_signature: Annotated[str, StringConstraints(max_length=256)]
     """By the identity key, over the gateway's name and the sealing key."""
-    version: Annotated[str, StringConstraints(max_length=128)] = ""
+    version: Annotated[str, StringConstraints(max_length=64)] = ""
 
 
 class EnrollmentAnswer(_Document):
     """Answer to ``POST /v1/enroll``."""
 
-    installation: str
-    hub_ca: str | None = Field(default=None, alias="hubCA")
-    """PEM of the CA that the hub's certificate chains to, when it made that itself."""
-
-
-class VerifiedKeys(BaseModel):
-    """What the hub stores in ``Gateway.status`` after a good request."""
-
-    model_config = ConfigDict(frozen=True)
-
-    public_key: str
-    sealing_key: str
-    sealing_key_signature: str
-    fingerprint: str
-
-
-def verify_enrollment(request: EnrollmentRequest) -> VerifiedKeys:
-    """Check the keys of a request and bring them into one form; the token is the caller's to check.
-
-    Raises ``InvalidError`` for keys that are none, ``ForbiddenError`` when the identity key did
-    not sign the sealing key.
-    """
-    identity = PublicIdentity.from_pem(request.identity_key)
-    sealing = PublicSealingKey.from_pem(request.sealing_key)
-    statement = sealing_key_statement(request.gateway, sealing.key_id)
-    identity.verify(request.sealing_key_signature, statement)
-    return VerifiedKeys(
-        public_key=identity.pem,
-        sealing_key=sealing.pem,
-        sealing_key_signature=request.sealing_key_signature,
-        fingerprint=identity.fingerprint,
-    )
-
-
-class Enrollment(BaseModel):
-    """What a gateway knows after enrolment."""
-
-    model_config = ConfigDict(frozen=True)
-
-    gateway: str
     installation: str
 
 
@@ -117,6 +77,16 @@ async def discover_hub(url: str, fingerprint: str, proxy: ProxySettings) -> Serv
         f"the hub at {url} presents no certificate with SHA-256 {wanted}, but these:\n{shown}\n"
         "Compare with what the hub itself prints; another one may stand between you and the hub."
     )
+
+
+def token_gateway(token: str) -> str:
+    """Return the gateway's name, with which every token begins; raises ``InvalidError``."""
+    name, dot, secret = token.strip().partition(".")
+    if not (name and dot and secret):
+        raise InvalidError(
+            "the token is not one of `moorage gateways add`: it looks like NAME.SECRET"
+        )
+    return name
 
 
 def _sha256(certificate: x509.Certificate) -> str:

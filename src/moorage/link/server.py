@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import anyio
 import structlog
-from starlette.websockets import WebSocket, WebSocketState
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from moorage.engine.store import Store
 from moorage.kit.ids import new_uid
@@ -100,5 +100,5 @@ class LinkServer:
                 frame = Refuse(reason=refusal.reason, message=str(refusal))
                 await transport.send(encode([frame]))
             await websocket.close(1008 if refusal else 1000)
-        except (LinkClosedError, RuntimeError, OSError) as error:
+        except (LinkClosedError, WebSocketDisconnect, RuntimeError, OSError) as error:
             log.debug("goodbye not delivered", error=str(error))

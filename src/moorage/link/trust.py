@@ -17,11 +17,13 @@ class RecoveryKeys:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self.pinned: PublicSealingKey | None = None
+        """The pinned key; ``None`` until ``load``, and until the hub has told one."""
 
-    async def pinned(self) -> PublicSealingKey | None:
-        """Return the pinned key; ``None`` when the hub has told none yet."""
+    async def load(self) -> None:
+        """Read what was pinned before."""
         text = await self._store.get_value(_NAME)
-        return PublicSealingKey.from_pem(text) if text else None
+        self.pinned = PublicSealingKey.from_pem(text) if text else None
 
     async def offer(self, pem: str) -> str | None:
         """Pin the hub's key if none is pinned; returns why it is refused, if it is."""
@@ -29,18 +31,19 @@ class RecoveryKeys:
             offered = PublicSealingKey.from_pem(pem)
         except InvalidError as error:
             return f"the hub's recovery key cannot be read: {error}"
-        pinned = await self.pinned()
-        if pinned is None:
+        await self.load()
+        if self.pinned is None:
             await self._store.set_value(_NAME, offered.pem)
-            return None
-        if pinned.key_id != offered.key_id:
+            self.pinned = offered
+        elif self.pinned.key_id != offered.key_id:
             return (
-                f"the hub names recovery key {offered.key_id[:16]}…, but {pinned.key_id[:16]}… is "
-                "pinned here: if the change is wanted, run `moorage-gateway forget-recovery-key` "
-                "beside vCenter"
+                f"the hub names recovery key {offered.key_id[:16]}…, but "
+                f"{self.pinned.key_id[:16]}… is pinned here: if the change is wanted, stop the "
+                "gateway and run `moorage-gateway forget-recovery-key` beside vCenter"
             )
         return None
 
     async def forget(self) -> None:
         """Take whatever key the hub tells next."""
         await self._store.set_value(_NAME, "")
+        self.pinned = None
