@@ -2,17 +2,27 @@
 
 import hashlib
 import json
+import re
 from importlib.resources import files
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from moorage.packs.model import Document, Pack
 from moorage.resources.cluster import Cluster
 from moorage.resources.meta import Model
 
 _UPSTREAM_REGISTRY = "ghcr.io"
+
+
+_REGISTRY = re.compile(r"^[A-Za-z0-9.-]+(:\d+)?(/[a-z0-9._/-]+)?$")
+
+
+def _check_registry(text: str) -> str:
+    if not _REGISTRY.match(text):
+        raise ValueError(f"{text!r}: give host, host:port or host:port/path, without https://")
+    return text
 
 
 class FlannelImages(Model):
@@ -37,7 +47,7 @@ class FlannelValues(Model):
     interface: str | None = Field(default=None, pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,14}$")
     """Interface for traffic between nodes; by default that of the default route."""
     nftables: bool = False
-    registry: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.-]+(:\d+)?(/[a-z0-9._/-]+)?$")
+    registry: Annotated[str, AfterValidator(_check_registry)] | None = None
     """Takes the place of ``ghcr.io`` in the names of upstream's images."""
     images: FlannelImages = Field(default_factory=FlannelImages)
 

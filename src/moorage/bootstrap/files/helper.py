@@ -157,7 +157,7 @@ def refusal(key: bytes, machine: str, request: object) -> str | None:
 
 
 def render_reply(request: dict[str, Any], ok: bool, message: str, text: str) -> str:
-    """Render a reply that fits: the text loses its oldest half until it does."""
+    """Render a reply that fits: the text is shortened until it does."""
     reply = {
         "counter": request["counter"],
         "machine": request["machine"],
@@ -175,18 +175,15 @@ def render_reply(request: dict[str, Any], ok: bool, message: str, text: str) -> 
 
 
 def shorten(text: str) -> str:
-    """Halve each section of a report, keeping its end; other text loses its beginning."""
+    """Halve the longest section of a report, keeping its end: short sections stay whole."""
     sections = text.split("==> ")
-    if len(sections) == 1 or len(text) < len(sections) * 80:
+    longest = max(range(len(sections)), key=lambda index: len(sections[index]))
+    head, _, body = sections[longest].partition("\n")
+    _, _, end = body[len(body) // 2 + 1 :].partition("\n")
+    sections[longest] = f"{head}\n(shortened)\n{end}"
+    if len(sections[longest]) >= len(head) + len(body):
         return text[len(text) // 2 + 1 :]
-    kept = [sections[0][len(sections[0]) // 2 :]]
-    for section in sections[1:]:
-        head, _, body = section.partition("\n")
-        lines = body.splitlines(keepends=True)
-        if len(lines) == 1:
-            lines = [lines[0][len(lines[0]) // 2 :]]
-        kept.append(f"{head}\n{''.join(lines[len(lines) // 2 :])}")
-    return "==> ".join(kept)
+    return "==> ".join(sections)
 
 
 def obey(request: dict[str, Any]) -> str:
