@@ -44,7 +44,7 @@ class GatewayConfig(BaseModel):
     proxy_ca: Path | None = None
     """PEM file that an ``https://`` proxy's certificate chains to."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["json", "console"] = "json"
+    log_format: Literal["auto", "json", "console"] = "auto"
     health: Annotated[
         str, StringConstraints(pattern=r"^(off|[^:\s]+:\d{1,5}|\[[^\]]+\]:\d{1,5})$")
     ] = "127.0.0.1:8470"

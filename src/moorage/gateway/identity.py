@@ -93,6 +93,17 @@ class DataDir:
         """Tell whether the gateway was enrolled from this directory."""
         return self._record_file.exists()
 
+    def refuse_other_installation(self, installation: str) -> None:
+        """Raise ``InvalidError`` when the database here belongs to another hub."""
+        if not (self.is_enrolled() and self.database.exists()):
+            return
+        known = self.enrollment().installation
+        if known != installation:
+            raise InvalidError(
+                f"{self.database} belongs to installation {known}, the hub is {installation}: "
+                "its clusters must not meet; choose another --data directory"
+            )
+
     def save_enrollment(self, record: EnrollmentRecord) -> None:
         """Write ``gateway.json``, whole or not at all."""
         text = record.model_dump_json(by_alias=True, exclude_none=True, indent=2)

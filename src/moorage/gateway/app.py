@@ -1,0 +1,139 @@
+"""The gateway's process: store, link, controllers and health page, from start to signal."""
+
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import structlog
+
+from moorage import __version__
+from moorage.engine import Manager
+from moorage.gateway.config import GatewayConfig
+from moorage.gateway.health import bind_health, serve_health
+from moorage.gateway.identity import DataDir
+from moorage.gateway.services import Controllers, Services
+from moorage.gateway.vault import Vault
+from moorage.kit.clock import Clock, SystemClock
+from moorage.link import Dial, Link, RecoveryKeys
+from moorage.store import SqlStore, open_store
+
+log = structlog.get_logger(__name__)
+
+STOP_S = 8.0
+"""After a signal, everything that has not ended by itself is left: the store does not mind."""
+
+
+async def run_gateway(
+    data: DataDir,
+    config: GatewayConfig,
+    *,
+    controllers: Controllers,
+    clock: Clock | None = None,
+    started: Callable[[Link], None] = lambda _: None,
+) -> None:
+    """Work until SIGTERM or SIGINT, or until cancelled.
+
+    Raises ``MoorageError`` when it cannot begin: not enrolled, another process works here.
+    """
+    clock = clock or SystemClock()
+    record = data.enrollment()
+    identity, sealing = data.identity(), data.sealing()
+    address = config.health_address()
+    listener = bind_health(*address) if address else None
+    async with _opened(data, clock) as store:
+        recovery_keys = RecoveryKeys(store)
+        await recovery_keys.load()
+        link = Link(
+            store,
+            gateway=record.gateway,
+            installation=record.installation,
+            identity=identity,
+            dial=Dial(config.hub or record.hub, record.trust(), config.proxy_settings()),
+            version=__version__,
+            recovery_keys=recovery_keys,
+            clock=clock,
+        )
+        trigger = _Trigger()
+        services = Services(
+            store=store,
+            clock=clock,
+            vault=Vault(sealing, record.installation, lambda: recovery_keys.pinned),
+            installation=record.installation,
+            gateway=record.gateway,
+            acknowledged=lambda: link.acknowledged,
+            trigger=trigger,
+        )
+
+        def report() -> dict[str, Any]:
+            return {
+                "gateway": record.gateway,
+                "installation": record.installation,
+                "version": __version__,
+                "fingerprint": identity.public().fingerprint,
+                "link": {
+                    "state": link.state.state,
+                    "reason": link.state.reason,
+                    "message": link.state.message,
+                    "since": link.state.since.isoformat(),
+                    "acknowledged": link.acknowledged,
+                },
+            }
+
+        async with controllers(services) as made:
+            manager = Manager(store, made, clock=clock)
+            trigger.manager = manager
+            log.info(
+                "gateway starts",
+                gateway=record.gateway,
+                hub=config.hub or record.hub,
+                version=__version__,
+                fingerprint=identity.public().fingerprint,
+                controllers=[controller.name for controller in made],
+            )
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_stop_on_signal, tasks.cancel_scope)
+                if listener is not None:
+                    tasks.start_soon(serve_health, listener, report)
+                tasks.start_soon(link.run)
+                tasks.start_soon(manager.run)
+                started(link)
+    log.info("gateway stopped")
+
+
+class _Trigger:
+    """Given to the controllers before the manager that runs them can be made."""
+
+    def __init__(self) -> None:
+        self.manager: Manager | None = None
+
+    def __call__(self, controller: str, key: str) -> None:
+        if self.manager is not None:
+            self.manager.trigger(controller, key)
+
+
+@asynccontextmanager
+async def _opened(data: DataDir, clock: Clock) -> AsyncIterator[SqlStore]:
+    store = await open_store(data.database_url, clock=clock, mirror=True, exclusive=True)
+    try:
+        yield store
+    finally:
+        with anyio.CancelScope(shield=True):
+            await store.close()
+
+
+async def _stop_on_signal(scope: anyio.CancelScope) -> None:
+    if threading.current_thread() is not threading.main_thread():
+        return
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            log.info("gateway stops", signal=signal.Signals(number).name)
+            # A call to vCenter that hangs in a thread must not keep the process.
+            watchdog = threading.Timer(STOP_S, os._exit, args=(1,))
+            watchdog.daemon = True
+            watchdog.start()
+            scope.cancel()
+            return
