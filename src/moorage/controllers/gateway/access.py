@@ -17,7 +17,7 @@ class _Seen:
 
 @dataclass(slots=True)
 class ClusterAccess:
-    """Keys and clients by cluster UID. One node list serves all machines that ask within its age."""
+    """Keys and clients by cluster UID. One node list serves all who ask within its age."""
 
     pool: KubePool
     clock: Clock

@@ -1,16 +1,22 @@
-"""All controllers of a gateway, with what makes each look again."""
+"""All controllers of a gateway, what makes each look again, and what they share."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from moorage.controllers.gateway.access import ClusterAccess
 from moorage.controllers.gateway.account import ACCOUNT
 from moorage.controllers.gateway.cluster import CLUSTER
-from moorage.controllers.gateway.env import Env
+from moorage.controllers.gateway.env import Env, Vault
 from moorage.controllers.gateway.ippool import IPPOOL
 from moorage.controllers.gateway.machine import MACHINE
 from moorage.controllers.gateway.nodepool import NODEPOOL
 from moorage.controllers.gateway.operation import OPERATION
-from moorage.engine import Change, Controller, Watch
+from moorage.controllers.gateway.sessions import Sessions
+from moorage.engine import Change, Controller, Manager, Store, Watch
+from moorage.kit.clock import Clock
+from moorage.kube import KubePool
 from moorage.resources import (
     Assignment,
     CloudAccount,
@@ -23,6 +29,71 @@ from moorage.resources import (
 
 NODES_LOOK = timedelta(seconds=30)
 """How often each cluster's nodes are counted when nothing happens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A gateway's controllers, wired to its vCenters. Run ``manager``, then ``close``."""
+
+    env: Env
+    manager: Manager
+    sessions: Sessions
+
+    async def close(self) -> None:
+        """Log out of all vCenters and close all connections to clusters."""
+        await self.sessions.close()
+        await self.env.access.pool.aclose()
+
+
+def wire(
+    store: Store,
+    *,
+    clock: Clock,
+    vault: Vault,
+    installation: str,
+    gateway: str,
+    acknowledged: Callable[[], int],
+    kube_timeout_s: float = 10.0,
+) -> Work:
+    """Put a gateway's controllers together.
+
+    Args:
+        store: The gateway's own.
+        clock: Tells the time.
+        vault: Opens what was sealed to this gateway.
+        installation: UID of the hub's installation: stands in every owner mark.
+        gateway: Name of this gateway.
+        acknowledged: Returns the highest own version that the hub has confirmed.
+        kube_timeout_s: Default deadline of a call to a cluster's API server.
+    """
+
+    def trigger(controller: str, key: str) -> None:
+        manager.trigger(controller, key)
+
+    def on_change(uids: frozenset[str]) -> None:
+        for uid in uids:
+            known = env.index.machines.get(uid)
+            if known is not None:
+                trigger("machine", known[0])
+
+    sessions = Sessions(
+        installation=installation,
+        on_change=on_change,
+        on_state=lambda name: trigger("account", f"/{name}"),
+    )
+    env = Env(
+        store=store,
+        clock=clock,
+        vault=vault,
+        accounts=sessions,
+        access=ClusterAccess(KubePool(timeout_s=kube_timeout_s, clock=clock), clock),
+        installation=installation,
+        gateway=gateway,
+        acknowledged=acknowledged,
+        trigger=trigger,
+    )
+    manager = Manager(store, controllers(env), clock=clock)
+    return Work(env, manager, sessions)
 
 
 def controllers(env: Env) -> list[Controller[Any]]:

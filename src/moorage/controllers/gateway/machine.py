@@ -6,7 +6,6 @@ from moorage.bootstrap import (
     bootstrap_token_name,
     bootstrap_token_secret,
     render_guestinfo,
-    split_labels,
 )
 from moorage.controllers.gateway.env import MACHINE_FINALIZER, Env
 from moorage.controllers.gateway.inside import FIELD_MANAGER
@@ -23,7 +22,18 @@ from moorage.ipam import PoolExhaustedError, claim
 from moorage.kit.errors import UnavailableError
 from moorage.kube import NodeInfo
 from moorage.resources import Cluster, IPAddress, IPPool, Machine
-from moorage.vsphere import VM, Absent, CloneRequest, Found, OwnerMark, Power, TaskState, Unknown
+from moorage.vsphere import (
+    VM,
+    Absent,
+    CloneRequest,
+    Found,
+    OwnerMark,
+    Power,
+    Presence,
+    TaskState,
+    Unknown,
+    VCenter,
+)
 
 USER_DATA_KEYS = ("guestinfo.userdata", "guestinfo.userdata.encoding")
 _LOOK_AGAIN_S = 2.0
@@ -51,18 +61,7 @@ async def ensure_vm(machine: Machine, env: Env) -> Outcome:
     vcenter = env.accounts.get(machine.spec.account)
     if vcenter is None:
         return wait("AccountNotReady", f"cloud account {machine.spec.account} is not connected")
-    seen = vcenter.find(machine.metadata.uid, moref=machine.status.vm)
-    if isinstance(seen, Absent) and machine.status.clone_task is not None:
-        task = vcenter.task(machine.status.clone_task, machine.metadata.uid)
-        if task is not None and task.state is TaskState.RUNNING:
-            return wait("Cloning", f"vCenter task {task.moref}", after=_TASK_PATIENCE_S)
-        if task is not None and task.state is TaskState.ERROR:
-            machine.status.clone_task = None
-            raise UnavailableError(f"vCenter could not clone the VM: {task.error}")
-        seen = await vcenter.prove_absent(
-            machine.metadata.uid, machine.status.vm, name=machine.metadata.name
-        )
-    match seen:
+    match await _look_for_vm(machine, vcenter):
         case Found(vm=vm):
             _record(machine, vm, env)
             if not vm.identity_intact:
@@ -179,6 +178,21 @@ async def ensure_node_ready(machine: Machine, env: Env) -> Outcome:
         return wait("NodeNotReady", node.ready_reason, after=2)
     env.stamp(machine.status.timeline, "Ready")
     return DONE
+
+
+async def _look_for_vm(machine: Machine, vcenter: VCenter) -> Presence:
+    """Look in memory; search vCenter itself before a VM that was once asked for counts as gone."""
+    uid = machine.metadata.uid
+    seen = vcenter.find(uid, moref=machine.status.vm)
+    if not isinstance(seen, Absent) or machine.status.clone_task is None:
+        return seen
+    task = vcenter.task(machine.status.clone_task, uid)
+    if task is not None and task.state is TaskState.RUNNING:
+        return Unknown(f"vCenter task {task.moref}", reason="Cloning")
+    if task is not None and task.state is TaskState.ERROR:
+        machine.status.clone_task = None
+        raise UnavailableError(f"vCenter could not clone the VM: {task.error}")
+    return await vcenter.prove_absent(uid, machine.status.vm, name=machine.metadata.name)
 
 
 async def _clone(machine: Machine, env: Env) -> Outcome:

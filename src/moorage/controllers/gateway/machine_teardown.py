@@ -28,7 +28,8 @@ async def ensure_drained(machine: Machine, env: Env) -> Outcome:
         return DONE if overdue else wait("APIUnreachable", str(error), after=10)
     if drain.done or overdue:
         return DONE
-    return wait("Draining", f"pods that have not left: {', '.join(f'{p.namespace}/{p.name} ({p.reason})' for p in drain.remaining)}", after=2)
+    left = ", ".join(f"{pod.namespace}/{pod.name} ({pod.reason})" for pod in drain.remaining)
+    return wait("Draining", f"pods that have not left: {left}", after=2)
 
 
 @step("NodeDeleted")

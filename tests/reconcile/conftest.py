@@ -1,0 +1,156 @@
+"""The gateway's controllers on the real engine, store and pyVmomi, before a simulated vCenter.
+
+Time is real here: vCenter is a process of its own, and answers when it does.
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+import pytest
+from anyio.abc import TaskGroup
+
+from moorage.controllers.gateway.build import Work, wire
+from moorage.controllers.gateway.env import FINALIZER
+from moorage.gateway.vault import Vault
+from moorage.kit.clock import SystemClock
+from moorage.kit.ids import new_uid
+from moorage.kit.seal import PrivateSealingKey, seal
+from moorage.resources import Assignment, CloudAccount, Metadata, Resource, Secret
+from moorage.resources.account import CloudAccountSpec, SecretSpec, Trust, credential_context
+from moorage.resources.gateway import AssignmentSpec
+from moorage.store import SqlStore, open_store
+from moorage_lab.api import VCenterProcess
+
+R = TypeVar("R", bound=Resource)
+
+INSTALLATION = "11111111-1111-4111-8111-111111111111"
+PATIENCE_S = 30.0
+
+
+@dataclass
+class World:
+    """One gateway without its process: what is asked is put in as the link would."""
+
+    vcenter: VCenterProcess
+    database: Path
+    sealing: PrivateSealingKey = field(default_factory=PrivateSealingKey.generate)
+    store: SqlStore = field(init=False)
+    _stack: AsyncExitStack = field(init=False)
+    _tasks: TaskGroup = field(init=False)
+    _work: Work = field(init=False)
+
+    async def start(self) -> None:
+        """Start the gateway's work, as a new process would on the same disk."""
+        clock = SystemClock()
+        self._stack = AsyncExitStack()
+        url = f"sqlite+aiosqlite:///{self.database}"
+        self.store = await open_store(url, clock=clock, mirror=True, exclusive=True)
+        self._work = wire(
+            self.store,
+            clock=clock,
+            vault=Vault(self.sealing, INSTALLATION, lambda: None),
+            installation=INSTALLATION,
+            gateway="site-a",
+            acknowledged=lambda: 1 << 60,
+            kube_timeout_s=1,
+        )
+        self._tasks = await self._stack.enter_async_context(anyio.create_task_group())
+        self._tasks.start_soon(self._work.manager.run)
+
+    async def stop(self) -> None:
+        """Stop all work and close the store."""
+        self._tasks.cancel_scope.cancel()
+        await self._stack.aclose()
+        await self._work.close()
+        await self.store.close()
+
+    async def ask(self, resource: R) -> R:
+        """Put in an intent as the link would."""
+        wanted = resource.copy_deep()
+        wanted.metadata.uid = wanted.metadata.uid or new_uid()
+        wanted.metadata.route = "site-a"
+        wanted.metadata.generation += 1
+        if wanted.kind in ("Cluster", "NodePool", "IPPool", "CloudAccount"):
+            wanted.metadata.finalizers = [FINALIZER]
+        await self.store.put_mirror(wanted, keep_status=True)
+        return await self.store.get(type(wanted), *wanted.key)
+
+    async def ask_account(self, name: str = "lab") -> CloudAccount:
+        """Put in an account of the simulated vCenter with its sealed password."""
+        spec = CloudAccountSpec(
+            gateway="site-a",
+            server=self.vcenter.address,
+            username=self.vcenter.user,
+            trust=Trust(ca_bundle=self.vcenter.ca_file.read_text()),
+            secret=name,
+        )
+        sealed = seal(
+            self.vcenter.password.encode(),
+            [self.sealing.public()],
+            credential_context(INSTALLATION, name, spec),
+        )
+        await self.ask(
+            Secret(metadata=Metadata(name=name), spec=SecretSpec(gateway="site-a", sealed=sealed))
+        )
+        return await self.ask(CloudAccount(metadata=Metadata(name=name), spec=spec))
+
+    async def ask_cluster(self, cluster: Any) -> Any:
+        """Put in a cluster and its assignment to this gateway."""
+        uid = cluster.metadata.uid
+        await self.ask(
+            Assignment(
+                metadata=Metadata(name=f"cluster-{uid}"),
+                spec=AssignmentSpec(
+                    subject_kind="Cluster",
+                    subject_project=cluster.metadata.project,
+                    subject_name=cluster.metadata.name,
+                    subject_uid=uid,
+                    gateway="site-a",
+                    epoch=1,
+                ),
+            )
+        )
+        return await self.ask(cluster)
+
+    async def delete(self, resource: Resource) -> None:
+        """Ask for a deletion as the hub would."""
+        await self.store.request_deletion(type(resource), *resource.key)
+
+    async def until(self, kind: type[R], claim: Callable[[list[R]], bool], what: str) -> list[R]:
+        """Wait until a claim about all resources of a kind holds."""
+        deadline = time.monotonic() + PATIENCE_S
+        async with self.store.watch() as changes:
+            while True:
+                items = await self.store.list(kind)
+                if claim(items):
+                    return items
+                if time.monotonic() > deadline:
+                    said = {item.key: item.status.condition("Ready") for item in items}
+                    pytest.fail(f"{what}: not so after {PATIENCE_S:.0f} s; {said}")
+                with anyio.move_on_after(0.5):
+                    await changes.__anext__()
+
+    def vms(self) -> list[dict[str, Any]]:
+        """Return the VMs (templates left out) that the simulator has, by its own account."""
+        return [vm for vm in self.vcenter.control.inventory()["vms"] if not vm["template"]]
+
+
+@pytest.fixture
+def vcenter() -> Iterator[VCenterProcess]:
+    with VCenterProcess.start() as process:
+        yield process
+
+
+@pytest.fixture
+async def world(vcenter: VCenterProcess, tmp_path: Path) -> AsyncIterator[World]:
+    world = World(vcenter, tmp_path / "gateway.db")
+    await world.start()
+    try:
+        yield world
+    finally:
+        await world.stop()

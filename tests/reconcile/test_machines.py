@@ -1,0 +1,180 @@
+"""From intent to VMs and back to nothing, whatever is lost on the way."""
+
+from typing import Any
+
+import pytest
+
+from moorage.resources import (
+    CloudAccount,
+    Cluster,
+    ClusterKeys,
+    IPAddress,
+    IPPool,
+    Machine,
+    NodePool,
+)
+from tests.builders import a_cluster, a_node_pool, an_ip_pool
+from tests.reconcile.conftest import World
+
+
+def reason(resource: Any, condition: str = "Ready") -> str:
+    found = resource.status.condition(condition)
+    return found.reason if found else "NotBegun"
+
+
+def powered_on(count: int) -> Any:
+    return lambda machines: (
+        len(machines) == count and all(m.status.is_true("PoweredOn") for m in machines)
+    )
+
+
+async def ask_all(world: World, **changes: Any) -> Cluster:
+    await world.ask_account()
+    await world.ask(an_ip_pool())
+    cluster: Cluster = await world.ask_cluster(a_cluster(**changes))
+    pool = a_node_pool(replicas=2)
+    pool.metadata.owner = cluster.owner()
+    await world.ask(pool)
+    return cluster
+
+
+async def delete_all(world: World, cluster: Cluster) -> None:
+    for pool in await world.store.list(NodePool):
+        await world.delete(pool)
+    await world.delete(cluster)
+    await world.until(
+        Cluster, lambda items: not items[0].metadata.finalizers, "the cluster is torn down"
+    )
+
+
+async def test_all_machines_boot_in_parallel_before_the_api_answers(world: World) -> None:
+    cluster = await ask_all(world, control_plane={"replicas": 3})
+
+    machines = await world.until(Machine, powered_on(5), "five machines are powered on")
+
+    by_name = {vm["name"]: vm for vm in world.vms()}
+    assert sorted(by_name) == sorted(m.metadata.name for m in machines)
+    for machine in machines:
+        assert by_name[machine.metadata.name]["instanceUuid"] == machine.metadata.uid
+    assert [m.spec.bootstrap for m in machines].count("init") == 1
+    assert {m.spec.failure_domain.name for m in machines} == {"a", "b"}
+    claims = await world.store.list(IPAddress)
+    assert len({claim.spec.address for claim in claims}) == 6  # five machines and the endpoint
+    found = await world.store.get(Cluster, *cluster.key)
+    assert found.status.endpoint == "10.77.1.10:6443"
+
+
+async def test_deletion_leaves_nothing(world: World) -> None:
+    before = world.vcenter.control.inventory()
+    cluster = await ask_all(world)
+    await world.until(Machine, powered_on(3), "three machines are powered on")
+
+    await delete_all(world, cluster)
+
+    assert world.vcenter.control.inventory() == before
+    for kind in (Machine, IPAddress, ClusterKeys):
+        assert await world.store.list(kind) == []
+
+
+async def test_a_machine_costs_few_calls(world: World) -> None:
+    await world.ask_account()
+    await world.until(CloudAccount, lambda a: a[0].status.is_true("Ready"), "account is ready")
+    world.vcenter.control.reset_counters()
+    await ask_all(world, control_plane={"replicas": 3})
+
+    await world.until(Machine, powered_on(5), "five machines are powered on")
+
+    calls = world.vcenter.control.counters()["calls"]
+    stream = {"WaitForUpdatesEx", "ModifyListView"}
+    effects = {name: count for name, count in calls.items() if name not in stream}
+    assert effects["CloneVM_Task"] == effects["PowerOnVM_Task"] == 5
+    assert sum(effects.values()) <= 5 * 3, effects
+
+
+async def test_a_pool_too_small_makes_no_machine(world: World) -> None:
+    await world.ask_account()
+    await world.ask(an_ip_pool(end="10.77.1.11"))
+    await world.ask_cluster(a_cluster(control_plane={"replicas": 3}))
+
+    found = await world.until(
+        Cluster, lambda c: reason(c[0]) == "AddressesShort", "the shortage is said"
+    )
+
+    assert "lacks 2 of the 4 addresses" in found[0].status.condition("Ready").message
+    assert world.vms() == []
+
+
+async def test_every_wrong_place_is_named_before_a_machine_is_made(world: World) -> None:
+    await world.ask_account()
+    await world.ask(an_ip_pool())
+    cluster = a_cluster()
+    cluster.spec.placement.template = "templates/nothing"
+    cluster.spec.placement.failure_domains[1].datastore = "ds9"
+    await world.ask_cluster(cluster)
+
+    found = await world.until(
+        Cluster, lambda c: reason(c[0]) == "PlacementInvalid", "the faults are said"
+    )
+
+    message = found[0].status.condition("Ready").message
+    assert "spec.placement.template" in message
+    assert "spec.placement.failureDomains[1].datastore" in message
+    assert world.vms() == []
+
+
+async def test_a_template_of_another_version_is_refused(world: World) -> None:
+    await world.ask_account()
+    await world.ask(an_ip_pool())
+    await world.ask_cluster(a_cluster(kubernetes_version="v1.33.1"))
+
+    found = await world.until(
+        Cluster, lambda c: reason(c[0]) == "PlacementInvalid", "the mismatch is said"
+    )
+
+    assert "holds Kubernetes v1.34.4" in found[0].status.condition("Ready").message
+
+
+@pytest.mark.parametrize("call", range(1, 9))
+async def test_a_lost_answer_makes_no_second_vm(world: World, call: int) -> None:
+    await world.ask_account()
+    await world.until(CloudAccount, lambda a: a[0].status.is_true("Ready"), "account is ready")
+    world.vcenter.control.fault(at="call", n=call, action="dropAnswer")
+    cluster = await ask_all(world)
+
+    machines = await world.until(Machine, powered_on(3), "three machines are powered on")
+
+    assert sorted(vm["instanceUuid"] for vm in world.vms()) == sorted(
+        machine.metadata.uid for machine in machines
+    )
+    await delete_all(world, cluster)
+    assert world.vms() == []
+
+
+async def test_a_restart_in_the_middle_makes_no_second_vm(world: World) -> None:
+    cluster = await ask_all(world, control_plane={"replicas": 3})
+    await world.until(Machine, lambda m: len(m) >= 1, "machines are stored")
+
+    for _ in range(4):
+        await world.stop()
+        await world.start()
+
+    machines = await world.until(Machine, powered_on(5), "five machines are powered on")
+    assert sorted(vm["instanceUuid"] for vm in world.vms()) == sorted(
+        machine.metadata.uid for machine in machines
+    )
+    await delete_all(world, cluster)
+    assert world.vms() == []
+    assert await world.store.list(IPAddress) == []
+
+
+async def test_a_foreign_vm_survives_our_deletion(world: World) -> None:
+    cluster = await ask_all(world)
+    await world.until(Machine, powered_on(3), "three machines are powered on")
+    pool = await world.store.get(IPPool, "", "nodes")
+    assert pool.metadata.finalizers
+    before = {vm["name"] for vm in world.vms()}
+    assert len(before) == 3
+
+    await delete_all(world, cluster)
+
+    assert world.vms() == []
