@@ -163,9 +163,20 @@ func (b *builder) host(p *place, spec Host, task soap.HasFault, parent *mo.Compu
 	host.Hardware.MemorySize = memory
 	host.Runtime.ConnectionState = types.HostSystemConnectionStateConnected
 	host.Runtime.PowerState = types.HostSystemPowerStatePoweredOn
+	b.dropDangling(&host.ConfigManager)
 	p.hosts[spec.Name] = host
 	p.parents[spec.Name] = parent
 	return nil
+}
+
+// dropDangling clears the references to managers that the simulator does not have.
+func (b *builder) dropDangling(managers *types.HostConfigManager) {
+	fields := reflect.ValueOf(managers).Elem()
+	for i := range fields.NumField() {
+		if r, ok := fields.Field(i).Interface().(*ref); ok && r != nil && b.ctx.Map.Get(*r) == nil {
+			fields.Field(i).SetZero()
+		}
+	}
 }
 
 // summarize sets the totals that placement looks at.

@@ -97,6 +97,8 @@ func (s *Server) clone(ctx *simulator.Context, task *running, from *source, fold
 	}
 	s.machines.setImage(vm.Self, s.machines.image(from.self))
 	ctx.WithLock(vm, func() { s.settle(ctx, vm, from, plan, req) })
+	s.hub.Publish(ctx, vm.Self)
+	s.hub.Touch(folder.Self, plan.pool, plan.host.Self, vm.Datastore[0])
 	s.post(ctx, &types.VmClonedEvent{
 		VmCloneEvent: types.VmCloneEvent{VmEvent: s.vmEvent(vm)},
 		SourceVm:     types.VmEventArgument{EntityEventArgument: types.EntityEventArgument{Name: from.name}, Vm: from.self},
@@ -120,7 +122,7 @@ func (s *Server) create(ctx *simulator.Context, folder *simulator.Folder, plan *
 	made := body.(*methods.CreateVM_TaskBody).Res.Returnval
 	inner := s.registry.Get(made).(*simulator.Task)
 	inner.Wait()
-	defer s.registry.Remove(ctx, made)
+	defer s.tasks.forget(ctx, inner)
 	if fault := inner.Info.Error; fault != nil {
 		return nil, refuse(fault.Fault)
 	}

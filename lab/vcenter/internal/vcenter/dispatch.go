@@ -7,6 +7,8 @@ import (
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
+
+	"lab-vcenter/internal/collector"
 )
 
 // shadow marks the reference of a redirected call, so that the simulator does not find its own object
@@ -51,7 +53,15 @@ func (s *Server) dispatch(ctx *simulator.Context, method *simulator.Method) (mo.
 
 // replacement answers the object of ours that stands in for one of the simulator's.
 func (s *Server) replacement(ctx *simulator.Context, method *simulator.Method) (mo.Reference, types.BaseMethodFault) {
+	if method.This == s.content.PropertyCollector {
+		if ctx.Session.Registry.Get(method.This) == nil { // its own one, made on first use
+			ctx.Session.Registry.Put(collector.New(s.hub, method.This))
+		}
+		return nil, nil
+	}
 	switch object := s.registry.Get(method.This).(type) {
+	case *simulator.ViewManager:
+		return &collector.Views{ViewManager: object, Hub: s.hub}, nil
 	case *simulator.VirtualMachine:
 		return &machine{VirtualMachine: object, server: s}, nil
 	case *simulator.Datastore:

@@ -91,6 +91,13 @@ func (m *machines) claimName(ctx *simulator.Context, folder *simulator.Folder, n
 	}, nil
 }
 
+// nameClaimed says whether a clone of that name is under way.
+func (m *machines) nameClaimed(folder ref, name string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.names[nameInUse{folder, name}]
+}
+
 // claimInstanceUUID takes the wanted instance UUID, or a new one if another machine has it.
 func (m *machines) claimInstanceUUID(wanted string) (got string, release func()) {
 	wanted = strings.ToLower(wanted)

@@ -99,7 +99,7 @@ func (s *Server) stockReconfigure(ctx *simulator.Context, vm *simulator.VirtualM
 	body := vm.ReconfigVMTask(ctx, &types.ReconfigVM_Task{This: vm.Self, Spec: spec})
 	inner := s.registry.Get(body.(*methods.ReconfigVM_TaskBody).Res.Returnval).(*simulator.Task)
 	inner.Wait()
-	defer s.registry.Remove(ctx, inner.Self)
+	defer s.tasks.forget(ctx, inner)
 	if fault := inner.Info.Error; fault != nil {
 		return refuse(fault.Fault)
 	}
@@ -163,14 +163,19 @@ func (s *Server) destroy(ctx *simulator.Context, task *running, vm *simulator.Vi
 	if !task.pause(s.options.TaskTime) {
 		return nil
 	}
+	around := append([]ref{*vm.Parent, *vm.Runtime.Host}, vm.Datastore...)
+	if vm.ResourcePool != nil {
+		around = append(around, *vm.ResourcePool)
+	}
 	body := vm.DestroyTask(ctx, &types.Destroy_Task{This: vm.Self})
 	inner := s.registry.Get(body.(*methods.Destroy_TaskBody).Res.Returnval).(*simulator.Task)
 	inner.Wait()
-	defer s.registry.Remove(ctx, inner.Self)
+	defer s.tasks.forget(ctx, inner)
 	if fault := inner.Info.Error; fault != nil {
 		return refuse(fault.Fault)
 	}
 	s.machines.forget(vm.Self)
+	s.hub.Touch(around...)
 	if s.machines.find(ctx, doc.UUID) == nil {
 		if err := s.options.Hypervisor.Delete(ctx, doc.UUID); err != nil {
 			return systemError(err)

@@ -22,6 +22,7 @@ import (
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/types"
 
+	"lab-vcenter/internal/collector"
 	"lab-vcenter/internal/hypervisor"
 	"lab-vcenter/internal/inventory"
 )
@@ -53,6 +54,8 @@ type Server struct {
 	sessions *sessions
 	tasks    *tasks
 	machines *machines
+	hub      *collector.Hub
+	content  types.ServiceContent
 
 	mu      sync.Mutex
 	address string // fixed after the first listen, so that a restart has the same
@@ -83,6 +86,8 @@ func New(options Options) (*Server, error) {
 	if s.events, err = newRecorder(s); err != nil {
 		return nil, err
 	}
+	s.hub = collector.NewHub(s.registry, s.machines.nameClaimed)
+	s.content = s.registry.Get(vim25.ServiceInstance).(*simulator.ServiceInstance).Content
 	s.registry.Cookie = cookie
 	s.registry.Handler = s.dispatch
 	return s, nil

@@ -101,8 +101,8 @@ func (s *sessions) end(one *session) {
 
 func (s *sessions) release(one *session) {
 	for _, object := range one.objects.AllReference("") {
-		if waiting, ok := object.(interface{ abandon() }); ok {
-			waiting.abandon()
+		if waiting, ok := object.(interface{ Abandon() }); ok {
+			waiting.Abandon()
 		}
 		if handler, ok := object.(simulator.RegisterObject); ok {
 			s.server.registry.RemoveHandler(handler)

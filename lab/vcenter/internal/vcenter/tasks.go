@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -108,6 +109,23 @@ func (t *tasks) forgetAll() {
 	ctx := t.server.internal()
 	for task := range known {
 		t.server.registry.Remove(ctx, task)
+	}
+}
+
+// forget removes a task of the simulator's own that no client has asked for.
+func (t *tasks) forget(ctx *simulator.Context, task *simulator.Task) {
+	without := func(recent []ref) []types.PropertyChange {
+		kept := slices.DeleteFunc(slices.Clone(recent), func(r ref) bool { return r == task.Self })
+		return []types.PropertyChange{{Name: "recentTask", Val: kept}}
+	}
+	registry := t.server.registry
+	registry.Remove(ctx, task.Self)
+	manager := registry.Get(*t.server.content.TaskManager).(*simulator.TaskManager)
+	manager.Lock()
+	registry.Update(ctx, manager, without(manager.RecentTask))
+	manager.Unlock()
+	if entity, ok := registry.Get(*task.Info.Entity).(mo.Entity); ok {
+		ctx.WithLock(entity, func() { registry.Update(ctx, entity, without(entity.Entity().RecentTask)) })
 	}
 }
 
