@@ -1,8 +1,9 @@
 """The application: routes, errors, the link's server end and the hub's own controllers."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import anyio
@@ -13,9 +14,10 @@ from moorage import __version__
 from moorage.controllers.hub.garbage import garbage_controllers
 from moorage.engine import Manager
 from moorage.hub import problems
+from moorage.hub.chronicle import Chronicle
 from moorage.hub.context import Hub
 from moorage.hub.middleware import Guarded
-from moorage.hub.routes import clusters, gateways, installation, sessions
+from moorage.hub.routes import clusters, events, gateways, installation, sessions
 from moorage.hub.routes.resources import ResourceRoutes
 from moorage.hub.rules.base import RECOVERY_KEY, Rules
 from moorage.hub.rules.clusters import ClusterRules, NodePoolRules, OperationRules
@@ -28,6 +30,7 @@ from moorage.hub.rules.hubwide import (
     UserRules,
 )
 from moorage.kit.clock import Clock
+from moorage.kit.errors import MoorageError
 from moorage.link.door import LinkSettings
 from moorage.link.server import LinkServer
 from moorage.resources import Assignment, IPAddress, Machine
@@ -35,6 +38,7 @@ from moorage.resources import Assignment, IPAddress, Machine
 log = structlog.get_logger(__name__)
 
 SWEEP_EVERY = timedelta(minutes=1)
+_RETRY_S = 5.0
 
 DESCRIPTION = """\
 Moorage deploys and runs Kubernetes clusters on VMware vSphere virtual machines.
@@ -85,6 +89,7 @@ def bare_app(
     app.include_router(clusters.router)
     app.include_router(sessions.router)
     app.include_router(gateways.router)
+    app.include_router(events.router)
     app.include_router(installation.router)
     app.include_router(installation.health)
     return app
@@ -136,12 +141,23 @@ def _lifespan(
             if background:
                 manager = Manager(hub.store, garbage_controllers(), clock=hub.clock)
                 tasks.start_soon(manager.run)
-                tasks.start_soon(_keep_house, hub, link)
+                tasks.start_soon(_persist, Chronicle(hub).run)
+                tasks.start_soon(_persist, partial(_keep_house, hub, link))
                 tasks.start_soon(_end_link, hub, link)
             yield
             tasks.cancel_scope.cancel()
 
     return lifespan
+
+
+async def _persist(task: Callable[[], Awaitable[None]]) -> None:
+    """Begin a task again when the database did not answer: requests may be served meanwhile."""
+    while True:
+        try:
+            await task()
+        except MoorageError as error:
+            log.warning("housekeeping failed, it is tried again", error=str(error))
+            await anyio.sleep(_RETRY_S)
 
 
 async def _end_link(hub: Hub, link: LinkServer) -> None:

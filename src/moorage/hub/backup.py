@@ -18,7 +18,7 @@ from moorage.kit.ids import new_uid
 DATABASE = "hub.db"
 MANIFEST = "MOORAGE"
 _FORMAT = "moorage hub backup 1"
-_EXTRA = ("tls", "initial-admin-password")
+_EXTRA = ("ca.crt", "tls", "initial-admin-password")
 _MAX_BYTES = 64 * 1024**3
 
 

@@ -52,7 +52,7 @@ class TLSChoice:
         self, data: Path, names: list[str], given: tuple[Path, Path] | None, clock: Clock
     ) -> None:
         self._given = given
-        self._self_made = SelfMadeTLS(data / "tls", names, clock)
+        self._self_made = SelfMadeTLS(data, names, clock)
         self._loaded = b""
         self.context: ssl.SSLContext | None = None
 

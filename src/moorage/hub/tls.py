@@ -38,17 +38,18 @@ class TLSFiles:
 
 
 class SelfMadeTLS:
-    """The hub's own CA and the server certificate signed by it, in ``<data>/tls``."""
+    """The hub's own CA (``<data>/ca.crt``) and the certificate signed by it, in ``<data>/tls``."""
 
-    def __init__(self, directory: Path, names: Sequence[str], clock: Clock) -> None:
-        self._directory = directory
+    def __init__(self, data: Path, names: Sequence[str], clock: Clock) -> None:
+        self._directory = data / "tls"
+        self._public_ca = data / "ca.crt"
         self._names = tuple(dict.fromkeys([*names, "localhost", "127.0.0.1", "::1"]))
         self._clock = clock
 
     def ensure(self) -> TLSFiles:
         """Make what is missing, expires soon or lacks a name. May be repeated at any time."""
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        ca_path, ca_key_path = self._directory / "ca.pem", self._directory / "ca-key.pem"
+        ca_path, ca_key_path = self._public_ca, self._directory / "ca-key.pem"
         if ca_path.exists() != ca_key_path.exists():
             raise InvalidError(
                 f"{ca_path} and {ca_key_path} belong together but only one is there: restore the "

@@ -13,15 +13,14 @@ from moorage.resources.access import AccessRole
 def account_faults(
     account: CloudAccount, estate: Estate, *, before: CloudAccount | None = None
 ) -> list[FieldFault]:
-    """Return every fault of a cloud account about to be stored."""
+    """Return every fault of a cloud account about to be stored.
+
+    Its secret may come later: until then the gateway says that it waits for it.
+    """
     spec = account.spec
     faults = list(_gateway(spec.gateway, estate))
     secret = estate.secrets.get(spec.secret)
-    if secret is None:
-        faults.append(
-            FieldFault("spec.secret", f"there is no secret {spec.secret}: seal the password first")
-        )
-    elif secret.spec.gateway != spec.gateway:
+    if secret is not None and secret.spec.gateway != spec.gateway:
         faults.append(
             FieldFault(
                 "spec.secret",

@@ -34,7 +34,6 @@ from moorage.store import access
 router = APIRouter(prefix="/v1", tags=["gateways"], responses={"4XX": {"model": Problem}})
 
 TOKEN_LIFETIME = timedelta(hours=24)
-GATEWAY_DATA = "/var/lib/moorage-gateway"
 
 Pem = Annotated[str, StringConstraints(max_length=4096, pattern=r"^-----BEGIN PUBLIC KEY-----")]
 
@@ -66,7 +65,7 @@ class Enrolment(Model):
     identity_key: Pem
     sealing_key: Pem
     sealing_key_signature: Annotated[str, Field(max_length=1024)]
-    version: Annotated[str, Field(max_length=64)]
+    version: Annotated[str, Field(max_length=64)] = ""
 
 
 class Enrolled(Model):
@@ -112,10 +111,7 @@ async def create_token(
     return EnrolmentTokenMade(
         token=token.text,
         expires_at=expires_at,
-        command=(
-            f"moorage-gateway enroll --hub {settings.public_url} --token {token.text}{pin} "
-            f"--data {GATEWAY_DATA}"
-        ),
+        command=(f"moorage-gateway enroll --hub {settings.public_url} --token {token.text}{pin}"),
         hub_url=settings.public_url,
         hub_fingerprint=settings.ca_fingerprint,
     )

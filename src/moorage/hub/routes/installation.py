@@ -19,7 +19,7 @@ from moorage.hub.problems import Problem
 from moorage.hub.rules.base import RECOVERY_KEY
 from moorage.kit.errors import ConflictError, FieldFault, InvalidError
 from moorage.resources.meta import Model
-from moorage.store import audit, events
+from moorage.store import audit
 
 router = APIRouter(prefix="/v1", tags=["installation"], responses={"4XX": {"model": Problem}})
 health = APIRouter(tags=["health"])
@@ -67,27 +67,6 @@ class AuditPage(Model):
     kind: Literal["AuditList"] = "AuditList"
     items: list[AuditRecord]
     continue_: str | None = Field(default=None, alias="continue")
-
-
-class Event(Model):
-    """Something that happened to an object; the same is counted, not repeated."""
-
-    object: str
-    """``Kind/name``."""
-    uid: str
-    type: str
-    reason: str
-    message: str
-    first_at: datetime
-    last_at: datetime
-    times: int
-
-
-class EventPage(Model):
-    """The newest events first."""
-
-    kind: Literal["EventList"] = "EventList"
-    items: list[Event]
 
 
 @router.get("/installation", operation_id="getInstallation", summary="Which hub is this?")
@@ -147,43 +126,6 @@ async def list_audit(
     return AuditPage(
         items=[AuditRecord.model_validate(_public(entry)) for entry in entries[:limit]],
         continue_=_token(entries[limit - 1].id) if len(entries) > limit else None,
-    )
-
-
-@router.get(
-    "/projects/{project}/events",
-    operation_id="listEvents",
-    tags=["events"],
-    summary="What happened in a project",
-)
-async def list_events(
-    hub: HubDep,
-    scope: Annotated[Scope, Depends(allow(Verb.LIST, "events"))],
-    object_: Annotated[
-        str | None,
-        Query(alias="object", pattern=r"^[A-Z][A-Za-z]+/[a-z0-9][-a-z0-9.]*$", max_length=128),
-    ] = None,
-    limit: Annotated[int, Query(ge=1, le=500)] = 100,
-) -> EventPage:
-    """List events, the newest first; ``object`` is ``Kind/name``."""
-    kind, _, name = (object_ or "").partition("/")
-    found = await events.list_events(
-        hub.store, project=scope.project, kind=kind or None, name=name or None, limit=limit
-    )
-    return EventPage(
-        items=[
-            Event(
-                object=f"{event.kind}/{event.name}",
-                uid=event.uid,
-                type=event.type,
-                reason=event.reason,
-                message=event.message,
-                first_at=event.first_at,
-                last_at=event.last_at,
-                times=event.times,
-            )
-            for event in found
-        ]
     )
 
 

@@ -1,6 +1,6 @@
 """Log in and out, and what everybody may ask and change about themselves."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 import structlog
@@ -86,7 +86,8 @@ class NewAPIKey(Model):
 
     name: Name
     expires_at: datetime | None = None
-    """``None``: until it is revoked."""
+    days: Annotated[int | None, Field(ge=1, le=3650)] = None
+    """Instead of a moment. With neither it holds until it is revoked."""
 
 
 class APIKey(Model):
@@ -101,9 +102,9 @@ class APIKey(Model):
 
 
 class CreatedAPIKey(APIKey):
-    """A new API key. ``token`` is shown only here."""
+    """A new API key. ``key`` is shown only here: send it as `Authorization: Bearer …`."""
 
-    token: str
+    key: str
 
 
 class APIKeyList(Model):
@@ -218,7 +219,14 @@ async def create_api_key(
     now = hub.clock.now()
     if principal.credential.startswith("apikey:"):
         raise ForbiddenError("an API key cannot make API keys: log in with your password")
-    if body.expires_at is not None and (body.expires_at.tzinfo is None or body.expires_at <= now):
+    expires_at = body.expires_at
+    if body.days is not None:
+        if expires_at is not None:
+            raise InvalidError(
+                "the key would have two ends", (FieldFault("days", "give days or expiresAt"),)
+            )
+        expires_at = now + timedelta(days=body.days)
+    if expires_at is not None and (expires_at.tzinfo is None or expires_at <= now):
         raise InvalidError(
             "the key would be of no use",
             (FieldFault("expiresAt", "must lie in the future and name its time zone"),),
@@ -234,7 +242,7 @@ async def create_api_key(
             name=body.name,
             user=principal.username,
             hash_=hash_secret(token.text),
-            expires_at=body.expires_at,
+            expires_at=expires_at,
         )
         note = AuditNote("create", "APIKey", name=f"{body.name} ({token.id})")
         await record(hub, principal, source_of(request), note, "ok")
@@ -243,8 +251,8 @@ async def create_api_key(
         name=body.name,
         username=principal.username,
         created_at=now,
-        expires_at=body.expires_at,
-        token=token.text,
+        expires_at=expires_at,
+        key=token.text,
     )
 
 
