@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Literal
 
 import httpx2
-import structlog
 from cyclopts import App
 
 from moorage import __version__
@@ -192,10 +191,10 @@ async def forget_recovery_key(*, data: Path = DEFAULT_DATA) -> None:
 
 def main() -> None:
     """Run the command line; errors meant for people end with exit code 1."""
+    set_up_logging(level="warning")
     try:
         sys.exit(app(result_action="return_int_as_exit_code_else_zero"))
     except MoorageError as error:
-        structlog.get_logger(__name__).debug("failed", exc_info=error)
         sys.stderr.write(f"moorage-gateway: {error}\n")
         sys.exit(1)
 

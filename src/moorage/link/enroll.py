@@ -173,7 +173,7 @@ def _refusal(url: str, answer: httpx2.Response) -> MoorageError:
     text = f"{url}{PATH} answered {code} {why}".rstrip()
     match code:
         case httpx2.codes.UNAUTHORIZED | httpx2.codes.FORBIDDEN:
-            return UnauthenticatedError(f"{text}: make a new token with `moorage gateways add`")
+            return UnauthenticatedError(text)
         case httpx2.codes.TOO_MANY_REQUESTS:
             return UnavailableError(text)
         case _ if code >= httpx2.codes.INTERNAL_SERVER_ERROR:
