@@ -194,7 +194,7 @@ class Effects:
         return self._folders.get(uid)
 
     def made_lately(self, uid: str, within_s: float) -> bool:
-        """Tell whether vCenter said so recently that a VM was made for the UID."""
+        """Tell whether vCenter said recently that it made a VM which it has not shown yet."""
         at = self._made_at.get(uid)
         return at is not None and time.monotonic() - at < within_s
 
@@ -219,6 +219,9 @@ class Effects:
             for key, started in done:
                 del self._started[key]
                 self._tasks.forget(started.task)
+            for uid in uids & self._made_at.keys():
+                if self._ownership.inventory.get(self._ownership.made[uid]) is not None:
+                    del self._made_at[uid]  # shown: from now on its absence means something
             woken = list(self._waiting) if ended else []
             for uid in woken:
                 del self._waiting[uid]

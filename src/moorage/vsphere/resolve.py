@@ -146,7 +146,7 @@ class Resolver:
         if not found:
             self.fault(field, f"no {what} {asked!r}: {near(asked.strip('/'), known)}")
         else:
-            paths = ", ".join(self.places.path(place, root) for place in found)
+            paths = ", ".join(sorted(self.places.path(place, root) for place in found))
             self.fault(field, f"{what} {asked!r} is not unique: give one of {paths}")
         return None
 

@@ -260,7 +260,9 @@ class Session:
                         self._content.sessionManager.Logout()
                     except (*NETWORK_ERRORS, vmodl.MethodFault) as error:
                         log.info("vcenter logout failed", error=str(error))
-            self._set_state(State.CLOSED, "logged out")
+            self._set_state(
+                State.CLOSED, f"the connection to vCenter {self.endpoint.host} was closed"
+            )
             self._closed = True
             self._logged_in = False
             self._password = ""
