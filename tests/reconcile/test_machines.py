@@ -134,11 +134,18 @@ async def test_a_template_of_another_version_is_refused(world: World) -> None:
     assert "holds Kubernetes v1.34.4" in found[0].status.condition("Ready").message
 
 
-@pytest.mark.parametrize("call", range(1, 9))
-async def test_a_lost_answer_makes_no_second_vm(world: World, call: int) -> None:
+@pytest.mark.parametrize(
+    "method",
+    ["CloneVM_Task", "PowerOnVM_Task", "ModifyListView", "PowerOffVM_Task", "Destroy_Task"],
+)
+@pytest.mark.parametrize("action", ["dropAnswer", "dieBefore"])
+async def test_a_lost_call_or_answer_makes_no_second_vm_and_loses_none(
+    world: World, method: str, action: str
+) -> None:
+    before = [vm["name"] for vm in world.vms()]
     await world.ask_account()
     await world.until(CloudAccount, lambda a: a[0].status.is_true("Ready"), "account is ready")
-    world.vcenter.control.fault(at="call", n=call, action="dropAnswer")
+    world.vcenter.control.fault(method, action, count=2)
     cluster = await ask_all(world)
 
     machines = await world.until(Machine, powered_on(3), "three machines are powered on")
@@ -147,7 +154,8 @@ async def test_a_lost_answer_makes_no_second_vm(world: World, call: int) -> None
         machine.metadata.uid for machine in machines
     )
     await delete_all(world, cluster)
-    assert world.vms() == []
+    assert [vm["name"] for vm in world.vms()] == before == []
+    assert await world.store.list(IPAddress) == []
 
 
 async def test_a_restart_in_the_middle_makes_no_second_vm(world: World) -> None:
