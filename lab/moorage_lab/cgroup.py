@@ -7,7 +7,7 @@ namespace is rooted there, and nodes that share one hierarchy's root share /kube
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,6 +78,26 @@ def join(name: str) -> None:
     """Move the calling process into a group of every hierarchy."""
     for group in make(name):
         (group / "cgroup.procs").write_text(str(os.getpid()))
+
+
+_LAUNCHER = """
+groups=$1; shift
+while [ $groups -gt 0 ]; do
+  echo $$ > "$1/cgroup.procs" || exit 97
+  shift; groups=$((groups - 1))
+done
+exec "$@" </dev/null
+"""
+
+
+def launched_in(name: str, command: Sequence[str]) -> list[str]:
+    """A command that joins a group before it is anything else; its standard input is /dev/null.
+
+    What the shell gets as standard input is let go only after it has joined: a lock there is
+    held until `down` can see the process.
+    """
+    groups = [str(group) for group in make(name)]
+    return ["sh", "-c", _LAUNCHER, "launcher", str(len(groups)), *groups, *command]
 
 
 def memory_mib(name: str) -> int | None:

@@ -96,7 +96,8 @@ def start(state: State, spec: str, *, netns: Path | None = NETNS) -> Forward:
         bound = Endpoint(*listener.getsockname()[:2])
         command = [sys.executable, "-m", "moorage_lab.forward"]
         command += ["--listener", str(listener.fileno()), "--target", str(target)]
-        command += ["--netns", str(netns)] if netns is not None else []
+        if netns is not None:
+            command = cgroup.launched_in(GROUP, [*command, "--netns", str(netns)])
         state.logs.mkdir(parents=True, exist_ok=True)
         with (state.logs / "forward.log").open("ab") as log:
             child = subprocess.Popen(
@@ -204,7 +205,6 @@ def main() -> None:
     parser.add_argument("--netns", type=Path, help="network namespace to connect from")
     arguments = parser.parse_args()
     if arguments.netns is not None:
-        cgroup.join(GROUP)
         enter_network(arguments.netns)
     logging.basicConfig(format="%(asctime)s %(message)s")
     with suppress(KeyboardInterrupt):

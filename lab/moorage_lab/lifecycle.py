@@ -31,8 +31,11 @@ _LOCK_TIMEOUT_S = 120
 
 
 @contextmanager
-def locked(*, timeout_s: float = _LOCK_TIMEOUT_S) -> Iterator[None]:
-    """Let one `up`, `down` or `reset` work at a time; the file itself does not stay."""
+def locked(*, timeout_s: float = _LOCK_TIMEOUT_S) -> Iterator[int]:
+    """Let one `up`, `down` or `reset` work at a time; the file itself does not stay.
+
+    A child that is given the descriptor holds the lock too.
+    """
     deadline = time.monotonic() + timeout_s
     while True:
         descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -50,7 +53,7 @@ def locked(*, timeout_s: float = _LOCK_TIMEOUT_S) -> Iterator[None]:
             )
         time.sleep(0.1)
     try:
-        yield
+        yield descriptor
     finally:
         LOCK.unlink(missing_ok=True)
         os.close(descriptor)
@@ -71,7 +74,7 @@ def up(
     """
     check(state, nodes=nodes)
     wanted = images_of(inventory) if nodes else set()
-    with locked():
+    with locked() as lock:
         config = _running_config(state)
         if config is not None:
             _check_same(config, inventory, nodes=nodes)
@@ -87,12 +90,17 @@ def up(
             config.save(state)
         host.change(state)
         network.make_lab_network()
-        _start_daemon(state, progress, nodes=nodes)
+        _start_daemon(state, progress, lock, nodes=nodes)
     return config
 
 
 def _image(name: str, progress: Progress) -> str:
-    """Directory of the node image that templates call by its Kubernetes version, or by a path."""
+    """Directory of the node image that templates call by its Kubernetes version, or by a path.
+
+    $MOORAGE_LAB_IMAGE names a finished one for all of them: nothing is built then.
+    """
+    if own := os.environ.get("MOORAGE_LAB_IMAGE"):
+        return own
     if name.startswith("/"):
         return name
     return str(build_image(name, progress).root.parent)
@@ -123,11 +131,12 @@ def _refuse_strangers(state: State) -> None:
         )
 
 
-def _start_daemon(state: State, progress: Progress, *, nodes: bool) -> None:
+def _start_daemon(state: State, progress: Progress, lock: int, *, nodes: bool) -> None:
     daemon, control = Service("daemon", state), Control(state.control_socket)
     if daemon.running() is None:
         progress("starting hypervisor and vCenter")
-    daemon.start([sys.executable, "-m", "moorage_lab.daemon", "--state", str(state.root)])
+    command = [sys.executable, "-m", "moorage_lab.daemon", "--state", str(state.root)]
+    daemon.start(cgroup.launched_in(cgroup.SERVICES, command), stdin=lock)
     deadline = time.monotonic() + _START_TIMEOUT_S
     with control:
         while not (control.is_healthy() and (not nodes or _answers(state.hypervisor_socket))):

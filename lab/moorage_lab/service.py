@@ -32,14 +32,14 @@ class Service:
     def running(self) -> Identity | None:
         return Identity.load(self.identity)
 
-    def start(self, command: Sequence[str]) -> Identity:
+    def start(self, command: Sequence[str], *, stdin: int = subprocess.DEVNULL) -> Identity:
         """Start the process unless it runs. It inherits the caller's control groups."""
         if (running := self.running()) is not None:
             return running
         with self.log.open("ab") as log:
             child = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

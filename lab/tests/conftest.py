@@ -1,5 +1,6 @@
 """Tests of the lab itself. Those marked `root` boot real nodes and run with `-m root` only."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -35,7 +36,7 @@ def own_lab_possible() -> None:
         check(state, nodes=True)
     except MissingPrerequisitesError as error:
         pytest.skip(str(error))
-    if find_image() is None:
+    if find_image() is None and "MOORAGE_LAB_IMAGE" not in os.environ:
         pytest.skip("no node image in the cache: `moorage-lab build image` makes it")
     if state.config.exists():
         pytest.skip("a lab is up: these tests need their own (`moorage-lab down`)")

@@ -6,8 +6,8 @@ from pathlib import Path
 import anyio
 import httpx2
 import pytest
-from test_lab_document import UUID, a_body
 
+from lab.tests.test_lab_document import UUID, a_body
 from moorage_lab.config import Config
 from moorage_lab.document import Record
 from moorage_lab.httpserver import UnixServer

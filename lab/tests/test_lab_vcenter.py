@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from lab.tests.vsphere import connected
 from moorage_lab.api import LabError, NotRunningError, VCenterProcess
 from moorage_lab.control import Control
 from moorage_lab.process import Identity
-from vsphere import connected
 
 
 def test_vcenter_answers_pyvmomi_and_counts(tmp_path: Path) -> None:

@@ -6,12 +6,12 @@ import json
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from pyVim.connect import Disconnect, SmartConnect
-from pyVmomi import vim
+from pyVmomi import vim, vmodl
 
 
 @contextmanager
@@ -21,7 +21,8 @@ def connected(host: str, port: int, ca: Path, user: str, password: str) -> Itera
     try:
         yield si
     finally:
-        Disconnect(si)
+        with suppress(vim.fault.NotAuthenticated):
+            Disconnect(si)
 
 
 def find(si: Any, kind: type, name: str) -> Any:
@@ -107,6 +108,21 @@ def guestinfo(
 def reconfigure(vm: Any, extra: dict[str, str]) -> None:
     values = [vim.option.OptionValue(key=k, value=v) for k, v in extra.items()]
     done(vm.ReconfigVM_Task(vim.vm.ConfigSpec(extraConfig=values)))
+
+
+def get(vm: Any, path: str) -> Any:
+    """One named property."""
+    collector = vim.ServiceInstance("ServiceInstance", vm._stub).content.propertyCollector
+    spec = vmodl.query.PropertyCollector.FilterSpec(
+        propSet=[vmodl.query.PropertyCollector.PropertySpec(type=type(vm), pathSet=[path])],
+        objectSet=[vmodl.query.PropertyCollector.ObjectSpec(obj=vm)],
+    )
+    (found,) = collector.RetrieveContents([spec])
+    return found.propSet[0].val if found.propSet else None
+
+
+def power(vm: Any) -> str:
+    return str(get(vm, "runtime.powerState"))
 
 
 def extra_config(vm: Any) -> dict[str, str]:

@@ -1,0 +1,175 @@
+"""`down` leaves nothing, whatever was killed before it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from moorage_lab import lifecycle
+from moorage_lab.api import Lab
+from moorage_lab.control import unix_client
+from moorage_lab.estate import nodes
+from moorage_lab.inventory import default_inventory
+from moorage_lab.network import Nic
+from moorage_lab.places import State
+from moorage_lab.service import Service
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.timeout(300),
+    pytest.mark.usefixtures("own_lab_possible"),
+]
+
+Property = Callable[[str, object], None]
+INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
+
+
+def traces() -> dict[str, object]:
+    """What the machine shows of a lab: asked of the kernel, not of the lab's code."""
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    words = (b"moorage_lab", b"lab-vcenter", b"systemd-nspawn", b"dnsmasq", b"sleep\x00987")
+    processes = set()
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            command = path.read_bytes()
+        except OSError:
+            continue
+        if any(word in command for word in words) and b"pytest" not in command:
+            processes.add(command)
+    links = json.loads(subprocess.run(["ip", "-j", "link"], capture_output=True, check=True).stdout)
+    return {
+        "mounts": sorted(mounts),
+        "processes": processes,
+        "groups": sorted(str(path) for path in Path("/sys/fs/cgroup").glob("*/moorage-lab")),
+        "namespaces": sorted(Path("/run").glob("netns/*")),
+        "links": sorted(link["ifname"] for link in links),
+        "run": sorted(path.name for path in Path("/run").iterdir()),
+        "inotify": INOTIFY.read_text(),
+        "state": State.default().root.exists(),
+    }
+
+
+def up() -> Lab:
+    state = State.default()
+    lifecycle.up(state, default_inventory(), nodes=True, progress=print)
+    return Lab.attach(state)
+
+
+def kill_daemon(state: State) -> None:
+    daemon = Service("daemon", state).running()
+    assert daemon is not None
+    daemon.send(signal.SIGKILL)
+    assert daemon.wait(10)
+
+
+def boot(client: httpx2.Client, number: int) -> None:
+    uuid = f"00000000-0000-4000-8000-{number:012x}"
+    body = {
+        "uuid": uuid,
+        "name": f"node-{number}",
+        "image": "1.34.4",
+        "cpus": 2,
+        "memoryMib": 1024,
+        "nics": [{"mac": Nic(f"00:50:56:00:00:{number:02x}").mac, "connected": True}],
+    }
+    assert client.put(f"/vms/{uuid}", json=body).status_code == 204
+    answer = client.post(f"/vms/{uuid}/power-on")
+    assert answer.status_code == 204, answer.text
+
+
+def test_killed_daemon_with_running_nodes_then_down(record_property: Property) -> None:
+    before = traces()
+    lab = up()
+    try:
+        assert int(INOTIFY.read_text()) >= 8192
+        with unix_client(lab.state.hypervisor_socket, timeout_s=60) as client:
+            for number in range(1, 4):
+                boot(client, number)
+        moorage_lab = Path(sys.executable).with_name("moorage-lab")
+        stray = subprocess.Popen([moorage_lab, "exec", "--", "sleep", "987"])
+        subprocess.run([moorage_lab, "forward", "127.0.0.1:0=10.77.0.1:53"], check=True)
+        kill_daemon(lab.state)
+    finally:
+        begin = time.monotonic()
+        lifecycle.down(lab.state)
+        record_property("down_s", round(time.monotonic() - begin, 1))
+    assert stray.wait(10) != 0
+
+    assert traces() == before
+
+
+def test_next_daemon_adopts_nodes_and_reports_those_that_died_meanwhile() -> None:
+    lab = up()
+    try:
+        with unix_client(lab.state.hypervisor_socket, timeout_s=60) as client:
+            for number in (1, 2):
+                boot(client, number)
+        pids = {node.name: node.pid for node in nodes(lab.state)}
+        vcenter = Service("vcenter", lab.state).running()
+        kill_daemon(lab.state)
+        os.kill(pids["node-2"] or 0, signal.SIGKILL)
+
+        up()
+
+        assert Service("vcenter", lab.state).running() == vcenter, "vCenter was not restarted"
+        found = {node.name: node for node in nodes(lab.state)}
+        assert found["node-1"].pid == pids["node-1"], "the running node went on"
+        assert found["node-2"].power == "poweredOff"
+        with unix_client(lab.state.hypervisor_socket, timeout_s=60) as client:
+            boot(client, 2)
+            boot(client, 1)
+        assert {node.power for node in nodes(lab.state)} == {"poweredOn"}
+        assert nodes(lab.state)[0].pid == pids["node-1"], "power on of a running VM is no boot"
+    finally:
+        lifecycle.down(lab.state)
+
+
+def test_reset_removes_the_nodes_and_starts_a_new_vcenter() -> None:
+    lab = up()
+    try:
+        with unix_client(lab.state.hypervisor_socket, timeout_s=60) as client:
+            boot(client, 1)
+        vcenter = Service("vcenter", lab.state).running()
+
+        lifecycle.reset(lab.state)
+
+        assert nodes(lab.state) == []
+        assert list(lab.state.vms.iterdir()) == []
+        assert Service("vcenter", lab.state).running() != vcenter
+        assert lab.control.is_healthy()
+    finally:
+        lifecycle.down(lab.state)
+
+
+def test_up_killed_at_any_moment_then_down() -> None:
+    before = traces()
+    moorage_lab = Path(sys.executable).with_name("moorage-lab")
+    for delay in (0.7, 0.9, 1.1, 1.4):
+        child = subprocess.Popen([moorage_lab, "up"], stderr=subprocess.DEVNULL)
+        time.sleep(delay)
+        child.kill()
+        child.wait()
+        lifecycle.down(State.default())
+
+        assert traces() == before, f"up was killed after {delay} s"
+
+
+def test_up_twice_and_another_inventory() -> None:
+    lab = up()
+    try:
+        vcenter = Service("vcenter", lab.state).running()
+        up()
+        assert Service("vcenter", lab.state).running() == vcenter
+        other = default_inventory().with_name("mixed.yaml")
+        with pytest.raises(lifecycle.LabError, match="moorage-lab down"):
+            lifecycle.up(lab.state, other, nodes=True, progress=print)
+    finally:
+        lifecycle.down(lab.state)
+        lifecycle.down(lab.state)
