@@ -188,8 +188,7 @@ def test_worker_waits_for_configuration_and_for_the_right_to_join(tmp_path: Path
     configuration, right = f"{server}: kubeadm's configuration", f"{server}: right to join"
     assert computer.progress()[1:-2] == [
         ("WaitingForEndpoint", server),
-        ("WaitingForEndpoint", f"{configuration}: no answer (curl 7)"),
-        ("WaitingForEndpoint", f"{configuration}: no answer (curl 28)"),
+        ("WaitingForEndpoint", f"{configuration}: no answer"),
         (
             "WaitingForEndpoint",
             f"{configuration}: the API does not know this machine's token yet",
@@ -240,7 +239,7 @@ def test_waiting_ends(tmp_path: Path) -> None:
 
     phase, detail = computer.progress()[-1]
     assert phase == "!JoinTimedOut"
-    assert "no answer (curl 7), for 0 s" in detail
+    assert "no answer, for 0 s" in detail
 
 
 @pytest.mark.parametrize("program", ["KUBEADM_VERSION", "KUBELET_VERSION"])

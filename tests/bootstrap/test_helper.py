@@ -100,7 +100,7 @@ def guest(tmp_path: Path) -> Iterator[Guest]:
     configuration.write_text(json.dumps({"machine": UID, "key": key}))
     logs = tmp_path / "var/log/moorage"
     logs.mkdir(parents=True)
-    (logs / "kubeadm.log").write_text(f"first\ntoken {TOKEN} used\n{KEY}\nit failed\n")
+    (logs / "kubeadm.log").write_text(f"first\ntoken {TOKEN} used\n{KEY}\n{'ab' * 32}\nit failed\n")
     process = start(tmp_path)
     yield Guest(tmp_path, process)
     process.kill()
@@ -113,7 +113,10 @@ def test_logs_come_back_without_secrets(guest: Guest) -> None:
     reply = guest.reply()
 
     assert (reply.machine, reply.counter, reply.verb, reply.ok) == (UID, 1, "collect-logs", True)
-    assert "==> kubeadm <==\nfirst\ntoken (redacted) used\n(redacted)\nit failed\n" in reply.text
+    assert (
+        "==> kubeadm <==\nfirst\ntoken (redacted) used\n(redacted)\nabababab(redacted)\nit failed\n"
+        in reply.text
+    )
     assert "journal of --no-pager -n 50 -u kubelet.service" in reply.text
     assert TOKEN not in reply.text
     assert "MHcCAQEE" not in reply.text

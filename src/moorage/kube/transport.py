@@ -32,6 +32,8 @@ JSON = "application/json"
 _IDLE_CONNECTIONS = 2
 _MAX_CONNECTIONS = 8
 _IDLE_S = 60.0
+_CONNECT_S = 2.0
+"""A virtual address that just moved answers a new attempt sooner than the old one's repetition."""
 _BY_STATUS: dict[int, type[MoorageError]] = {
     401: UnauthenticatedError,
     403: ForbiddenError,
@@ -92,7 +94,7 @@ class Transport:
             verify=self.tls,
             # Clusters are reached directly; a proxy of the environment is meant for the hub.
             trust_env=False,
-            timeout=httpx2.Timeout(timeout_s),
+            timeout=httpx2.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S)),
             limits=httpx2.Limits(
                 max_connections=_MAX_CONNECTIONS,
                 max_keepalive_connections=_IDLE_CONNECTIONS,
@@ -164,6 +166,8 @@ class Transport:
         try:
             with anyio.fail_after(limit):
                 answer = await self._http.request(method, f"{self.server}{path}", **arguments)
+        except httpx2.ConnectTimeout as error:
+            raise UnavailableError(f"{what}: no connection within {_CONNECT_S:g} s") from error
         except (TimeoutError, httpx2.TimeoutException) as error:
             raise UnavailableError(f"{what}: no answer within {limit:g} s") from error
         except httpx2.HTTPError as error:

@@ -183,7 +183,8 @@ explain() {
         0:404) echo "not there yet" ;;
         0:*) echo "the API answers $code" ;;
         51:* | 60:*) echo "its certificate is not of this cluster's authority" ;;
-        *) echo "no answer (curl $curl_exit)" ;;
+        6:*) echo "its name cannot be resolved" ;;
+        *) echo "no answer" ;;
     esac
 }
 
