@@ -125,7 +125,7 @@ class ResourceRoutes(Generic[R]):
         self.router.add_api_route(
             "",
             list_resources,
-            operation_id=f"list{self.name}s",
+            operation_id=f"list{self.name}{'es' if self.name.endswith('s') else 's'}",
             summary=f"List or watch {self.plural}",
             response_model=page_model(self.kind, self.name),
             response_model_exclude_none=True,
