@@ -8,7 +8,7 @@ transaction of it: then it is committed with whatever else that does.
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import delete, exists, func, insert, or_, select, update
+from sqlalchemy import delete, exists, func, insert, literal, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from moorage.kit.errors import ConflictError, NotFoundError
@@ -256,7 +256,7 @@ async def use_enrolment_token(store: SqlOperations, hash_: str, *, by: str) -> s
             _TOKEN.expires_at > now,
             or_(_TOKEN.used_at.is_(None), _TOKEN.used_by == by),
         )
-        .values(used_at=func.coalesce(_TOKEN.used_at, now, type_=tables.Instant), used_by=by)
+        .values(used_at=func.coalesce(_TOKEN.used_at, literal(now, tables.Instant)), used_by=by)
         .returning(_TOKEN.gateway)
     )
     async with store.writing() as unit:

@@ -39,6 +39,9 @@ class Stored(NamedTuple):
     spec: str
     status: str
 
+    def __str__(self) -> str:
+        return f"{self.kind} {where_is(self.project, self.name)}"
+
     @property
     def finalizers(self) -> list[str]:
         """Who must agree before the row goes."""
@@ -63,6 +66,11 @@ class Stored(NamedTuple):
             spec_changed=spec_changed,
             owner_uid=self.owner_uid,
         )
+
+
+def where_is(project: str, name: str) -> str:
+    """Return how people are told where a resource is."""
+    return f"{project}/{name}" if project else name
 
 
 COLUMNS = [tables.resource.c[name] for name in Stored._fields]
@@ -125,13 +133,12 @@ def decode(kind: type[R], row: Stored, *, version: int | None = None) -> R:
     try:
         return kind.model_validate_json(text)
     except ValidationError as error:
-        where = f"{row.kind} {row.project}/{row.name}"
         faults = "; ".join(
             f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()[:5]
         )
         raise TerminalError(
             "StoredResourceUnreadable",
-            f"{where} was stored by another release of Moorage and cannot be read: {faults}",
+            f"{row} was stored by another release of Moorage and cannot be read: {faults}",
         ) from error
 
 
@@ -141,8 +148,7 @@ def decode_any(row: Stored, *, version: int | None = None) -> Resource:
     if kind is None:
         raise TerminalError(
             "StoredResourceUnreadable",
-            f"{row.kind} {row.project}/{row.name} was stored by a release of Moorage that knows "
-            "this kind; this one does not",
+            f"{row} was stored by a release of Moorage that knows this kind; this one does not",
         )
     return decode(kind, row, version=version)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
 
 from moorage.kit.errors import MoorageError, TerminalError, UnavailableError
 
@@ -31,13 +31,14 @@ _POSTGRESQL_CORRUPT = ("XX001", "XX002")
 def translated(where: str) -> Iterator[None]:
     """Turn a driver's error into ``UnavailableError`` or ``TerminalError``.
 
-    A broken rule of the schema (``IntegrityError``) passes: the caller knows what it means.
+    A broken rule of the schema passes, because the caller knows what it means, and so does a
+    wrong statement, because that is a fault of ours.
     """
     try:
         yield
-    except IntegrityError:
-        raise
     except DBAPIError as error:
+        if isinstance(error, IntegrityError | DataError | ProgrammingError) and not _known(error):
+            raise
         raise _meaning(error, where) from error
     except SQLAlchemyError as error:
         raise UnavailableError(f"the database at {where} cannot be used: {error}") from error
@@ -58,6 +59,10 @@ def _meaning(error: DBAPIError, where: str) -> MoorageError:
         advice = _POSTGRESQL_ADVICE.get(state, "")
     end = f"; {advice}" if advice else ""
     return UnavailableError(f"the database at {where} did not do its work: {said}{end}")
+
+
+def _known(error: DBAPIError) -> bool:
+    return getattr(_driver_error(error), "sqlstate", None) in _POSTGRESQL_ADVICE
 
 
 def _driver_error(error: DBAPIError) -> BaseException:

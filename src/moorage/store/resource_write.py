@@ -15,7 +15,15 @@ from moorage.kit.errors import ConflictError, NotFoundError
 from moorage.kit.ids import new_uid
 from moorage.resources import Ownership, Resource
 from moorage.store import tables
-from moorage.store.codec import Stored, decode, encode, encode_document, same_document, values
+from moorage.store.codec import (
+    Stored,
+    decode,
+    encode,
+    encode_document,
+    same_document,
+    values,
+    where_is,
+)
 from moorage.store.database import Unit
 from moorage.store.resource_read import by_name, by_uid
 
@@ -98,8 +106,7 @@ async def request_deletion(
     """Mark for deletion, or delete when nobody has to agree."""
     row = await by_name(unit, kind.kind_name(), project, name)
     if row is None:
-        where = f"{project}/{name}" if project else name
-        raise NotFoundError(f"{kind.kind_name()} {where} does not exist")
+        raise NotFoundError(f"{kind.kind_name()} {where_is(project, name)} does not exist")
     _check_version(row, if_version)
     resource = decode(kind, row)
     if not resource.metadata.finalizers:
@@ -230,7 +237,7 @@ async def _update(unit: Unit, row: Stored, *, spec_changed: bool) -> None:
 def _check_version(row: Stored, if_version: int | None) -> None:
     if if_version is not None and if_version != row.resource_version:
         raise ConflictError(
-            f"{row.kind} {row.name} was changed since it was read (version {if_version} was "
+            f"{row} was changed since it was read (version {if_version} was "
             f"read, {row.resource_version} is stored): read it again and repeat the change"
         )
 

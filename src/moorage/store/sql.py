@@ -19,7 +19,7 @@ from moorage.kit.clock import Clock
 from moorage.kit.errors import NotFoundError
 from moorage.resources import Resource
 from moorage.store import queue_sql, resource_read, resource_write, tables
-from moorage.store.codec import decode
+from moorage.store.codec import decode, where_is
 from moorage.store.database import Database, Unit
 from moorage.store.fanout import Fanout, Subscription
 from moorage.store.notify import Notifier
@@ -54,8 +54,7 @@ class SqlOperations(ABC):
         """Return one resource; raises ``NotFoundError``."""
         found = await self.find(kind, project, name)
         if found is None:
-            where = f"{project}/{name}" if project else name
-            raise NotFoundError(f"{kind.kind_name()} {where} does not exist")
+            raise NotFoundError(f"{kind.kind_name()} {where_is(project, name)} does not exist")
         return found
 
     async def find(self, kind: type[R], project: str, name: str) -> R | None:

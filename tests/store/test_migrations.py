@@ -1,0 +1,75 @@
+"""Migrations make exactly the tables that the code uses, once, whoever comes first."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import anyio
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, make_url, text
+
+from moorage.kit.clock import FakeClock
+from moorage.kit.errors import TerminalError
+from moorage.store import SqlStore, migrate, open_store, tables
+
+
+@contextmanager
+def connected(store: SqlStore) -> Iterator[Connection]:
+    url = store.engine.url
+    if url.drivername.startswith("sqlite"):
+        url = url.set(drivername="sqlite")
+    engine = create_engine(make_url(url))
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+async def test_migrations_make_the_tables_of_the_code(store: SqlStore) -> None:
+    with connected(store) as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        differences = compare_metadata(context, tables.metadata)
+
+    assert differences == []
+
+
+def test_the_newest_migration_is_known_to_the_code() -> None:
+    scripts = ScriptDirectory(str(migrate._FOLDER))
+
+    assert scripts.get_heads() == [migrate.HEAD]
+
+
+async def test_opening_again_changes_nothing(store: SqlStore, clock: FakeClock) -> None:
+    await store.set_value("a", "b")
+    url = store.engine.url.render_as_string(hide_password=False)
+
+    again = await open_store(url, clock=clock)
+    try:
+        assert await again.get_value("a") == "b"
+    finally:
+        await again.close()
+
+
+async def test_many_at_once_migrate_once(database_url: str, clock: FakeClock) -> None:
+    stores: list[SqlStore] = []
+
+    async def start() -> None:
+        stores.append(await open_store(database_url, clock=clock))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(start)
+
+    assert [await store.version() for store in stores] == [0, 0, 0]
+    for store in stores:
+        await store.close()
+
+
+async def test_the_database_of_a_newer_release_is_refused(store: SqlStore) -> None:
+    async with store.writing() as unit:
+        await unit.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    with pytest.raises(TerminalError, match=r"written by a newer Moorage .*9999") as caught:
+        await open_store(store.engine.url.render_as_string(hide_password=False))
+    assert caught.value.reason == "StoreTooNew"

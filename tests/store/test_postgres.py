@@ -1,0 +1,132 @@
+"""What only PostgreSQL has: other processes on the same database."""
+
+from collections.abc import AsyncIterator
+
+import anyio
+import pytest
+from sqlalchemy import text
+
+from moorage.engine import Changes
+from moorage.kit.clock import FakeClock
+from moorage.resources import Metadata, Project
+from moorage.store import SqlStore, open_store
+
+pytestmark = pytest.mark.postgres
+
+
+def a_project(name: str) -> Project:
+    return Project(metadata=Metadata(name=name))
+
+
+@pytest.fixture
+async def pair(postgres_url: str, clock: FakeClock) -> AsyncIterator[tuple[SqlStore, SqlStore]]:
+    """Open two stores: they stand for two processes, sharing only the database."""
+    one = await open_store(postgres_url, clock=clock)
+    two = await open_store(postgres_url, clock=clock)
+    yield one, two
+    await one.close()
+    await two.close()
+
+
+async def next_named(changes: Changes) -> str:
+    """Return the next change's name; a request to list again counts as one."""
+    with anyio.fail_after(20):
+        async for change in changes:
+            return "*" if change.is_resync else change.name
+    raise AssertionError
+
+
+async def test_changes_of_another_process_are_heard(pair: tuple[SqlStore, SqlStore]) -> None:
+    one, two = pair
+    async with two.watch() as changes:
+        changes.drain()
+        made = await one.create(a_project("p"))
+        assert await next_named(changes) == "p"
+        assert await two.get(Project, "", "p") == made
+
+
+async def test_own_changes_are_heard_once(pair: tuple[SqlStore, SqlStore]) -> None:
+    one, two = pair
+    async with one.watch() as changes:
+        await one.create(a_project("a"))
+        await two.create(a_project("b"))  # told after ours, over the same connection
+
+        heard = [await next_named(changes), await next_named(changes)]
+
+        assert heard == ["a", "b"]
+        assert changes.drain() == []
+
+
+async def test_a_large_transaction_is_told_as_one_request_to_list(
+    pair: tuple[SqlStore, SqlStore],
+) -> None:
+    one, two = pair
+    async with two.watch() as changes:
+        async with one.transaction() as tx:
+            for number in range(300):
+                await tx.create(a_project(f"p{number}"))
+
+        assert await next_named(changes) == "*"
+
+
+async def test_a_broken_connection_is_made_again_and_nothing_is_missed(
+    pair: tuple[SqlStore, SqlStore],
+) -> None:
+    one, two = pair
+    async with two.watch() as changes:
+        changes.drain()
+        async with one.writing() as unit:
+            await unit.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND query LIKE 'LISTEN%'"
+                )
+            )
+        await one.create(a_project("while-deaf"))
+
+        assert await next_named(changes) == "*"  # list again: "while-deaf" is there
+
+        await one.create(a_project("afterwards"))
+        with anyio.fail_after(20):
+            while await next_named(changes) != "afterwards":
+                pass
+
+
+async def test_versions_come_in_order_from_two_processes(
+    pair: tuple[SqlStore, SqlStore],
+) -> None:
+    one, two = pair
+    seen: list[int] = []
+
+    async def write(store: SqlStore, prefix: str) -> None:
+        for turn in range(25):
+            await store.create(a_project(f"{prefix}{turn}"))
+
+    async def read() -> None:
+        while len(seen) < 50:
+            found = await one.changed_since(seen[-1] if seen else 0, limit=3)
+            seen.extend(one.metadata.resource_version for one in found)  # type: ignore[union-attr]
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(read)
+            tasks.start_soon(write, one, "a")
+            tasks.start_soon(write, two, "b")
+
+    assert seen == list(range(1, 51))
+
+
+async def test_a_lost_server_connection_is_replaced(pair: tuple[SqlStore, SqlStore]) -> None:
+    one, two = pair
+    await two.create(a_project("before"))
+    async with one.writing() as unit:
+        await unit.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+
+    await two.create(a_project("after"))
+
+    assert await two.count(Project) == 2

@@ -1,0 +1,262 @@
+"""The queue: due times, leases and their fences, on a clock that only we move."""
+
+from datetime import timedelta
+
+import anyio
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from moorage.engine import Lease, LeaseLostError
+from moorage.kit.clock import FakeClock
+from moorage.resources import Metadata, Project
+from moorage.store import SqlStore, open_store
+
+TTL = timedelta(seconds=60)
+SECOND = timedelta(seconds=1)
+
+
+async def take(store: SqlStore, limit: int = 10, controller: str = "c") -> list[str]:
+    return [lease.key for lease in await store.lease(controller, limit=limit, ttl=TTL)]
+
+
+async def one_lease(store: SqlStore, key: str = "k") -> Lease:
+    await store.enqueue("c", key, store.clock.now())
+    (lease,) = await store.lease("c", limit=1, ttl=TTL)
+    return lease
+
+
+async def test_a_key_is_leased_when_due_and_to_one_only(store: SqlStore, clock: FakeClock) -> None:
+    await store.enqueue("c", "k", clock.now() + SECOND)
+    assert await take(store) == []
+    clock.advance(SECOND)
+
+    assert await take(store) == ["k"]
+    assert await take(store) == []
+
+
+async def test_controllers_have_queues_of_their_own(store: SqlStore, clock: FakeClock) -> None:
+    await store.enqueue_many([("c", "k"), ("d", "k")], clock.now())
+
+    assert await take(store, controller="d") == ["k"]
+    assert await take(store, controller="c") == ["k"]
+
+
+async def test_the_longest_due_come_first(store: SqlStore, clock: FakeClock) -> None:
+    for age, key in ((1, "young"), (3, "old"), (2, "middle")):
+        await store.enqueue("c", key, clock.now() - age * SECOND)
+
+    leases = await store.lease("c", limit=2, ttl=TTL)
+
+    assert {lease.key for lease in leases} == {"old", "middle"}
+
+
+async def test_the_earlier_due_time_wins(store: SqlStore, clock: FakeClock) -> None:
+    await store.enqueue("c", "k", clock.now() + 5 * SECOND)
+    await store.enqueue("c", "k", clock.now() + 2 * SECOND)
+    await store.enqueue("c", "k", clock.now() + 9 * SECOND)
+
+    assert await store.next_due(["c"]) == clock.now() + 2 * SECOND
+
+
+async def test_finish_without_due_forgets_the_key(store: SqlStore) -> None:
+    lease = await one_lease(store)
+
+    await store.finish(lease, due=None)
+
+    assert await store.next_due(["c"]) is None
+
+
+async def test_an_enqueue_during_a_lease_is_remembered(store: SqlStore, clock: FakeClock) -> None:
+    lease = await one_lease(store)
+    await store.enqueue("c", "k", clock.now())
+    assert await take(store) == []  # not while it is leased
+
+    await store.finish(lease, due=None)
+
+    assert await take(store) == ["k"]
+
+
+@pytest.mark.parametrize("end", ["finish", "fail"])
+async def test_an_enqueue_during_a_lease_beats_a_later_due_time(
+    store: SqlStore, clock: FakeClock, end: str
+) -> None:
+    lease = await one_lease(store)
+    await store.enqueue("c", "k", clock.now())
+
+    if end == "finish":
+        await store.finish(lease, due=clock.now() + TTL)
+    else:
+        await store.fail(lease, due=clock.now() + TTL)
+
+    assert await take(store) == ["k"]
+
+
+async def test_attempts_count_failures_in_a_row(store: SqlStore, clock: FakeClock) -> None:
+    lease = await one_lease(store)
+    for attempts in (0, 1, 2):
+        assert lease.attempts == attempts
+        await store.fail(lease, due=clock.now())
+        (lease,) = await store.lease("c", limit=1, ttl=TTL)
+    await store.finish(lease, due=clock.now())
+
+    (lease,) = await store.lease("c", limit=1, ttl=TTL)
+    assert lease.attempts == 0
+
+
+async def test_after_its_end_a_lease_can_be_taken_and_the_first_holder_is_fenced_off(
+    store: SqlStore, clock: FakeClock
+) -> None:
+    project = await store.create(Project(metadata=Metadata(name="p")))
+    lost = await one_lease(store)
+    clock.advance(TTL)
+    (taken,) = await store.lease("c", limit=1, ttl=TTL)
+
+    project.status.observed_generation = 9
+    with pytest.raises(LeaseLostError):
+        await store.put_status(project, lease=lost)
+    with pytest.raises(LeaseLostError):
+        await store.finish(lost, due=None)
+    with pytest.raises(LeaseLostError):
+        await store.finish(lost, due=clock.now())
+    with pytest.raises(LeaseLostError):
+        await store.fail(lost, due=clock.now())
+    with pytest.raises(LeaseLostError):
+        await store.extend(lost, TTL)
+    await store.release([lost])
+
+    assert (await store.get(Project, "", "p")).status.observed_generation == 0
+    assert await take(store) == []  # it is still the second one's
+    await store.put_status(project, lease=taken)
+
+
+async def test_a_lost_lease_is_told_even_if_there_is_nothing_to_write(
+    store: SqlStore, clock: FakeClock
+) -> None:
+    project = await store.create(Project(metadata=Metadata(name="p")))
+    lease = await one_lease(store)
+    await store.finish(lease, due=None)
+
+    with pytest.raises(LeaseLostError):
+        await store.put_status(project, lease=lease)
+
+
+async def test_an_extended_lease_lasts(store: SqlStore, clock: FakeClock) -> None:
+    lease = await one_lease(store)
+    clock.advance(TTL - SECOND)
+
+    extended = await store.extend(lease, TTL)
+    clock.advance(TTL - SECOND)
+
+    assert extended.expires_at == clock.now() + SECOND
+    assert await take(store) == []
+    clock.advance(SECOND)
+    assert await take(store) == ["k"]
+
+
+async def test_released_leases_are_due_at_once(store: SqlStore, clock: FakeClock) -> None:
+    await store.fail(await one_lease(store), due=clock.now())
+    (lease,) = await store.lease("c", limit=1, ttl=TTL)
+
+    await store.release([lease])
+
+    (again,) = await store.lease("c", limit=1, ttl=TTL)
+    assert again.attempts == 1
+
+
+async def test_what_waits_is_counted(store: SqlStore, clock: FakeClock) -> None:
+    await store.enqueue_many([("c", "a"), ("c", "b"), ("d", "a")], clock.now())
+    await store.enqueue("e", "a", clock.now() + SECOND)
+    await store.lease("d", limit=1, ttl=TTL)
+    oldest = clock.now()
+    clock.advance(SECOND / 2)
+
+    assert [tuple(depth) for depth in await store.queue_depths()] == [("c", 2, oldest)]
+
+
+async def test_many_workers_share_the_keys_without_overlap(
+    store: SqlStore, clock: FakeClock
+) -> None:
+    keys = {f"k{number}" for number in range(60)}
+    await store.enqueue_many([("c", key) for key in keys], clock.now())
+    taken: list[str] = []
+
+    async def work() -> None:
+        while leases := await store.lease("c", limit=3, ttl=TTL):
+            taken.extend(lease.key for lease in leases)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(6):
+            tasks.start_soon(work)
+
+    # On PostgreSQL a worker may pass over rows that another one is just taking, and find none.
+    taken.extend(await take(store, limit=100))
+    assert sorted(taken) == sorted(keys)
+
+
+async def test_the_only_process_takes_over_the_leases_of_a_killed_one(
+    sqlite_url: str, clock: FakeClock
+) -> None:
+    killed = await open_store(sqlite_url, clock=clock, exclusive=True)
+    await one_lease(killed)
+    await killed.close()  # what it leased stays leased, as after kill -9
+
+    restarted = await open_store(sqlite_url, clock=clock, exclusive=True)
+    try:
+        assert await take(restarted) == ["k"]
+    finally:
+        await restarted.close()
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    acts=st.lists(
+        st.tuples(
+            st.sampled_from(["enqueue", "lease", "finish", "forget", "fail", "tick"]),
+            st.integers(0, 3),
+        ),
+        max_size=30,
+    )
+)
+async def test_the_queue_behaves_as_its_model(
+    sqlite_store: SqlStore, acts: list[tuple[str, int]]
+) -> None:
+    """One key, against a model in plain variables: due, held until, asked meanwhile."""
+    store = sqlite_store
+    clock = store.clock
+    assert isinstance(clock, FakeClock)
+    key = f"model-{clock.now().timestamp()}"
+    ready = asked = None
+    held: Lease | None = None
+    for act, number in acts:
+        now, later = clock.now(), clock.now() + number * SECOND
+        if act == "tick":
+            clock.advance(number * TTL / 2)
+        elif act == "enqueue":
+            await store.enqueue("c", key, later)
+            if held is None:
+                ready = later if ready is None else min(ready, later)
+            else:
+                asked = later if asked is None else min(asked, later)
+        elif act == "lease":
+            leases = await store.lease("c", limit=5, ttl=TTL)
+            assert bool(leases) == (ready is not None and ready <= now)
+            if leases:
+                (held,) = leases
+                ready, asked = now + TTL, None
+        elif held is not None:
+            due = None if act == "forget" else later
+            if act == "fail":
+                await store.fail(held, due=later)
+            else:
+                await store.finish(held, due=due)
+            candidates = [moment for moment in (due, asked) if moment is not None]
+            ready, asked, held = min(candidates, default=None), None, None
+        assert await store.next_due(["c"]) == ready
+    clock.advance(10 * TTL)
+    for lease in await store.lease("c", limit=5, ttl=TTL):
+        await store.finish(lease, due=None)
