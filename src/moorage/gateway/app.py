@@ -11,11 +11,10 @@ import anyio
 import structlog
 
 from moorage import __version__
-from moorage.engine import Manager
+from moorage.controllers.gateway.build import wire
 from moorage.gateway.config import GatewayConfig
 from moorage.gateway.health import bind_health, serve_health
 from moorage.gateway.identity import DataDir
-from moorage.gateway.services import Controllers, Services
 from moorage.gateway.vault import Vault
 from moorage.kit.clock import Clock, SystemClock
 from moorage.link import Dial, Link, RecoveryKeys
@@ -23,6 +22,8 @@ from moorage.store import SqlStore, open_store
 
 log = structlog.get_logger(__name__)
 
+CLOSE_S = 5.0
+"""For logging out of vCenters that may not answer."""
 STOP_S = 8.0
 """After a signal, everything that has not ended by itself is left: the store does not mind."""
 
@@ -31,7 +32,6 @@ async def run_gateway(
     data: DataDir,
     config: GatewayConfig,
     *,
-    controllers: Controllers,
     clock: Clock | None = None,
     started: Callable[[Link], None] = lambda _: None,
 ) -> None:
@@ -57,15 +57,13 @@ async def run_gateway(
             recovery_keys=recovery_keys,
             clock=clock,
         )
-        trigger = _Trigger()
-        services = Services(
-            store=store,
+        work = wire(
+            store,
             clock=clock,
             vault=Vault(sealing, record.installation, lambda: recovery_keys.pinned),
             installation=record.installation,
             gateway=record.gateway,
             acknowledged=lambda: link.acknowledged,
-            trigger=trigger,
         )
 
         def report() -> dict[str, Any]:
@@ -83,36 +81,25 @@ async def run_gateway(
                 },
             }
 
-        async with controllers(services) as made:
-            manager = Manager(store, made, clock=clock)
-            trigger.manager = manager
-            log.info(
-                "gateway starts",
-                gateway=record.gateway,
-                hub=config.hub or record.hub,
-                version=__version__,
-                fingerprint=identity.public().fingerprint,
-                controllers=[controller.name for controller in made],
-            )
+        log.info(
+            "gateway starts",
+            gateway=record.gateway,
+            hub=config.hub or record.hub,
+            version=__version__,
+            fingerprint=identity.public().fingerprint,
+        )
+        try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_stop_on_signal, tasks.cancel_scope)
                 if listener is not None:
                     tasks.start_soon(serve_health, listener, report)
                 tasks.start_soon(link.run)
-                tasks.start_soon(manager.run)
+                tasks.start_soon(work.manager.run)
                 started(link)
+        finally:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE_S):
+                await work.close()
     log.info("gateway stopped")
-
-
-class _Trigger:
-    """Given to the controllers before the manager that runs them can be made."""
-
-    def __init__(self) -> None:
-        self.manager: Manager | None = None
-
-    def __call__(self, controller: str, key: str) -> None:
-        if self.manager is not None:
-            self.manager.trigger(controller, key)
 
 
 @asynccontextmanager

@@ -12,7 +12,6 @@ from moorage import __version__
 from moorage.gateway.app import run_gateway
 from moorage.gateway.config import GatewayConfig, load_config
 from moorage.gateway.identity import DataDir, EnrollmentRecord
-from moorage.gateway.wiring import gateway_controllers
 from moorage.kit.errors import InvalidError, MoorageError, UnavailableError
 from moorage.kit.log import set_up_logging
 from moorage.kit.net import ServerTrust, read_pem
@@ -134,7 +133,7 @@ async def run(
         log_format=log_format,
     )
     set_up_logging(level=settings.log_level, log_format=settings.log_format)
-    await run_gateway(DataDir(data), settings, controllers=gateway_controllers)
+    await run_gateway(DataDir(data), settings)
 
 
 @app.command
