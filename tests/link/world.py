@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
+from moorage.kit.errors import InvalidError
 from moorage.kit.identity import PrivateIdentity
 from moorage.kit.net import ProxySettings
 from moorage.link import GATEWAY_FINALIZER, Dial, Link, LinkServer, LinkSettings
@@ -66,6 +67,8 @@ class Hub:
     messages: list[str] = field(default_factory=list)
     """Types of the frames that reached the hub."""
 
+    ended: anyio.Event = field(default_factory=anyio.Event)
+
     def __post_init__(self) -> None:
         self.server = LinkServer(self.store, self.settings)
 
@@ -75,7 +78,8 @@ class Hub:
         async def noted() -> object:
             message = await receive()
             if text := message.get("text"):
-                self.messages.extend(frame.type for frame in decode(text))
+                with suppress(InvalidError):
+                    self.messages.extend(frame.type for frame in decode(text))
             return message
 
         websocket.receive = noted  # type: ignore[method-assign,assignment]
@@ -93,6 +97,7 @@ class Hub:
             app, log_config=None, lifespan="off", timeout_graceful_shutdown=1, ws_ping_interval=None
         )
         server = _Server(config)
+        self.ended = anyio.Event()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(server.serve, [listener])
             with anyio.CancelScope() as scope:
@@ -104,7 +109,7 @@ class Hub:
                     transport.abort()
             server.should_exit = True
             server.force_exit = True
-            listener.close()
+        self.ended.set()
 
 
 @dataclass
@@ -146,6 +151,7 @@ class World:
     async def stop_hub(self) -> None:
         assert self.hub_scope is not None
         self.hub_scope.cancel()
+        await self.hub.ended.wait()
         await until(self.hub.store, lambda: _nothing(not self.hub.server.connected))
 
     @asynccontextmanager

@@ -34,8 +34,6 @@ log = structlog.get_logger(__name__)
 
 WINDOW = 8
 """Messages that may be under way without an ack."""
-MARK_EVERY = 1000
-"""Versions that may pass without a frame before the peer is told that they do not concern it."""
 SILENCE_BEATS = 3
 """Heartbeats without a word after which the peer counts as gone."""
 
@@ -149,6 +147,11 @@ class Session:
         while True:
             await anyio.sleep(self._heartbeat_s)
             self.post(Ping())
+            if not self._in_flight and self._cursor > self._marked:
+                # What passed without a frame did not concern the peer. Told now and then, so
+                # that it need not be looked through again on the next connection.
+                mark = Mark(sequence=self._cursor)
+                self._put_under_way([(mark, encode_one(mark))])
 
     async def _listen(self) -> None:
         patience = self._heartbeat_s * SILENCE_BEATS
@@ -202,11 +205,7 @@ class Session:
         while True:
             self._changed = anyio.Event()
             found = await self._read(self._cursor)
-            frames = list(found.frames)
-            passed = found.cursor - max(self._marked, frames[-1].sequence if frames else 0)
-            if passed >= MARK_EVERY:
-                frames.append(Mark(sequence=found.cursor))
-            for chunk in _chunks(frames):
+            for chunk in _chunks(found.frames):
                 await self._send_within_window(chunk)
             self._cursor = found.cursor
             self._progress(0)
@@ -217,6 +216,9 @@ class Session:
         while len(self._in_flight) >= WINDOW:
             self._acked = anyio.Event()
             await self._acked.wait()
+        self._put_under_way(chunk)
+
+    def _put_under_way(self, chunk: Sequence[tuple[Frame, str]]) -> None:
         for frame, _ in chunk:
             metrics.SENT.labels(self._side, frame.type).inc()
         last: Frame = chunk[-1][0]
