@@ -131,7 +131,8 @@ func (h *Hub) Touch(objects ...ref) {
 	}
 }
 
-func (h *Hub) isUnborn(self ref) bool {
+// Unborn is true for a machine that is still being made.
+func (h *Hub) Unborn(self ref) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.unborn[self]
@@ -157,7 +158,7 @@ func (h *Hub) object(session *simulator.Session, self ref) (mo.Reference, reflec
 	} else {
 		found = h.registry.Get(self)
 	}
-	if found == nil || h.isUnborn(self) {
+	if found == nil || h.Unborn(self) {
 		return nil, reflect.Value{}
 	}
 	if stored, ok := found.(interface{ Get() mo.Reference }); ok { // history collectors make theirs when asked

@@ -57,6 +57,8 @@ func (b *builder) template(p *place, spec Template) error {
 	if err != nil {
 		return err
 	}
+	scsi.GetVirtualDevice().Key, disk.Key, nic.GetVirtualDevice().Key = 1000, 2000, 4000 // as in a vCenter
+	disk.ControllerKey = 1000
 	devices = append(devices, scsi, disk, nic)
 	if config.DeviceChange, err = devices.ConfigSpec(types.VirtualDeviceConfigSpecOperationAdd); err != nil {
 		return err

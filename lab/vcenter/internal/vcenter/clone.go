@@ -143,7 +143,7 @@ func (s *Server) settle(ctx *simulator.Context, vm *simulator.VirtualMachine, fr
 			}
 			if parent := linked[disk.Key]; parent != nil {
 				disk.Backing.(*types.VirtualDiskFlatVer2BackingInfo).Parent = parent
-				s.giveBack(ctx, vm, disk)
+				s.correctSpace(ctx, disk, 1)
 			}
 		}
 	}
@@ -159,11 +159,12 @@ func (s *Server) settle(ctx *simulator.Context, vm *simulator.VirtualMachine, fr
 	})
 }
 
-// giveBack corrects the datastore's free space: the simulator takes a child disk for a full one.
-func (s *Server) giveBack(ctx *simulator.Context, vm *simulator.VirtualMachine, disk *types.VirtualDisk) {
-	const childOverhead = 16 << 20
-	backing := disk.Backing.(*types.VirtualDiskFlatVer2BackingInfo)
-	if backing.Datastore == nil {
+// correctSpace changes a datastore's free space where the simulator takes a child disk for a full one:
+// the sign is 1 after it was made and -1 after it was destroyed.
+func (s *Server) correctSpace(ctx *simulator.Context, disk *types.VirtualDisk, sign int64) {
+	const childSize = 16 << 20
+	backing, ok := disk.Backing.(*types.VirtualDiskFlatVer2BackingInfo)
+	if !ok || backing.Parent == nil || backing.Datastore == nil {
 		return
 	}
 	ds, ok := s.registry.Get(*backing.Datastore).(*simulator.Datastore)
@@ -171,7 +172,7 @@ func (s *Server) giveBack(ctx *simulator.Context, vm *simulator.VirtualMachine, 
 		return
 	}
 	ctx.WithLock(ds, func() {
-		free := ds.Summary.FreeSpace + disk.CapacityInBytes - childOverhead
+		free := ds.Summary.FreeSpace + sign*(disk.CapacityInBytes-childSize)
 		ds.Info.GetDatastoreInfo().FreeSpace = free
 		s.registry.Update(ctx, ds, []types.PropertyChange{{Name: "summary.freeSpace", Val: free}})
 	})

@@ -94,8 +94,8 @@ func applyChange(devices object.VirtualDeviceList, spec *types.VirtualDeviceConf
 	at := slices.IndexFunc(devices, func(d types.BaseVirtualDevice) bool { return d.GetVirtualDevice().Key == key })
 	switch spec.Operation {
 	case types.VirtualDeviceConfigSpecOperationAdd:
-		if at >= 0 || key == 0 {
-			spec.Device.GetVirtualDevice().Key = devices.NewKey() // as a vCenter does with keys that are taken
+		if key <= 0 || at >= 0 {
+			spec.Device.GetVirtualDevice().Key = newKey(devices, spec.Device)
 		}
 		return append(devices, spec.Device), nil
 	case types.VirtualDeviceConfigSpecOperationRemove:
@@ -114,6 +114,26 @@ func applyChange(devices object.VirtualDeviceList, spec *types.VirtualDeviceConf
 		return devices, nil
 	}
 	return nil, invalid("no operation")
+}
+
+// newKey numbers an added device as a vCenter does. Controllers keep theirs, which disks refer to.
+func newKey(devices object.VirtualDeviceList, device types.BaseVirtualDevice) int32 {
+	var key int32
+	switch device.(type) {
+	case *types.VirtualDisk:
+		key = 2000
+	case types.BaseVirtualEthernetCard:
+		key = 4000
+	default:
+		if key = device.GetVirtualDevice().Key; key == 0 {
+			return devices.NewKey()
+		}
+		return key
+	}
+	for devices.FindByKey(key) != nil {
+		key++
+	}
+	return key
 }
 
 // editDevice completes the wanted device with what an edit leaves open. It answers what is wrong with it.

@@ -62,6 +62,8 @@ func (s *Server) replacement(ctx *simulator.Context, method *simulator.Method) (
 	switch object := s.registry.Get(method.This).(type) {
 	case *simulator.ViewManager:
 		return &collector.Views{ViewManager: object, Hub: s.hub}, nil
+	case *simulator.SearchIndex:
+		return &searchIndex{SearchIndex: object, server: s}, nil
 	case *simulator.VirtualMachine:
 		return &machine{VirtualMachine: object, server: s}, nil
 	case *simulator.Datastore:

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/soap"
@@ -163,6 +164,7 @@ func (s *Server) destroy(ctx *simulator.Context, task *running, vm *simulator.Vi
 	if !task.pause(s.options.TaskTime) {
 		return nil
 	}
+	disks := object.VirtualDeviceList(vm.Config.Hardware.Device).SelectByType((*types.VirtualDisk)(nil))
 	around := append([]ref{*vm.Parent, *vm.Runtime.Host}, vm.Datastore...)
 	if vm.ResourcePool != nil {
 		around = append(around, *vm.ResourcePool)
@@ -173,6 +175,9 @@ func (s *Server) destroy(ctx *simulator.Context, task *running, vm *simulator.Vi
 	defer s.tasks.forget(ctx, inner)
 	if fault := inner.Info.Error; fault != nil {
 		return refuse(fault.Fault)
+	}
+	for _, disk := range disks {
+		s.correctSpace(ctx, disk.(*types.VirtualDisk), -1)
 	}
 	s.machines.forget(vm.Self)
 	s.hub.Touch(around...)

@@ -149,7 +149,7 @@ func (s *Server) routes() http.Handler {
 	manager.ValidLogin = s.sessions.valid
 
 	mux := s.service.ServeMux
-	mux.HandleFunc(vim25.Path+"/vimServiceVersions.xml", s.service.ServiceVersions)
+	mux.HandleFunc(vim25.Path+"/vimServiceVersions.xml", s.serviceVersions)
 	mux.HandleFunc("/folder/", s.service.ServeDatastore)
 	patterns, rest := vapi.New(at, s.registry)
 	for _, pattern := range patterns {
