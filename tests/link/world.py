@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,7 +19,6 @@ from starlette.websockets import WebSocket
 
 from moorage.kit.errors import InvalidError
 from moorage.kit.identity import PrivateIdentity
-from moorage.kit.net import ProxySettings
 from moorage.link import GATEWAY_FINALIZER, Dial, Link, LinkServer, LinkSettings
 from moorage.link.frames import decode
 from moorage.resources import (
@@ -62,6 +62,7 @@ class Hub:
 
     store: SqlStore
     settings: LinkSettings
+    tls: ssl.SSLContext | None = None
     port: int = 0
     server: LinkServer = field(init=False)
     messages: list[str] = field(default_factory=list)
@@ -93,8 +94,14 @@ class Hub:
         listener.listen()
         self.port = listener.getsockname()[1]
         app = Starlette(routes=[WebSocketRoute("/v1/link", self._handle)])
+        tls = self.tls
         config = uvicorn.Config(
-            app, log_config=None, lifespan="off", timeout_graceful_shutdown=1, ws_ping_interval=None
+            app,
+            ssl_context_factory=None if tls is None else lambda _config, _default: tls,
+            log_config=None,
+            lifespan="off",
+            timeout_graceful_shutdown=1,
+            ws_ping_interval=None,
         )
         server = _Server(config)
         self.ended = anyio.Event()
@@ -128,19 +135,14 @@ class World:
         identity: PrivateIdentity | None = None,
         installation: str = "inst-1",
         version: str = "0.1.0",
-        proxy: ProxySettings | None = None,
-        store: SqlStore | None = None,
-        url: str | None = None,
+        dial: Dial | None = None,
     ) -> Link:
         return Link(
-            store or self.gateway_store,
+            self.gateway_store,
             gateway=self.name,
             installation=installation,
             identity=identity or self.identity,
-            dial=Dial(
-                url=url or f"http://127.0.0.1:{port or self.hub.port}",
-                proxy=proxy or ProxySettings(),
-            ),
+            dial=dial or Dial(f"http://127.0.0.1:{port or self.hub.port}"),
             version=version,
             first_delay_s=0.02,
         )
@@ -210,7 +212,9 @@ async def until(store: SqlStore, look: Callable[[], Awaitable[T | None]]) -> T:
 
 
 @asynccontextmanager
-async def a_world(folder: Path, *, heartbeat_s: float = 5.0) -> AsyncIterator[World]:
+async def a_world(
+    folder: Path, *, heartbeat_s: float = 5.0, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[World]:
     identity = PrivateIdentity.generate()
     settings = LinkSettings(
         installation="inst-1",
@@ -222,10 +226,11 @@ async def a_world(folder: Path, *, heartbeat_s: float = 5.0) -> AsyncIterator[Wo
     async with open_stores(folder) as (hub_store, gateway_store):
         await hub_store.create(a_gateway("gw1", identity))
         async with anyio.create_task_group() as tasks:
-            world = World(Hub(hub_store, settings), gateway_store, identity, tasks)
+            world = World(Hub(hub_store, settings, tls), gateway_store, identity, tasks)
             await world.start_hub()
             try:
                 yield world
+                await world.stop_hub()
             finally:
                 tasks.cancel_scope.cancel()
 
