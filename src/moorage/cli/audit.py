@@ -1,10 +1,9 @@
 """``moorage audit``: who did what."""
 
 from cyclopts import App
-from rich.console import Console
 from rich.table import Table
 
-from moorage.cli.context import Context, output_format
+from moorage.cli.context import Context, output_format, stdout
 from moorage.cli.output import show_document
 
 app = App(name="audit", help="The trail of who did what.")
@@ -37,4 +36,4 @@ async def list_(*, limit: int = 100) -> None:
             f"{item['kind']} {where}{item['name']}",
             item["outcome"],
         )
-    Console(highlight=False).print(table)
+    stdout().print(table)

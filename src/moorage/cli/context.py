@@ -72,7 +72,12 @@ def use(settings: Settings) -> None:
 
 def stderr() -> Console:
     """Return the console for progress and errors."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, emoji=False, markup=False, soft_wrap=True)
+
+
+def stdout() -> Console:
+    """Return the console for results. What it prints is data: no markup, no emoji."""
+    return Console(highlight=False, emoji=False, markup=False)
 
 
 def output_format() -> str:

@@ -1,9 +1,8 @@
 """``moorage events``: what happened."""
 
-from rich.console import Console
 from rich.table import Table
 
-from moorage.cli.context import Context, output_format
+from moorage.cli.context import Context, output_format, stdout
 from moorage.cli.output import show_document
 
 
@@ -34,4 +33,4 @@ async def events(cluster: str | None = None, *, limit: int = 100) -> None:
             str(item["count"]),
             item["message"],
         )
-    Console(highlight=False).print(table)
+    stdout().print(table)

@@ -35,15 +35,17 @@ async def add(name: str, *, description: str = "") -> None:
 
 
 @app.command
-async def token(name: str) -> None:
+async def token(name: str, *, replace: bool = False) -> None:
     """Make a new one-time token for a gateway that shall enrol (again).
 
     Args:
         name: Name of the gateway.
+        replace: Let a gateway that has enrolled already come with new keys. Every secret sealed
+            to the old ones has to be sealed again.
     """
     context = Context.current()
     async with context.api() as api:
-        _show_token(name, await api.enrolment_token(name))
+        _show_token(name, await api.enrolment_token(name, replace=replace))
 
 
 @app.command(name="list")

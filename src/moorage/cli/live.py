@@ -120,7 +120,7 @@ def _log_change(view: RenderableType, said: str, elapsed: float) -> str:
     first = view.renderables[0] if isinstance(view, Group) else view
     text = first.plain if isinstance(first, Text) else ""
     if text != said:
-        stderr().print(f"[{elapsed:6.1f} s] {text}", markup=False, soft_wrap=True)
+        stderr().print(f"[{elapsed:6.1f} s] {text}")
     return text
 
 

@@ -140,5 +140,5 @@ async def _recovery_key(
         console.print(f"recovery key written to {file}: keep it offline, it is made only once")
     else:
         console.print("RECOVERY KEY: store it offline now, it is shown only once", style="bold")
-        console.print(pair.pem, markup=False)
+        console.print(pair.pem)
     return public

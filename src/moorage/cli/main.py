@@ -4,7 +4,6 @@ import sys
 from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
-from rich.console import Console
 
 from moorage import __version__
 from moorage.cli import (
@@ -72,14 +71,14 @@ def main() -> None:
     try:
         code = app.meta(exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False)
+        console.print(f"error: {error}", style="red")
         console.print("try `moorage --help`", style="dim")
         sys.exit(EXIT_USAGE)
     except InvalidError as error:
-        console.print(f"error: {error}", style="red", markup=False)
+        console.print(f"error: {error}", style="red")
         sys.exit(EXIT_USAGE)
     except MoorageError as error:
-        console.print(f"error: {error}", style="red", markup=False)
+        console.print(f"error: {error}", style="red")
         sys.exit(EXIT_FAILED)
     except KeyboardInterrupt:
         console.print("interrupted: what was asked for goes on at the hub", style="yellow")

@@ -7,10 +7,9 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import yaml
-from rich.console import Console
 from rich.table import Table
 
-from moorage.cli.context import output_format
+from moorage.cli.context import output_format, stdout
 from moorage.resources import Resource
 from moorage.resources.meta import Document, Status
 
@@ -28,7 +27,7 @@ def show_list(items: Sequence[R], columns: Columns[R]) -> None:
             table.add_column(heading, overflow="fold")
         for item in items:
             table.add_row(*(cell(item) for _, cell in columns))
-        Console(highlight=False).print(table)
+        stdout().print(table)
         return
     show_document([item.document() for item in items])
 
@@ -81,12 +80,12 @@ def condition_lines(status: Status) -> list[tuple[str, str, str, str]]:
 
 def describe_resource(item: Resource, facts: Sequence[tuple[str, Any]]) -> None:
     """Print name, facts and conditions of one resource."""
-    console = Console(highlight=False)
+    console = stdout()
     where = f"{item.metadata.project}/" if item.metadata.project else ""
-    console.print(f"[bold]{item.kind} {where}{item.metadata.name}[/]  {phase(item)}")
+    console.print(f"{item.kind} {where}{item.metadata.name}  {phase(item)}", style="bold")
     for label, value in facts:
         if value not in (None, "", [], {}):
-            console.print(f"  {label}: {value}", markup=False)
+            console.print(f"  {label}: {value}")
     if item.status.conditions:
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
         for heading in ("CONDITION", "STATUS", "SINCE", "MESSAGE"):

@@ -74,9 +74,13 @@ class Api:
         """Store the public half of the offline recovery key; possible once."""
         await self.call("PUT", "/v1/installation/recovery-key", body={"publicKey": pem})
 
-    async def enrolment_token(self, gateway: str) -> Document:
-        """Return a one-time token and the command that uses it beside vCenter."""
-        return await self.call("POST", f"{path_of(Gateway)}/{gateway}/token")
+    async def enrolment_token(self, gateway: str, *, replace: bool = False) -> Document:
+        """Return a one-time token and the command that uses it beside vCenter.
+
+        ``replace`` lets a gateway that has enrolled already do so with new keys.
+        """
+        body = {"replace": replace}
+        return await self.call("POST", f"{path_of(Gateway)}/{gateway}/token", body=body)
 
     async def get(self, kind: type[R], name: str, *, project: str = "") -> R:
         """Return one resource; raises ``NotFoundError``."""
