@@ -8,16 +8,20 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from moorage_lab import cgroup
 from moorage_lab.errors import LabError
+from moorage_lab.places import NAME
 from moorage_lab.process import Identity
 
 REBOOT = 133
 """What nspawn exits with when the guest asked for a reboot (with --keep-unit)."""
+MACHINE_PREFIX = f"{NAME}."
+_NSPAWN_RUN = Path("/run/systemd/nspawn")
 POWEROFF_SIGNAL = signal.SIGRTMIN + 4
 REBOOT_SIGNAL = signal.SIGRTMIN + 5
 
@@ -40,6 +44,11 @@ class Container:
 
     name: str
     path: Path
+
+    @property
+    def machine(self) -> str:
+        """Name for nspawn, which leaves files under it when it is killed."""
+        return f"{MACHINE_PREFIX}{self.name.removeprefix('vm-')}"
 
     @property
     def netns(self) -> Path:
@@ -71,7 +80,8 @@ class Container:
             "--quiet",
             "--register=no",
             "--keep-unit",
-            f"--machine={hostname}",
+            f"--machine={self.machine}",
+            f"--hostname={hostname}",
             f"--directory={self.path / 'root'}",
             "--boot",
             "--capability=all",
@@ -151,6 +161,7 @@ class Container:
             supervisor.stop(grace_s=0)
             reap(supervisor.pid)
         cgroup.remove(self.name)
+        forget_nspawn(self.machine, [self.path / "root"])
         self._supervisor.unlink(missing_ok=True)
 
     def tail(self, lines: int = 5) -> str:
@@ -160,6 +171,30 @@ class Container:
         except FileNotFoundError:
             return "(no console)"
         return " / ".join(text.strip().splitlines()[-lines:])
+
+
+def forget_nspawn(machines: str, roots: Iterable[Path]) -> None:
+    """Remove what killed nspawns leave in /run: a directory, and a lock on each mounted root.
+
+    Args:
+        machines: Name of the machine, or a pattern.
+        roots: Their roots, still mounted.
+    """
+    for directory in (_NSPAWN_RUN / "propagate").glob(machines):
+        directory.rmdir()
+    for root in roots:
+        if root.is_dir():
+            found = root.stat()
+            lock = _NSPAWN_RUN / "locks" / f"inode-{found.st_dev}:{found.st_ino}"
+            lock.unlink(missing_ok=True)
+
+
+def forget_all_nspawn(roots: Iterable[Path]) -> None:
+    """Remove what all VMs left, and nspawn's own directories if nobody else has something there."""
+    forget_nspawn(f"{MACHINE_PREFIX}*", roots)
+    for name in ("propagate", "locks", ""):
+        with suppress(OSError):
+            (_NSPAWN_RUN / name).rmdir()
 
 
 def reap(pid: int) -> None:

@@ -13,12 +13,13 @@ import httpx2
 
 from moorage_lab import cgroup, host, network, vcenter
 from moorage_lab.config import Config
+from moorage_lab.container import forget_all_nspawn
 from moorage_lab.control import Control, unix_client
 from moorage_lab.errors import LabError, NotRunningError
 from moorage_lab.image import build_image
 from moorage_lab.inventory import images_of
 from moorage_lab.namespace import EXEC
-from moorage_lab.places import LOCK, State
+from moorage_lab.places import LOCK, POINTER, State
 from moorage_lab.prerequisites import check
 from moorage_lab.process import Identity
 from moorage_lab.run import run
@@ -75,26 +76,27 @@ def up(
     check(state, nodes=nodes)
     wanted = images_of(inventory) if nodes else set()
     with locked() as lock:
+        _refuse_strangers(state)
         config = _running_config(state)
         if config is not None:
             _check_same(config, inventory, nodes=nodes)
         else:
             config = Config(
                 inventory=str(inventory.resolve()),
+                images={name: node_image(name, progress) for name in sorted(wanted)},
                 vcenter=str(vcenter.find_or_build(progress)),
                 nodes=nodes,
-                images={name: _image(name, progress) for name in sorted(wanted)},
             )
-            _refuse_strangers(state)
             state.make()
             config.save(state)
+        state.use()
         host.change(state)
         network.make_lab_network()
         _start_daemon(state, progress, lock, nodes=nodes)
     return config
 
 
-def _image(name: str, progress: Progress) -> str:
+def node_image(name: str, progress: Progress) -> str:
     """Directory of the node image that templates call by its Kubernetes version, or by a path.
 
     $MOORAGE_LAB_IMAGE names a finished one for all of them: nothing is built then.
@@ -123,11 +125,16 @@ def _check_same(config: Config, inventory: Path, *, nodes: bool) -> None:
 
 
 def _refuse_strangers(state: State) -> None:
-    """There is one lab on a machine; another state directory may not take its network."""
-    if network.has_lab_network() and not state.config.exists():
+    """Nobody takes down, or builds on, a lab whose state is elsewhere.
+
+    Raises:
+        LabError: The lab that is up has another state directory.
+    """
+    other = State.in_use()
+    if other is not None and other != state and other.config.exists():
         raise LabError(
-            f"the lab's network is there, but no lab in {state.root}: another one is up with "
-            "its own MOORAGE_LAB_DIR, or its directory was lost. `moorage-lab down` removes it"
+            f"the lab that is up keeps its state in {other.root}, not in {state.root}: "
+            f"`MOORAGE_LAB_DIR={other.root} moorage-lab down` takes it down"
         )
 
 
@@ -192,16 +199,19 @@ def down(state: State) -> None:
     if os.getpid() in cgroup.pids():
         raise LabError("this shell was started by `moorage-lab exec`: leave it, then `down`")
     with locked():
+        _refuse_strangers(state)
         cgroup.kill(cgroup.SERVICES)
         cgroup.terminate(EXEC)
         for group in sorted(cgroup.names()):
             cgroup.kill(group)
         cgroup.remove()
+        forget_all_nspawn(state.vms.glob("*/root"))
         _unmount_below(state.root)
         network.remove_lab_network()
         host.restore(state)
         if state.root.exists():
             shutil.rmtree(state.root)
+        POINTER.unlink(missing_ok=True)
 
 
 def _unmount_below(root: Path) -> None:

@@ -1,15 +1,31 @@
 """Where the lab keeps its files, and the fixed names and addresses it uses.
 
-There is one lab on a machine: its namespace, bridge and control groups have fixed names.
+Namespace, control groups and state directory bear the lab's name; the addresses are inside the
+namespace and so the same in every lab.
 """
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-NAMESPACE = "moorage-lab"
+from moorage_lab.errors import LabError
+
+DEFAULT_NAME = "moorage-lab"
+
+
+def lab_name() -> str:
+    """$MOORAGE_LAB_NAME: a second lab beside the first, such as `moorage-lab-mine`."""
+    name = os.environ.get("MOORAGE_LAB_NAME", DEFAULT_NAME)
+    if not re.fullmatch(rf"{DEFAULT_NAME}(-[a-z0-9]{{1,8}})?", name):
+        raise LabError(f"MOORAGE_LAB_NAME is {name!r}: it is {DEFAULT_NAME}-SUFFIX, 8 letters more")
+    return name
+
+
+NAME = lab_name()
+NAMESPACE = NAME
+CGROUP = NAME
 BRIDGE = "labbr0"
-CGROUP = "moorage-lab"
 GATEWAY = "10.77.0.1"
 VCENTER = "10.77.0.2"
 HUB = "10.77.0.3"
@@ -18,7 +34,9 @@ DHCP_RANGE = ("10.77.8.1", "10.77.15.254")
 RUN = Path("/run")
 NETNS_DIR = RUN / "netns"
 NETNS = NETNS_DIR / NAMESPACE
-LOCK = RUN / "moorage-lab.lock"
+POINTER = RUN / NAME
+"""Link to the state directory of the lab that is up."""
+LOCK = RUN / f"{NAME}.lock"
 
 MAX_SOCKET_PATH = 107
 """Bytes of a Unix socket's path (`sun_path` without its closing zero)."""
@@ -46,7 +64,29 @@ class State:
 
     @classmethod
     def default(cls) -> "State":
-        return cls(Path(os.environ.get("MOORAGE_LAB_DIR", "/var/lib/moorage-lab")))
+        """$MOORAGE_LAB_DIR, else that of the lab which is up, else /var/lib/NAME."""
+        if own := os.environ.get("MOORAGE_LAB_DIR"):
+            return cls(Path(own).resolve())
+        return cls.in_use() or cls(Path("/var/lib") / NAME)
+
+    @classmethod
+    def in_use(cls) -> "State | None":
+        """The state directory of the lab that is up, or was when its machine crashed."""
+        try:
+            return cls(POINTER.readlink())
+        except OSError:
+            return None
+
+    @staticmethod
+    def others() -> list[Path]:
+        """Pointers of labs with another name on this machine."""
+        found = (path for path in RUN.glob(f"{DEFAULT_NAME}*") if path.is_symlink())
+        return [path for path in found if path != POINTER]
+
+    def use(self) -> None:
+        """Say that the lab which is up keeps its state here."""
+        POINTER.unlink(missing_ok=True)
+        POINTER.symlink_to(self.root)
 
     @property
     def config(self) -> Path:

@@ -111,6 +111,7 @@ class VM:
         return self.container.exit_code() == REBOOT
 
     def destroy(self) -> None:
-        """Leave nothing at all of this VM."""
+        """Leave nothing at all of this VM. From its record's end on it counts as torn."""
         self.clean()
+        (self.path / "vm.json").unlink(missing_ok=True)
         self.disk.remove()

@@ -12,6 +12,7 @@ from moorage_lab import lifecycle
 from moorage_lab.api import Lab
 from moorage_lab.image import find_image
 from moorage_lab.inventory import default_inventory
+from moorage_lab.network import has_lab_network
 from moorage_lab.places import State
 from moorage_lab.prerequisites import MissingPrerequisitesError, check
 
@@ -38,7 +39,7 @@ def own_lab_possible() -> None:
         pytest.skip(str(error))
     if find_image() is None and "MOORAGE_LAB_IMAGE" not in os.environ:
         pytest.skip("no node image in the cache: `moorage-lab build image` makes it")
-    if state.config.exists():
+    if state.config.exists() or has_lab_network():
         pytest.skip("a lab is up: these tests need their own (`moorage-lab down`)")
 
 

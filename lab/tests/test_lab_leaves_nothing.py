@@ -2,11 +2,14 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx2
@@ -18,7 +21,7 @@ from moorage_lab.control import unix_client
 from moorage_lab.estate import nodes
 from moorage_lab.inventory import default_inventory
 from moorage_lab.network import Nic
-from moorage_lab.places import State
+from moorage_lab.places import NAME, State
 from moorage_lab.service import Service
 
 pytestmark = [
@@ -33,27 +36,30 @@ INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
 
 def traces() -> dict[str, object]:
     """What the machine shows of a lab: asked of the kernel, not of the lab's code."""
+    own = re.compile(rf"({re.escape(str(State.default().root))}|/{NAME}|sleep.987)(?![\w-])")
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    words = (b"moorage_lab", b"lab-vcenter", b"systemd-nspawn", b"dnsmasq", b"sleep\x00987")
     processes = set()
     for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = path.read_bytes()
-        except OSError:
-            continue
-        if any(word in command for word in words) and b"pytest" not in command:
-            processes.add(command)
-    links = json.loads(subprocess.run(["ip", "-j", "link"], capture_output=True, check=True).stdout)
-    return {
-        "mounts": sorted(mounts),
-        "processes": processes,
-        "groups": sorted(str(path) for path in Path("/sys/fs/cgroup").glob("*/moorage-lab")),
-        "namespaces": sorted(Path("/run").glob("netns/*")),
-        "links": sorted(link["ifname"] for link in links),
-        "run": sorted(path.name for path in Path("/run").iterdir()),
-        "inotify": INOTIFY.read_text(),
+        with suppress(OSError):
+            processes.add(path.read_text())
+    found: dict[str, object] = {
+        "mounts": sorted(mount for mount in mounts if own.search(mount)),
+        "processes": {command for command in processes if own.search(command)},
+        "groups": sorted(str(path) for path in Path("/sys/fs/cgroup").glob(f"*/{NAME}")),
+        "run": sorted(str(path) for path in Path("/run").rglob("*") if own.search(str(path))),
+        "nspawn": sorted(Path("/run/systemd").glob(f"nspawn/propagate/{NAME}.*")),
         "state": State.default().root.exists(),
     }
+    if "MOORAGE_LAB_NAME" not in os.environ:  # nobody else's lab is beside this one
+        links = subprocess.run(["ip", "-j", "link"], capture_output=True, check=True).stdout
+        found |= {
+            "all mounts": sorted(mounts),
+            "links": sorted(link["ifname"] for link in json.loads(links)),
+            "all of run": sorted(path.name for path in Path("/run").iterdir()),
+            "all nspawns": sorted(Path("/run/systemd").glob("nspawn/*/*")),
+            "inotify": INOTIFY.read_text(),
+        }
+    return found
 
 
 def up() -> Lab:
@@ -173,3 +179,53 @@ def test_up_twice_and_another_inventory() -> None:
     finally:
         lifecycle.down(lab.state)
         lifecycle.down(lab.state)
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.1, 0.3])
+@pytest.mark.parametrize("verb", ["power-on", "power-off", "reset", "delete"])
+def test_daemon_killed_in_the_middle_of_an_operation(
+    crashing: Lab, verb: str, delay: float
+) -> None:
+    """Whatever the call had done, the next daemon goes on from there."""
+    state, uuid = crashing.state, "00000000-0000-4000-8000-000000000001"
+    with unix_client(state.hypervisor_socket, timeout_s=60) as client:
+        client.delete(f"/vms/{uuid}")
+        boot(client, 1)
+        if verb == "power-on":
+            client.post(f"/vms/{uuid}/power-off")
+
+    def call() -> None:
+        method, path = ("DELETE", "") if verb == "delete" else ("POST", f"/{verb}")
+        with (
+            unix_client(state.hypervisor_socket, timeout_s=60) as client,
+            suppress(httpx2.HTTPError),
+        ):
+            client.request(method, f"/vms/{uuid}{path}")
+
+    caller = threading.Thread(target=call)
+    caller.start()
+    time.sleep(delay)
+    kill_daemon(state)
+    caller.join(20)
+    up()
+
+    assert verb == "delete" or len(nodes(state)) == 1
+    with unix_client(state.hypervisor_socket, timeout_s=60) as client:
+        boot(client, 1)
+        assert [node.power for node in nodes(state)] == ["poweredOn"]
+        assert client.delete(f"/vms/{uuid}").status_code == 204
+    assert nodes(state) == []
+    assert list(state.vms.iterdir()) == []
+    assert str(state.vms) not in Path("/proc/self/mountinfo").read_text()
+    assert list(Path("/sys/fs/cgroup").glob(f"*/{NAME}/vm-{uuid}")) == []
+
+
+@pytest.fixture(scope="module")
+def crashing() -> Iterator[Lab]:
+    before = traces()
+    lab = up()
+    try:
+        yield lab
+    finally:
+        lifecycle.down(lab.state)
+    assert traces() == before

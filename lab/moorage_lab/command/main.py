@@ -11,7 +11,6 @@ from moorage_lab import estate, forward, lifecycle, vcenter
 from moorage_lab.command import node, output
 from moorage_lab.command import vcenter as vcenter_command
 from moorage_lab.errors import LabError
-from moorage_lab.image import build_image
 from moorage_lab.inventory import default_inventory, images_of, users_of
 from moorage_lab.namespace import exec_in_lab
 from moorage_lab.places import VCENTER, State
@@ -189,7 +188,7 @@ def build_node_image(version: str | None = None) -> None:
     """
     wanted = [version] if version else sorted(images_of(default_inventory()))
     for one in wanted:
-        output.say(build_image(one, output.progress).root.parent)
+        output.say(lifecycle.node_image(one, output.progress))
 
 
 def main() -> None:
