@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from types import TracebackType
 from typing import Self
-from urllib.parse import quote
 
 from moorage.kit.clock import Clock, SystemClock
 from moorage.kit.errors import InvalidError, NotFoundError
@@ -19,7 +18,7 @@ from moorage.kube.model import (
     PodInfo,
     parse_node,
 )
-from moorage.kube.transport import APPLY_PATCH, MERGE_PATCH, Transport
+from moorage.kube.transport import APPLY_PATCH, MERGE_PATCH, Transport, segment
 
 FIELD_MANAGER = "moorage"
 _PAGE = 500
@@ -145,8 +144,8 @@ class KubeClient:
             raise InvalidError(f"{self.server} has no kind {kind} in {api_version}")
         plural, is_namespaced = known[kind]
         if not is_namespaced:
-            return f"{root}/{plural}/{quote(name)}"
-        return f"{root}/namespaces/{quote(namespace or 'default')}/{plural}/{quote(name)}"
+            return f"{root}/{plural}/{segment(name)}"
+        return f"{root}/namespaces/{segment(namespace or 'default')}/{plural}/{segment(name)}"
 
     async def _discover(self, root: str) -> dict[str, tuple[str, bool]]:
         try:
@@ -242,4 +241,4 @@ class KubeClient:
 
 
 def _node_path(name: str) -> str:
-    return f"/api/v1/nodes/{quote(name)}"
+    return f"/api/v1/nodes/{segment(name)}"

@@ -1,13 +1,12 @@
 """Empty a node: one pass asks for the evictions that are allowed now, and says what is left."""
 
 from datetime import datetime, timedelta
-from urllib.parse import quote
 
 import anyio
 
 from moorage.kit.errors import ConflictError, MoorageError, NotFoundError
 from moorage.kube.model import DrainState, PodInfo, PodLeft, parse_node, parse_pod
-from moorage.kube.transport import MERGE_PATCH, ApiStatusError, Transport
+from moorage.kube.transport import MERGE_PATCH, ApiStatusError, Transport, segment
 
 _AT_ONCE = 8
 _GIVEN_UP = timedelta(seconds=60)
@@ -23,7 +22,7 @@ async def drain_pass(
 
     May be repeated; a node that is gone is drained. Pods of DaemonSets and static pods stay.
     """
-    path = f"/api/v1/nodes/{quote(node)}"
+    path = f"/api/v1/nodes/{segment(node)}"
     try:
         info = parse_node(await transport.json("GET", path))
         if not info.unschedulable:
@@ -73,7 +72,7 @@ async def _evict(
     try:
         await transport.json(
             "POST",
-            f"/api/v1/namespaces/{quote(pod.namespace)}/pods/{quote(pod.name)}/eviction",
+            f"/api/v1/namespaces/{segment(pod.namespace)}/pods/{segment(pod.name)}/eviction",
             body={
                 "apiVersion": "policy/v1",
                 "kind": "Eviction",

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import anyio
 from websockets.asyncio.client import connect
@@ -11,7 +11,7 @@ from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketExce
 from websockets.typing import Subprotocol
 
 from moorage.kit.errors import UnavailableError
-from moorage.kube.transport import Transport, error_of
+from moorage.kube.transport import Transport, error_of, segment
 
 _PROTOCOLS = (Subprotocol("v5.channel.k8s.io"), Subprotocol("v4.channel.k8s.io"))
 _STDOUT, _STDERR, _STATUS = 1, 2, 3
@@ -44,7 +44,7 @@ async def execute(
         [("command", word) for word in command]
         + [("container", container), ("stdout", "true"), ("stderr", "true")]
     )
-    path = f"/api/v1/namespaces/{quote(namespace)}/pods/{quote(pod)}/exec"
+    path = f"/api/v1/namespaces/{segment(namespace)}/pods/{segment(pod)}/exec"
     address = transport.server.replace("https://", "wss://", 1)
     what = f"run {command[0]} in pod {namespace}/{pod} at {transport.server}"
     streams = {_STDOUT: bytearray(), _STDERR: bytearray(), _STATUS: bytearray()}

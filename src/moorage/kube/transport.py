@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import anyio
 import httpx2
@@ -177,6 +177,13 @@ class Transport:
         return answer
 
 
+def segment(name: str) -> str:
+    """Return a name as one segment of a path, whatever it contains."""
+    if name in {"", ".", ".."}:
+        raise InvalidError(f"{name!r} is not a name of an object")
+    return quote(name, safe="")
+
+
 def error_of(what: str, code: int, body: str) -> MoorageError:
     """Make the error for an answer that is no success."""
     message, faults = _status_of(body)
@@ -189,6 +196,7 @@ def error_of(what: str, code: int, body: str) -> MoorageError:
 
 
 def _status_of(body: str) -> tuple[str, tuple[FieldFault, ...]]:
+    """Read a ``Status``: its message, causes of no field behind it, and the fields' faults."""
     try:
         status = json.loads(body)
         causes = (status.get("details") or {}).get("causes") or ()
@@ -197,7 +205,8 @@ def _status_of(body: str) -> tuple[str, tuple[FieldFault, ...]]:
             for cause in causes
             if cause.get("field")
         )
-        return str(status["message"]), faults
+        others = [c["message"] for c in causes if c.get("message") and not c.get("field")]
+        return " ".join([str(status["message"]), *others]), faults
     except (ValueError, KeyError, TypeError, AttributeError):
         return body.strip()[:300] or "(no text)", ()
 

@@ -1,0 +1,303 @@
+"""What the client asks, what it makes of answers, and how it fails."""
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moorage.kit.errors import (
+    ConflictError,
+    FieldFault,
+    ForbiddenError,
+    InvalidError,
+    MoorageError,
+    NotFoundError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+from moorage.kube import Credentials, KubeClient
+from moorage.kube.transport import tls_context
+
+from .certificates import a_pki, credentials_of
+from .server import a_list, a_server, status
+
+RESOURCES = {
+    "resources": [
+        {"name": "namespaces", "kind": "Namespace", "namespaced": False},
+        {"name": "secrets", "kind": "Secret", "namespaced": True},
+        {"name": "pods", "kind": "Pod", "namespaced": True},
+        {"name": "pods/exec", "kind": "PodExecOptions", "namespaced": True},
+    ]
+}
+SECRET = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "metadata": {"name": "s", "namespace": "kube-system"},
+}
+NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}}
+
+
+def a_node(name: str, *, ready: str = "True", **spec: Any) -> dict[str, Any]:
+    condition = {"type": "Ready", "status": ready, "reason": "R", "message": "kubelet says so"}
+    return {
+        "metadata": {"name": name, "uid": f"uid-{name}", "labels": {"a": "b"}},
+        "spec": {"providerID": "vsphere://u", **spec},
+        "status": {
+            "conditions": [{"type": "MemoryPressure", "status": "False"}, condition],
+            "addresses": [
+                {"type": "Hostname", "address": name},
+                {"type": "InternalIP", "address": "10.0.0.1"},
+            ],
+            "nodeInfo": {"kubeletVersion": "v1.34.4"},
+        },
+    }
+
+
+async def test_version_and_readiness(tmp_path: Path) -> None:
+    async with a_server(tmp_path) as server, server.client() as client:
+        server.says("GET /version", (200, {"gitVersion": "v1.34.4"}))
+        server.says("GET /readyz", (500, "[-]etcd failed"), (200, "ok"))
+
+        assert await client.version() == "v1.34.4"
+        with pytest.raises(UnavailableError, match=r"/readyz: 500: \[-\]etcd failed"):
+            await client.ready()
+        await client.ready()
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (400, InvalidError),
+        (401, UnauthenticatedError),
+        (403, ForbiddenError),
+        (404, NotFoundError),
+        (409, ConflictError),
+        (422, InvalidError),
+        (429, UnavailableError),
+        (500, UnavailableError),
+        (503, UnavailableError),
+    ],
+)
+async def test_answers_become_our_errors(
+    tmp_path: Path, code: int, kind: type[MoorageError]
+) -> None:
+    async with a_server(tmp_path) as server, server.client() as client:
+        server.says("GET /version", status(code, "because"))
+
+        with pytest.raises(kind, match=rf"GET {server.url}/version: {code}: because"):
+            await client.version()
+
+
+async def test_faults_of_fields_are_kept(tmp_path: Path) -> None:
+    async with a_server(tmp_path) as server, server.client() as client:
+        server.says("GET /api/v1", (200, RESOURCES))
+        causes = [{"field": "data", "message": "bad"}, {"message": "and so on"}]
+        server.says(
+            "PATCH /api/v1/namespaces/kube-system/secrets/s",
+            status(422, "Secret is invalid", causes=causes),
+        )
+
+        with pytest.raises(InvalidError, match="invalid and so on") as caught:
+            await client.apply([SECRET])
+        assert caught.value.faults == (FieldFault("data", "bad"),)
+
+
+@pytest.mark.parametrize("body", ["<html>", "[1]", ""])
+async def test_what_is_no_api_server_is_named(tmp_path: Path, body: str) -> None:
+    async with a_server(tmp_path) as server, server.client() as client:
+        server.says("GET /version", (200, body))
+
+        with pytest.raises(UnavailableError, match="the answer is not"):
+            await client.version()
+
+
+async def test_nobody_there(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    async with KubeClient(f"https://127.0.0.1:{port}", credentials_of(a_pki())) as client:
+        with pytest.raises(UnavailableError, match=f"GET https://127.0.0.1:{port}/version"):
+            await client.version()
+
+
+async def test_slow_answers_end_at_the_deadline(tmp_path: Path) -> None:
+    async with a_server(tmp_path) as server, server.client(timeout_s=0.2) as client:
+        server.delay_s = 5.0
+        server.says("GET /api/v1/nodes", a_list())
+
+        with pytest.raises(UnavailableError, match=r"no answer within 0\.2 s"):
+            await client.list_nodes()
+        server.delay_s = 0.0
+
+
+async def test_server_of_another_cluster_is_refused(tmp_path: Path) -> None:
+    async with a_server(tmp_path, pki=a_pki("theirs")) as server:
+        server.says("GET /version", (200, {"gitVersion": "v1"}))
+        async with KubeClient(server.url, credentials_of(a_pki("ours"))) as client:
+            with pytest.raises(UnavailableError, match="no certificate of this cluster's CA"):
+                await client.version()
+        assert server.requests == []
+
+
+def test_context_trusts_one_authority_and_leaves_no_file(tmp_path: Path) -> None:
+    context = tls_context(credentials_of(a_pki()))
+
+    assert context.cert_store_stats() == {"x509": 1, "crl": 0, "x509_ca": 1}
+    assert context.check_hostname
+
+
+def test_keys_stay_out_of_texts() -> None:
+    assert "PRIVATE" not in repr(credentials_of(a_pki()))
+
+
+def test_unreadable_credentials_fail_at_once() -> None:
+    good = credentials_of(a_pki())
+
+    with pytest.raises(OSError, match="PEM"):
+        tls_context(Credentials(good.ca, "nonsense", "nonsense", good.expires_at))
+
+
+async def test_apply_is_server_side_and_namespaces_come_first(tmp_path: Path) -> None:
+    async with a_server(tmp_path) as server, server.client() as client:
+        server.says("GET /api/v1", (200, RESOURCES))
+        server.says("PATCH /api/v1/namespaces/kube-system/secrets/s", (200, SECRET))
+        server.says("PATCH /api/v1/namespaces/n", (201, NAMESPACE))
+
+        assert await client.apply([SECRET, NAMESPACE], "moorage-cni") == [NAMESPACE, SECRET]
+
+        assert server.asked() == [
+            "GET /api/v1",
+            "PATCH /api/v1/namespaces/n",
+            "PATCH /api/v1/namespaces/kube-system/secrets/s",
+        ]
+        sent = server.requests[-1]
+        assert sent.query == {"fieldManager": "moorage-cni", "force": "true"}
+        assert (sent.content_type, sent.body) == ("application/apply-patch+yaml", SECRET)
+
+
+async def test_kinds_are_asked_for_once_and_again_when_unknown(tmp_path: Path) -> None:
+    item = {"apiVersion": "g.io/v1", "kind": "Thing", "metadata": {"name": "t"}}
+    async with a_server(tmp_path) as server, server.client() as client:
+        with pytest.raises(InvalidError, match=r"has no kind Thing in g\.io/v1"):
+            await client.apply([item])
+        known = {"resources": [{"name": "things", "kind": "Thing", "namespaced": False}]}
+        server.says("GET /apis/g.io/v1", (200, known))
+        server.says("PATCH /apis/g.io/v1/things/t", (200, item))
+
+        await client.apply([item, item])
+
+        assert server.asked() == [
+            "GET /apis/g.io/v1",
+            "GET /apis/g.io/v1",
+            "PATCH /apis/g.io/v1/things/t",
+            "PATCH /apis/g.io/v1/things/t",
+        ]
+
+
+async def test_objects_are_found_and_deleted(tmp_path: Path) -> None:
+    async with a_server(tmp_path) as server, server.client() as client:
+        server.says("GET /api/v1", (200, RESOURCES))
+        path = "/api/v1/namespaces/kube-system/secrets/s"
+        server.says(f"GET {path}", (200, SECRET))
+        server.says(f"DELETE {path}", (200, {"status": "Success"}), status(404, "gone"))
+
+        assert await client.find_secret("kube-system", "s") == SECRET
+        assert await client.find_secret("kube-system", "other") is None
+        assert await client.delete_secret("kube-system", "s")
+        assert not await client.delete_secret("kube-system", "s")
+
+
+async def test_nodes_are_read_page_by_page(tmp_path: Path) -> None:
+    async with a_server(tmp_path) as server, server.client() as client:
+        server.says(
+            "GET /api/v1/nodes",
+            a_list(a_node("b", ready="False", unschedulable=True), **{"continue": "more"}),
+            a_list(a_node("a")),
+        )
+
+        first, second = await client.list_nodes()
+
+        assert (first.name, first.ready, first.ready_reason) == ("a", True, "")
+        assert (first.provider_id, first.kubelet_version) == ("vsphere://u", "v1.34.4")
+        assert first.addresses == ("10.0.0.1",)
+        assert (second.name, second.ready, second.unschedulable) == ("b", False, True)
+        assert second.ready_reason == "kubelet says so"
+        assert [seen.query.get("continue") for seen in server.requests] == [None, "more"]
+
+
+async def test_node_that_has_just_registered(tmp_path: Path) -> None:
+    async with a_server(tmp_path) as server, server.client() as client:
+        server.says("GET /api/v1/nodes/a", (200, {"metadata": {"name": "a"}}))
+
+        node = await client.find_node("a")
+
+        assert node is not None
+        assert (node.ready, node.ready_reason) == (False, "kubelet has not reported yet")
+        assert await client.find_node("b") is None
+
+
+async def test_labels_are_patched_alone(tmp_path: Path) -> None:
+    async with a_server(tmp_path) as server, server.client() as client:
+        server.says("PATCH /api/v1/nodes/a", (200, {}))
+
+        await client.patch_node("a", labels={"role": "x", "old": None})
+
+        (seen,) = server.requests
+        assert seen.content_type == "application/merge-patch+json"
+        assert seen.body == {"metadata": {"labels": {"role": "x", "old": None}}}
+
+
+async def test_taints_are_added_to_those_there_are(tmp_path: Path) -> None:
+    old = [
+        {"key": "a", "value": "1", "effect": "NoSchedule"},
+        {"key": "b", "effect": "NoExecute"},
+    ]
+    async with a_server(tmp_path) as server, server.client() as client:
+        node = a_node("n", taints=old)
+        node["metadata"]["resourceVersion"] = "7"
+        server.says("GET /api/v1/nodes/n", (200, node))
+        server.says("PATCH /api/v1/nodes/n", (200, {}), status(409, "changed"))
+        wanted = [
+            {"key": "a", "value": "2", "effect": "NoSchedule"},
+            {"key": "c", "effect": "NoSchedule"},
+        ]
+
+        await client.patch_node("n", taints=wanted)
+
+        assert server.requests[-1].body == {
+            "metadata": {"resourceVersion": "7"},
+            "spec": {"taints": [wanted[0], old[1], wanted[1]]},
+        }
+        with pytest.raises(ConflictError):
+            await client.patch_node("n", taints=wanted)
+
+
+async def test_deleting_a_node_may_be_repeated(tmp_path: Path) -> None:
+    async with a_server(tmp_path) as server, server.client() as client:
+        server.says("DELETE /api/v1/nodes/a", (200, {}), status(404, "gone"))
+
+        assert await client.delete_node("a")
+        assert not await client.delete_node("a")
+
+
+async def test_names_cannot_leave_their_place_in_the_path(tmp_path: Path) -> None:
+    async with a_server(tmp_path) as server, server.client() as client:
+        assert await client.find_node("a/../../secrets?x=1") is None
+
+        (seen,) = server.requests
+        assert seen.query == {}
+        assert seen.path.startswith("/api/v1/nodes/")
+        with pytest.raises(InvalidError, match="not a name"):
+            await client.find_node("..")
+
+
+async def test_few_connections_stay_open(tmp_path: Path) -> None:
+    async with a_server(tmp_path) as server, server.client() as client:
+        server.says("GET /version", (200, {"gitVersion": "v1"}))
+
+        for _ in range(5):
+            await client.version()
+
+        pool = client._transport._http._transport._pool  # type: ignore[attr-defined]
+        assert len(pool.connections) == 1
