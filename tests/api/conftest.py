@@ -32,6 +32,6 @@ async def world(tmp_path: Path, clock: FakeClock) -> AsyncIterator[World]:
         http = await stack.enter_async_context(
             httpx2.AsyncClient(transport=transport, base_url="https://hub.example.com")
         )
-        world = World(hub, http)
+        world = World(hub, http, clock)
         await world.log_in("admin", (tmp_path / "initial-admin-password").read_text().strip())
         yield world

@@ -1,10 +1,17 @@
 """What API tests say: a hub, people who ask it, and documents with one line of difference."""
 
+from datetime import timedelta
 from typing import Any
 
 import httpx2
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 
 from moorage.hub.context import Hub
+from moorage.kit.clock import FakeClock
 from moorage.kit.identity import PrivateIdentity, sealing_key_statement
 from moorage.kit.seal import PrivateSealingKey, seal
 
@@ -15,12 +22,16 @@ PASSWORD = "correct horse battery staple"
 class World:
     """A hub and a client; ``token`` decides who asks."""
 
-    def __init__(self, hub: Hub, http: httpx2.AsyncClient) -> None:
-        self.hub, self.http = hub, http
+    def __init__(self, hub: Hub, http: httpx2.AsyncClient, clock: FakeClock) -> None:
+        self.hub, self.http, self.clock = hub, http, clock
         self.tokens: dict[str, str] = {}
         self.user = "admin"
         self.sealing = PrivateSealingKey.generate()
         self.identity = PrivateIdentity.generate()
+
+    def forward(self, **delta: float) -> None:
+        """Let time pass."""
+        self.clock.advance(timedelta(**delta))
 
     async def log_in(self, user: str, password: str) -> None:
         """Log a user in and ask as that user from now on."""
@@ -102,6 +113,11 @@ class World:
         await self.ok("POST", "/v1/accounts", an_account(gateway=gateway))
         await self.ok("POST", "/v1/ippools", an_ip_pool(gateway=gateway, **pool))
 
+    @staticmethod
+    def certificate_request() -> str:
+        """Return a PEM certificate request."""
+        return _request()
+
     def secret(self, name: str = "vcenter", gateway: str = "site-1") -> Json:
         """Return a secret sealed to the gateway."""
         sealed = seal(b"password", [self.sealing.public()], {"account": name})
@@ -109,6 +125,13 @@ class World:
             "metadata": {"name": name},
             "spec": {"gateway": gateway, "sealed": sealed.model_dump(by_alias=True)},
         }
+
+
+def _request() -> str:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "admin")])
+    request = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, SHA256())
+    return request.public_bytes(Encoding.PEM).decode()
 
 
 def an_account(name: str = "vcenter", gateway: str = "site-1", **spec: Any) -> Json:

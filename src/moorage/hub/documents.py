@@ -4,6 +4,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import Field, create_model
 
+from moorage.kit.ids import random_word
 from moorage.resources import Cluster, NodePool, Resource, Secret
 from moorage.resources.cluster import ClusterName, ClusterSpec
 from moorage.resources.meta import Document, LabelKey, LabelValue, Metadata, Model, Name
@@ -116,7 +117,7 @@ def show_secret(secret: Secret) -> Document:
 def new_resource(kind: type[R], body: Any, project: str) -> R:
     """Turn what a client sent into a resource of its project. Nothing else of it is taken over."""
     metadata = Metadata(
-        name=body.metadata.name or "",
+        name=body.metadata.name or f"{body.spec.verb}-{random_word(10)}",
         project=project,
         uid=body.metadata.uid,
         labels=dict(body.metadata.labels),

@@ -73,7 +73,7 @@ async def create(hub: Hub, actor: Actor, rules: Rules[R], new: R, *, dry_run: bo
         if new.metadata.name and await store.find(kind, *new.key) is not None:
             raise ConflictError(f"{new} exists already: choose another name, or change it with PUT")
         await rules.admit(store, new, None)
-        note.name = new.metadata.name
+        rules.sign(new, actor.principal.username)
         stored = await store.create(new)
         await rules.created(store, stored)
         note.after = rules.show(stored)

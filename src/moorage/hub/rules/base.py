@@ -43,6 +43,9 @@ class Rules(Generic[R]):
         """Return all faults that only other resources show."""
         return []
 
+    def sign(self, resource: R, username: str) -> None:
+        """Note in a new resource who asked for it, where the gateway has to know."""
+
     async def created(self, store: Store, resource: R) -> None:
         """Store what comes with a new resource, in the same transaction."""
 

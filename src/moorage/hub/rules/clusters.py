@@ -10,11 +10,12 @@ from moorage.hub.admission import cluster_faults, pool_faults
 from moorage.hub.rules.base import Rules, assign, load_estate, release_unseen, route_to
 from moorage.kit.clock import Clock
 from moorage.kit.errors import FieldFault
-from moorage.kit.ids import random_word
 from moorage.resources import CloudAccount, Cluster, Machine, NodePool, Operation, Resource
 from moorage.resources.nodepool import pool_resource_name
 from moorage.resources.operation import Verb
 
+REQUESTED_BY = "moorage.dev/requested-by"
+"""Label of an operation: the user for whom the gateway does it."""
 OPERATION_TTL = timedelta(minutes=10)
 OPERATION_MAX_TTL = timedelta(hours=1)
 _MAX_CSR = 16 * 1024
@@ -93,8 +94,6 @@ class OperationRules(Rules[Operation]):
 
     async def prepare(self, store: Store, resource: Operation, before: Operation | None) -> None:
         spec = resource.spec
-        if not resource.metadata.name:
-            resource.metadata.name = f"{spec.verb}-{random_word(10)}"
         latest = self._clock.now() + OPERATION_MAX_TTL
         spec.expires_at = min(spec.expires_at or self._clock.now() + OPERATION_TTL, latest)
         spec.subject_uid = ""
@@ -122,6 +121,9 @@ class OperationRules(Rules[Operation]):
             faults.append(FieldFault("spec.subjectKind", f"{spec.verb} is asked of a {wanted}"))
         check = _kubeconfig_faults if spec.verb is Verb.KUBECONFIG else _no_arguments
         return [*faults, *check(spec.arguments)]
+
+    def sign(self, resource: Operation, username: str) -> None:
+        resource.metadata.labels[REQUESTED_BY] = username
 
     async def _subject(self, store: Store, resource: Operation) -> Resource | None:
         kind: type[Cluster | Machine] = (
