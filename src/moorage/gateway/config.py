@@ -84,7 +84,7 @@ def load_config(
     settings = {
         **_from_file(file or data / FILE_NAME, required=file is not None),
         **_from_environment(os.environ if environment is None else environment),
-        **{key: value for key, value in (flags or {}).items() if value is not None},
+        **{to_camel(key): value for key, value in (flags or {}).items() if value is not None},
     }
     try:
         return GatewayConfig.model_validate(settings)
@@ -109,8 +109,7 @@ def _from_file(path: Path, *, required: bool) -> dict[str, Any]:
         return {}
     if not isinstance(found, dict):
         raise InvalidError(f"settings file {path} must hold a mapping, such as `logLevel: info`")
-    by_alias = {field.alias or name: name for name, field in GatewayConfig.model_fields.items()}
-    return {by_alias.get(str(key), str(key)): value for key, value in found.items()}
+    return {str(key): value for key, value in found.items()}
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -120,5 +119,5 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         if not text or name == "deletion_brake":
             # The brake is set in the file only, which belongs to whoever runs the machine.
             continue
-        found[name] = text.split(",") if name == "no_proxy" else text
+        found[to_camel(name)] = text.split(",") if name == "no_proxy" else text
     return found

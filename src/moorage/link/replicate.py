@@ -112,14 +112,16 @@ async def _mirror(store: Store, gateway: str, resource: Resource) -> None:
         raise RejectedError("NotDerived", f"{resource} is not the gateway's to write")
     resource.metadata.route = gateway
     found = await store.find(type(resource), *resource.key)
-    if found is not None:
-        if found.metadata.route != gateway:
-            raise RejectedError(
-                "NotRouted", f"{resource} belongs to gateway {found.metadata.route!r}"
-            )
-        if found.metadata.uid != resource.metadata.uid:
-            await store.delete(found)
+    _check_route(found, gateway)
+    if found is None or found.metadata.uid != resource.metadata.uid:
+        # Nor may the UID be that of another gateway's resource under another name.
+        _check_route(await store.find_uid(type(resource), resource.metadata.uid), gateway)
     await store.put_mirror(resource)
+
+
+def _check_route(found: Resource | None, gateway: str) -> None:
+    if found is not None and found.metadata.route != gateway:
+        raise RejectedError("NotRouted", f"{found} belongs to gateway {found.metadata.route!r}")
 
 
 async def _drop_mirror(store: Store, gateway: str, frame: Delete) -> None:
@@ -128,8 +130,7 @@ async def _drop_mirror(store: Store, gateway: str, frame: Delete) -> None:
         raise RejectedError("NotDerived", f"{frame.kind} {frame.name} is not the gateway's")
     found = await store.find(kind, frame.project, frame.name)
     if found is not None and found.metadata.uid == frame.uid:
-        if found.metadata.route != gateway:
-            raise RejectedError("NotRouted", f"{found} belongs to {found.metadata.route!r}")
+        _check_route(found, gateway)
         await store.delete(found)
 
 
@@ -151,8 +152,7 @@ async def _take_status(store: Store, gateway: str, frame: StatusOf) -> list[Fram
             )
             return [gone]
         raise RejectedError("Unknown", f"{frame.kind} {frame.name} ({frame.uid}) is not known here")
-    if found.metadata.route != gateway:
-        raise RejectedError("NotRouted", f"{found} belongs to gateway {found.metadata.route!r}")
+    _check_route(found, gateway)
     found.status = _read_status(found, frame)
     await store.put_status(found)
     if frame.released and found.is_deleting and GATEWAY_FINALIZER in found.metadata.finalizers:
