@@ -92,7 +92,6 @@ timeouts:
   controlPlaneComponentHealthCheck: 10m0s
   discovery: 10m0s
   etcdAPICall: 15m0s
-  kubeletHealthCheck: 10m0s
   kubernetesAPICall: 5m0s
   tlsBootstrap: 15m0s
 ---
@@ -131,7 +130,6 @@ timeouts:
   controlPlaneComponentHealthCheck: 10m0s
   discovery: 10m0s
   etcdAPICall: 15m0s
-  kubeletHealthCheck: 10m0s
   kubernetesAPICall: 5m0s
   tlsBootstrap: 15m0s
 controlPlane:
@@ -166,7 +164,6 @@ timeouts:
   controlPlaneComponentHealthCheck: 10m0s
   discovery: 10m0s
   etcdAPICall: 15m0s
-  kubeletHealthCheck: 10m0s
   kubernetesAPICall: 5m0s
   tlsBootstrap: 15m0s
 """)

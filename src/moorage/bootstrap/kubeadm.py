@@ -26,7 +26,6 @@ _TIMEOUTS = {
     "controlPlaneComponentHealthCheck": "10m0s",
     "discovery": "10m0s",
     "etcdAPICall": "15m0s",
-    "kubeletHealthCheck": "10m0s",
     "kubernetesAPICall": "5m0s",
     "tlsBootstrap": "15m0s",
 }
