@@ -127,10 +127,10 @@ class Manager:
             try:
                 await held.extend(self._ttl)
             except LeaseLostError:
-                log.warning("lease lost", controller=held.lease.controller, key=held.lease.key)
+                log.warning("lease lost", controller=held.lease.controller, resource=held.lease.key)
             except UnavailableError as error:
                 # Not lost yet: effects need a lease that lasts, writes need its token.
-                log.warning("lease not extended", key=held.lease.key, error=str(error))
+                log.warning("lease not extended", resource=held.lease.key, error=str(error))
 
     async def _dispatch(self, tasks: TaskGroup) -> None:
         while True:
@@ -185,7 +185,7 @@ class Manager:
         outcome = "lost"
         with (
             held.scope,
-            structlog.contextvars.bound_contextvars(controller=controller.name, key=lease.key),
+            structlog.contextvars.bound_contextvars(controller=controller.name, resource=lease.key),
         ):
             set_current(held)
             outcome = await self._reconcile(controller, held)
