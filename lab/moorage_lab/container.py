@@ -66,7 +66,7 @@ class Container:
     def _supervisor(self) -> Path:
         return self.path / "supervisor.json"
 
-    def start(self, hostname: str, *, timeout_s: float = 20) -> Identity:
+    def start(self, hostname: str, *, timeout_s: float = 60) -> Identity:
         """Start the guest and answer its supervisor once the guest's init runs.
 
         Root and namespace must be there. On failure nothing is left running.

@@ -52,9 +52,7 @@ def find_program(name: str) -> str | None:
     return shutil.which(name, path=f"{os.environ.get('PATH', '')}:{_SYSTEM_PATH}")
 
 
-def missing_programs(
-    wanted: dict[str, str], find: Callable[[str], str | None] = find_program
-) -> list[Missing]:
+def missing_programs(wanted: dict[str, str], find: Callable[[str], str | None]) -> list[Missing]:
     """One entry for each program that is not installed, naming its Debian package."""
     return [
         Missing(f"the program {name} is not installed", f"apt-get install {package}")
@@ -147,7 +145,7 @@ def check(state: State, *, nodes: bool) -> None:
         missing.append(
             Missing("namespaces and containers need root", "sudo moorage-lab …, or a root shell")
         )
-    missing += missing_programs(_PROGRAMS | (_NODE_PROGRAMS if nodes else {}))
+    missing += missing_programs(_PROGRAMS | (_NODE_PROGRAMS if nodes else {}), find_program)
     longest = f"{state.root}{_LONGEST_SOCKET}"
     if len(longest.encode()) > MAX_SOCKET_PATH:
         missing.append(

@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -52,6 +52,16 @@ def lab(own_lab_possible: None) -> Iterator[Lab]:
         yield Lab.attach(state)
     finally:
         lifecycle.down(state)
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Callable[[str, float], None]:
+    """Keep a measured time for `--junitxml`."""
+
+    def keep(name: str, seconds: float) -> None:
+        request.node.user_properties.append((name, round(seconds, 1)))
+
+    return keep
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ pytestmark = [
     pytest.mark.usefixtures("own_lab_possible"),
 ]
 
-Property = Callable[[str, object], None]
+Figure = Callable[[str, float], None]
 INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
 
 
@@ -90,7 +90,7 @@ def boot(client: httpx2.Client, number: int) -> None:
     assert answer.status_code == 204, answer.text
 
 
-def test_killed_daemon_with_running_nodes_then_down(record_property: Property) -> None:
+def test_killed_daemon_with_running_nodes_then_down(figure: Figure) -> None:
     before = traces()
     lab = up()
     try:
@@ -105,7 +105,7 @@ def test_killed_daemon_with_running_nodes_then_down(record_property: Property) -
     finally:
         begin = time.monotonic()
         lifecycle.down(lab.state)
-        record_property("down_s", round(time.monotonic() - begin, 1))
+        figure("down_s", time.monotonic() - begin)
     assert stray.wait(10) != 0
 
     assert traces() == before

@@ -29,7 +29,7 @@ from moorage_lab.estate import find_vm
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
 
-Property = Callable[[str, object], None]
+Figure = Callable[[str, float], None]
 TEMPLATE = "ubuntu-2404-kube-v1.34.4"
 HOUR = "#cloud-config\n{}\n"
 
@@ -94,13 +94,13 @@ def is_ready(name: str) -> bool:
 
 
 def test_kubeadm_makes_a_ready_node_that_survives_a_power_cycle(
-    lab: Lab, vcenter: Any, made: list[Any], record_property: Property
+    lab: Lab, vcenter: Any, made: list[Any], figure: Figure
 ) -> None:
     vm = a_node(vcenter, made, "cp-1", "10.77.1.10", kubeadm.user_data("10.77.1.10"))
     begin = time.monotonic()
 
     def mark(what: str) -> None:
-        record_property(what, round(time.monotonic() - begin, 1))
+        figure(what, time.monotonic() - begin)
 
     done(vm.PowerOnVM_Task())
     mark("powered on")
@@ -133,16 +133,16 @@ def test_kubeadm_makes_a_ready_node_that_survives_a_power_cycle(
 
 
 def test_five_nodes_boot_at_once_and_have_their_own_addresses(
-    lab: Lab, vcenter: Any, made: list[Any], record_property: Property
+    lab: Lab, vcenter: Any, made: list[Any], figure: Figure
 ) -> None:
     vms = [a_node(vcenter, made, f"n-{i}", f"10.77.1.{20 + i}") for i in range(5)]
     begin = time.monotonic()
     tasks = [vm.PowerOnVM_Task() for vm in vms]
     for task in tasks:
         done(task)
-    record_property("five powered on", round(time.monotonic() - begin, 1))
+    figure("five powered on", time.monotonic() - begin)
     wait(lambda: all(vm.guest.ipAddress for vm in vms), "five addresses", 90)
-    record_property("five addresses", round(time.monotonic() - begin, 1))
+    figure("five addresses", time.monotonic() - begin)
 
     assert [vm.guest.ipAddress for vm in vms] == [f"10.77.1.{20 + i}" for i in range(5)]
     assert inside("n-0", "ping", "-c1", "-W2", "10.77.1.24")
