@@ -4,7 +4,7 @@ SQLite has one writer: a single connection, taken in turn, that begins with ``BE
 and separate connections that only read. With the write-ahead log readers never wait, and nobody
 meets "database is locked". On PostgreSQL an advisory lock puts writers of resources in turn, so
 that versions become visible in their order. A statement that has begun is not cancelled: it is
-short, and what became of it would not be known.
+short, and what became of it would not be known; between statements a task can be cancelled.
 """
 
 import os
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import anyio
+import anyio.lowlevel
 from sqlalchemy import URL, Connection, CursorResult, Executable, event, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -53,7 +54,8 @@ class Unit:
         """To be told to watchers after the commit."""
 
     async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
-        """Run one statement; it is not cut short by cancellation."""
+        """Run one statement. Cancellation comes before it, or waits until it has ended."""
+        await anyio.lowlevel.checkpoint_if_cancelled()
         with _uncancelled():
             result = await self.connection.execute(statement, parameters)
         return result  # noqa: RET504 - the scope must have ended
