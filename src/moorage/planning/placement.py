@@ -13,7 +13,7 @@ def choose_failure_domains(
     ``allowed`` included (they do not count). Ties go to the earlier entry of ``allowed``, so
     the same question has the same answer after a restart.
     """
-    load = Counter({name: 0 for name in allowed})
+    load = Counter(dict.fromkeys(allowed, 0))
     load.update(name for name in occupied if name in load)
     chosen: list[str] = []
     for _ in range(count):
