@@ -291,6 +291,9 @@ func (b *builder) switches(p *place) error {
 		if err != nil {
 			return fmt.Errorf("switch %s: %w", spec.Name, err)
 		}
+		// The simulator goes on with the uplinks, under locks that are held in the context's name.
+		another := *b.ctx
+		b.ctx = &another
 		dvs := b.ctx.Map.Get(made.(ref)).(*simulator.DistributedVirtualSwitch)
 		var groups []types.DVPortgroupConfigSpec
 		for _, pg := range spec.PortGroups {

@@ -97,6 +97,9 @@ func (s *Server) clone(ctx *simulator.Context, task *running, from *source, fold
 	}
 	s.machines.setImage(vm.Self, s.machines.image(from.self))
 	ctx.WithLock(vm, func() { s.settle(ctx, vm, from, plan, req) })
+	for _, disk := range disksOf(vm) {
+		s.correctSpace(ctx, disk, 1)
+	}
 	s.hub.Publish(ctx, vm.Self)
 	s.hub.Touch(folder.Self, plan.pool, plan.host.Self, vm.Datastore[0])
 	s.post(ctx, &types.VmClonedEvent{
@@ -116,17 +119,15 @@ func (s *Server) clone(ctx *simulator.Context, task *running, from *source, fold
 func (s *Server) create(ctx *simulator.Context, folder *simulator.Folder, plan *clonePlan) (*simulator.VirtualMachine, *refusal) {
 	config := plan.config
 	config.ExtraConfig, config.VAppConfig = nil, nil
-	body := folder.CreateVMTask(ctx, &types.CreateVM_Task{
-		This: folder.Self, Config: config, Pool: plan.pool, Host: &plan.host.Self,
+	made, refused := s.tasks.inner(ctx, folder, func() soap.HasFault {
+		return folder.CreateVMTask(ctx, &types.CreateVM_Task{
+			This: folder.Self, Config: config, Pool: plan.pool, Host: &plan.host.Self,
+		})
 	})
-	made := body.(*methods.CreateVM_TaskBody).Res.Returnval
-	inner := s.registry.Get(made).(*simulator.Task)
-	inner.Wait()
-	defer s.tasks.forget(ctx, inner)
-	if fault := inner.Info.Error; fault != nil {
-		return nil, refuse(fault.Fault)
+	if refused != nil {
+		return nil, refused
 	}
-	return s.registry.Get(inner.Info.Result.(ref)).(*simulator.VirtualMachine), nil
+	return s.registry.Get(made.(ref)).(*simulator.VirtualMachine), nil
 }
 
 // settle turns what the simulator has made into what a clone is.
@@ -136,14 +137,9 @@ func (s *Server) settle(ctx *simulator.Context, vm *simulator.VirtualMachine, fr
 		vm.Config.VAppConfig = from.config.VAppConfig
 	}
 	if linked := plan.parents; linked != nil {
-		for _, device := range vm.Config.Hardware.Device {
-			disk, ok := device.(*types.VirtualDisk)
-			if !ok {
-				continue
-			}
+		for _, disk := range disksOf(vm) {
 			if parent := linked[disk.Key]; parent != nil {
 				disk.Backing.(*types.VirtualDiskFlatVer2BackingInfo).Parent = parent
-				s.correctSpace(ctx, disk, 1)
 			}
 		}
 	}
@@ -171,10 +167,11 @@ func (s *Server) correctSpace(ctx *simulator.Context, disk *types.VirtualDisk, s
 	if !ok {
 		return
 	}
+	s.tasks.alone.Lock()
+	defer s.tasks.alone.Unlock()
 	ctx.WithLock(ds, func() {
-		free := ds.Summary.FreeSpace + sign*(disk.CapacityInBytes-childSize)
-		ds.Info.GetDatastoreInfo().FreeSpace = free
-		s.registry.Update(ctx, ds, []types.PropertyChange{{Name: "summary.freeSpace", Val: free}})
+		ds.Summary.FreeSpace += sign * (disk.CapacityInBytes - childSize)
+		ds.Info.GetDatastoreInfo().FreeSpace = ds.Summary.FreeSpace
 	})
 }
 

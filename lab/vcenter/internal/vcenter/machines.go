@@ -198,11 +198,8 @@ func (m *machines) document(vm *simulator.VirtualMachine) *hypervisor.Document {
 		NICs:         []hypervisor.NIC{},
 		Guestinfo:    guestinfo(vm.Config.ExtraConfig),
 	}
-	for _, device := range vm.Config.Hardware.Device {
-		if disk, ok := device.(*types.VirtualDisk); ok {
-			doc.DiskMiB = disk.CapacityInKB >> 10
-			break
-		}
+	if disks := disksOf(vm); len(disks) > 0 {
+		doc.DiskMiB = disks[0].CapacityInKB >> 10
 	}
 	for _, nic := range nics(vm.Config.Hardware.Device) {
 		card := nic.GetVirtualEthernetCard()
@@ -225,6 +222,16 @@ func (m *machines) networkName(backing types.BaseVirtualDeviceBackingInfo) strin
 		}
 	}
 	return ""
+}
+
+func disksOf(vm *simulator.VirtualMachine) []*types.VirtualDisk {
+	var found []*types.VirtualDisk
+	for _, device := range vm.Config.Hardware.Device {
+		if disk, ok := device.(*types.VirtualDisk); ok {
+			found = append(found, disk)
+		}
+	}
+	return found
 }
 
 func nics(devices []types.BaseVirtualDevice) []types.BaseVirtualEthernetCard {

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/soap"
@@ -97,12 +96,10 @@ func (s *Server) checkReconfigure(ctx *simulator.Context, vm *simulator.VirtualM
 
 // stockReconfigure leaves hardware, name and the like to the simulator, as a task that nobody sees long.
 func (s *Server) stockReconfigure(ctx *simulator.Context, vm *simulator.VirtualMachine, spec types.VirtualMachineConfigSpec) *refusal {
-	body := vm.ReconfigVMTask(ctx, &types.ReconfigVM_Task{This: vm.Self, Spec: spec})
-	inner := s.registry.Get(body.(*methods.ReconfigVM_TaskBody).Res.Returnval).(*simulator.Task)
-	inner.Wait()
-	defer s.tasks.forget(ctx, inner)
-	if fault := inner.Info.Error; fault != nil {
-		return refuse(fault.Fault)
+	if _, refused := s.tasks.inner(ctx, vm, func() soap.HasFault {
+		return vm.ReconfigVMTask(ctx, &types.ReconfigVM_Task{This: vm.Self, Spec: spec})
+	}); refused != nil {
+		return refused
 	}
 	var known *hypervisor.Document
 	ctx.WithLock(vm, func() {
@@ -164,20 +161,18 @@ func (s *Server) destroy(ctx *simulator.Context, task *running, vm *simulator.Vi
 	if !task.pause(s.options.TaskTime) {
 		return nil
 	}
-	disks := object.VirtualDeviceList(vm.Config.Hardware.Device).SelectByType((*types.VirtualDisk)(nil))
+	disks := disksOf(vm)
 	around := append([]ref{*vm.Parent, *vm.Runtime.Host}, vm.Datastore...)
 	if vm.ResourcePool != nil {
 		around = append(around, *vm.ResourcePool)
 	}
-	body := vm.DestroyTask(ctx, &types.Destroy_Task{This: vm.Self})
-	inner := s.registry.Get(body.(*methods.Destroy_TaskBody).Res.Returnval).(*simulator.Task)
-	inner.Wait()
-	defer s.tasks.forget(ctx, inner)
-	if fault := inner.Info.Error; fault != nil {
-		return refuse(fault.Fault)
+	if _, refused := s.tasks.inner(ctx, vm, func() soap.HasFault {
+		return vm.DestroyTask(ctx, &types.Destroy_Task{This: vm.Self})
+	}); refused != nil {
+		return refused
 	}
 	for _, disk := range disks {
-		s.correctSpace(ctx, disk.(*types.VirtualDisk), -1)
+		s.correctSpace(ctx, disk, -1)
 	}
 	s.machines.forget(vm.Self)
 	s.hub.Touch(around...)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log"
+	"reflect"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/mo"
+	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 )
 
@@ -23,6 +25,7 @@ type tasks struct {
 	life   context.Context // of the tasks running now; a restart ends it
 	end    context.CancelFunc
 	known  map[ref]bool
+	alone  sync.Mutex // of inner
 }
 
 func newTasks(s *Server) *tasks {
@@ -110,6 +113,36 @@ func (t *tasks) forgetAll() {
 	for task := range known {
 		t.server.registry.Remove(ctx, task)
 	}
+}
+
+// inner runs a task of the simulator's own, which no client sees: its result is that of a task of ours.
+// One at a time, because the simulator reads datastores and folders without their locks.
+func (t *tasks) inner(ctx *simulator.Context, entity mo.Reference, start func() soap.HasFault) (types.AnyType, *refusal) {
+	t.alone.Lock()
+	defer t.alone.Unlock()
+	var body soap.HasFault
+	ctx.WithLock(entity, func() { body = start() })
+	if fault := body.Fault(); fault != nil {
+		return nil, refuseText(fault.VimFault().(types.BaseMethodFault), fault.String)
+	}
+	answer := reflect.ValueOf(body).Elem().FieldByName("Res").Elem().FieldByName("Returnval")
+	task := t.server.registry.Get(answer.Interface().(ref)).(*simulator.Task)
+	outsider := t.server.internal()
+	for done := false; !done; {
+		outsider.WithLock(task, func() {
+			done = task.Info.State == types.TaskInfoStateSuccess || task.Info.State == types.TaskInfoStateError
+		})
+		if !done {
+			time.Sleep(200 * time.Microsecond)
+		}
+	}
+	// Files are removed by yet another task, which nobody waits for.
+	outsider.WithLock(t.server.registry.FileManager(), func() {})
+	t.forget(ctx, task)
+	if fault := task.Info.Error; fault != nil {
+		return nil, refuse(fault.Fault)
+	}
+	return task.Info.Result, nil
 }
 
 // forget removes a task of the simulator's own that no client has asked for.
