@@ -15,6 +15,7 @@ import uvicorn
 from anyio.abc import TaskGroup, TaskStatus
 from starlette.applications import Starlette
 from starlette.routing import WebSocketRoute
+from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
 from moorage.kit.errors import InvalidError
@@ -88,35 +89,47 @@ class Hub:
 
     async def serve(self, *, task_status: TaskStatus[anyio.CancelScope]) -> None:
         """Serve until the scope is cancelled: then every connection breaks off."""
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", self.port))
-        listener.listen()
-        self.port = listener.getsockname()[1]
         app = Starlette(routes=[WebSocketRoute("/v1/link", self._handle)])
-        tls = self.tls
-        config = uvicorn.Config(
-            app,
-            ssl_context_factory=None if tls is None else lambda _config, _default: tls,
-            log_config=None,
-            lifespan="off",
-            timeout_graceful_shutdown=1,
-            ws_ping_interval=None,
-        )
-        server = _Server(config)
         self.ended = anyio.Event()
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(server.serve, [listener])
+        async with serve_app(app, tls=self.tls, port=self.port) as served:
+            self.port = served.port
             with anyio.CancelScope() as scope:
                 task_status.started(scope)
                 await anyio.sleep_forever()
-            for connection in list(server.server_state.connections):
-                transport = getattr(connection, "transport", None)
-                if transport is not None:
-                    transport.abort()
-            server.should_exit = True
-            server.force_exit = True
         self.ended.set()
+
+
+@dataclass(frozen=True)
+class Served:
+    port: int
+
+
+@asynccontextmanager
+async def serve_app(
+    app: ASGIApp, *, tls: ssl.SSLContext | None = None, port: int = 0
+) -> AsyncIterator[Served]:
+    """Serve an application on loopback; at the end its connections break off."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    listener.listen()
+    config = uvicorn.Config(
+        app,
+        ssl_context_factory=None if tls is None else lambda _config, _default: tls,
+        log_config=None,
+        timeout_graceful_shutdown=1,
+        ws_ping_interval=None,
+    )
+    server = _Server(config)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(server.serve, [listener])
+        yield Served(listener.getsockname()[1])
+        for connection in list(server.server_state.connections):
+            transport = getattr(connection, "transport", None)
+            if transport is not None:
+                transport.abort()
+        server.should_exit = True
+        server.force_exit = True
 
 
 @dataclass
@@ -201,9 +214,11 @@ async def _nothing(value: bool) -> bool | None:
 T = TypeVar("T")
 
 
-async def until(store: SqlStore, look: Callable[[], Awaitable[T | None]]) -> T:
+async def until(
+    store: SqlStore, look: Callable[[], Awaitable[T | None]], *, patience_s: float = PATIENCE_S
+) -> T:
     """Wait until ``look`` finds something; it looks again after each change of the store."""
-    with anyio.fail_after(PATIENCE_S):
+    with anyio.fail_after(patience_s):
         async with store.watch() as changes:
             while (found := await look()) is None:
                 with anyio.move_on_after(0.2):
