@@ -15,13 +15,13 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from moorage_lab import lifecycle
+from moorage_lab import cgroup, lifecycle
 from moorage_lab.api import Lab
 from moorage_lab.control import unix_client
 from moorage_lab.estate import nodes
 from moorage_lab.inventory import default_inventory
 from moorage_lab.network import Nic
-from moorage_lab.places import NAME, State
+from moorage_lab.places import NAME, POINTER, State
 from moorage_lab.service import Service
 
 pytestmark = [
@@ -181,6 +181,32 @@ def test_up_twice_and_another_inventory() -> None:
         lifecycle.down(lab.state)
 
 
+def test_up_after_the_machines_own_crash() -> None:
+    """Only files are left of the lab: its VMs went with vCenter's memory."""
+    before = traces()
+    lab = up()
+    try:
+        with unix_client(lab.state.hypervisor_socket, timeout_s=60) as client:
+            boot(client, 1)
+        for group in sorted(cgroup.names()):
+            cgroup.kill(group)
+        cgroup.remove()
+        for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
+            if line.split()[4].startswith(str(lab.state.root)):
+                subprocess.run(["umount", line.split()[4]], check=True)
+        subprocess.run(["ip", "netns", "del", NAME], check=True)
+        POINTER.unlink()
+
+        up()
+
+        assert nodes(lab.state) == []
+        with unix_client(lab.state.hypervisor_socket, timeout_s=60) as client:
+            boot(client, 1)
+    finally:
+        lifecycle.down(lab.state)
+    assert traces() == before
+
+
 @pytest.mark.parametrize("delay", [0.0, 0.1, 0.3])
 @pytest.mark.parametrize("verb", ["power-on", "power-off", "reset", "delete"])
 def test_daemon_killed_in_the_middle_of_an_operation(
@@ -222,6 +248,7 @@ def test_daemon_killed_in_the_middle_of_an_operation(
 
 @pytest.fixture(scope="module")
 def crashing() -> Iterator[Lab]:
+    """One lab for the tests below: they stand last, since it is up until the module's end."""
     before = traces()
     lab = up()
     try:
