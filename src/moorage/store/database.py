@@ -201,7 +201,7 @@ def _sqlite_engine(url: URL, *, writes: bool) -> AsyncEngine:
         pool_size=1 if writes else _READERS,
         max_overflow=0,
         pool_timeout=_TURN_TIMEOUT_S,
-        pool_reset_on_return="rollback" if writes else None,
+        **({} if writes else {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}),
     )
 
     @event.listens_for(engine.sync_engine, "connect")
