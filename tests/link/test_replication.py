@@ -93,11 +93,11 @@ async def test_deletion_goes_down_and_ends_when_the_gateway_lets_go(tmp_path: Pa
 
 async def test_a_name_may_be_used_again_while_the_gateway_is_away(tmp_path: Path) -> None:
     async with a_world(tmp_path) as world:
-        first = await world.hub.store.create(a_account(finalizers=[]))
+        first = await world.hub.store.create(an_account(finalizers=[]))
         async with world.running(world.link()):
             await world.at_gateway(first)
         await world.hub.store.delete(first)
-        second = await world.hub.store.create(a_account(finalizers=[]))
+        second = await world.hub.store.create(an_account(finalizers=[]))
         async with world.running(world.link()):
             copy = await world.at_gateway(second)
 
@@ -170,7 +170,7 @@ async def test_both_ends_with_much_to_say_do_not_block_each_other(
     async with a_world(tmp_path) as world:
         async with world.hub.store.transaction() as store:
             for number in range(sizes):
-                await store.create(a_account(f"a-{number}", labels=big))
+                await store.create(an_account(f"a-{number}", labels=big))
         async with world.gateway_store.transaction() as store:
             for number in range(sizes):
                 machine = a_machine(f"m-{number}")
@@ -184,7 +184,7 @@ async def test_both_ends_with_much_to_say_do_not_block_each_other(
         assert len(await world.gateway_store.list(CloudAccount)) == sizes
 
 
-def a_account(name: str = "vc", **meta: object) -> CloudAccount:
+def an_account(name: str = "vc", **meta: object) -> CloudAccount:
     return CloudAccount(
         metadata=Metadata(name=name, route="gw1", **meta),
         spec=CloudAccountSpec(gateway="gw1", server="vc.test", username="u", secret="s"),
