@@ -2,10 +2,12 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"log"
 	"net"
 	"os"
@@ -42,13 +44,16 @@ func main() {
 	flag.Parse()
 	log.SetFlags(log.LstdFlags | log.Lmsgprefix)
 	log.SetPrefix("lab-vcenter: ")
-	if err := run(args); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	if err := run(ctx, args, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "lab-vcenter:", err)
 		os.Exit(1)
 	}
 }
 
-func run(args arguments) error {
+// run serves until the context ends; it writes one line to out when it is ready.
+func run(ctx context.Context, args arguments, out io.Writer) error {
 	for flag, value := range map[string]string{"control": args.control, "inventory": args.inventory, "state-dir": args.stateDir} {
 		if value == "" {
 			return fmt.Errorf("--%s is needed", flag)
@@ -97,14 +102,12 @@ func run(args arguments) error {
 	if err != nil {
 		return errors.Join(err, server.Close())
 	}
-	stop := make(chan os.Signal, 1)
-	signal.Notify(stop, syscall.SIGTERM, syscall.SIGINT)
-	if err := json.NewEncoder(os.Stdout).Encode(map[string]string{
+	if err := json.NewEncoder(out).Encode(map[string]string{
 		"url": server.URL(), "control": args.control, "ca": authority.File,
 	}); err != nil {
 		return err
 	}
-	<-stop
+	<-ctx.Done()
 	return errors.Join(port.Close(), server.Close(), os.RemoveAll(datastores))
 }
 

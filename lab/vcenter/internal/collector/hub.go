@@ -79,6 +79,9 @@ func (h *Hub) UpdateObject(ctx *simulator.Context, object mo.Reference, changes 
 		}
 	}
 	h.Touch(self)
+	if task, ok := object.(*mo.Task); ok && task.Info.Entity != nil {
+		h.Touch(*task.Info.Entity) // the simulator's tasks do not announce all that they change
+	}
 }
 
 // RemoveObject is called before an object goes.

@@ -257,7 +257,12 @@ func (dc *Datacenter) check(fail func(string, ...any)) {
 		}
 	}
 	folders := map[string]bool{"": true}
-	dc.walkFolders(dc.Folders, "", func(path string) { once("folder", map[string]bool{}, lastOf(path)); folders[path] = true })
+	dc.walkFolders(dc.Folders, "", func(path, name string) {
+		if name == "" || strings.Contains(name, "/") || folders[path] {
+			fail("folder %q: a name is needed, without a slash, and once in its place", name)
+		}
+		folders[path] = true
+	})
 	names := map[string]bool{}
 	for _, t := range dc.Templates {
 		if names[t.Folder+"/"+t.Name] || t.Name == "" {
@@ -279,12 +284,10 @@ func (dc *Datacenter) check(fail func(string, ...any)) {
 	}
 }
 
-func (dc *Datacenter) walkFolders(folders []Folder, above string, f func(path string)) {
+func (dc *Datacenter) walkFolders(folders []Folder, above string, f func(path, name string)) {
 	for _, folder := range folders {
 		path := strings.TrimPrefix(above+"/"+folder.Name, "/")
-		f(path)
+		f(path, folder.Name)
 		dc.walkFolders(folder.Children, path, f)
 	}
 }
-
-func lastOf(path string) string { return path[strings.LastIndex(path, "/")+1:] }

@@ -44,6 +44,8 @@ func (s *Server) dispatch(ctx *simulator.Context, method *simulator.Method) (mo.
 		}
 		return nil, notAuthenticated(method.This)
 	}
+	_, entity := s.registry.Get(method.This).(mo.Entity)
+	c.this, c.writes = method.This, entity
 	handler, fault := s.replacement(ctx, method)
 	if handler != nil {
 		method.This.Value += shadow

@@ -23,6 +23,8 @@ type call struct {
 	fault   *rule              // to be raised by dispatch
 	context *simulator.Context // the simulator's, once it has looked at the cookie
 	text    string             // of the fault that dispatch raises
+	this    ref                // the object called
+	writes  bool               // it is of the inventory, so the call may have changed it
 }
 
 // callKey finds the call in a simulator context.
@@ -203,6 +205,9 @@ func localized(a *answer, said string) []byte {
 // finished books what a call did to the sessions and counters.
 func (s *Server) finished(c *call, a *answer) {
 	ok := a.status == http.StatusOK
+	if c.writes {
+		s.hub.Touch(c.this) // the simulator does not announce all that it changes
+	}
 	switch c.method {
 	case "Login", "LoginByToken", "LoginExtensionByCertificate", "CloneSession":
 		if ok && c.context != nil && c.context.Session != nil {

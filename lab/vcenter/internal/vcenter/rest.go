@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 )
 
 const (
@@ -16,7 +17,19 @@ const (
 
 // rest passes on what the simulator knows, which is /rest; sessions over /api are translated to it.
 func (f *front) rest(w http.ResponseWriter, r *http.Request) {
-	f.server.Counters.called(r.Method + " " + r.URL.Path)
+	name := r.Method + " " + r.URL.Path
+	f.server.Counters.called(name)
+	act := f.server.Faults.match(name)
+	if act != nil {
+		act.wait(r.Context())
+		switch act.Action {
+		case DieBefore:
+			panic(http.ErrAbortHandler)
+		case Fail:
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+	}
 	api := r.URL.Path == apiSession
 	request := r.Clone(r.Context())
 	if api {
@@ -54,6 +67,9 @@ func (f *front) rest(w http.ResponseWriter, r *http.Request) {
 			answer.body.Reset()
 		}
 	}
+	if act != nil && act.Action == DropAnswer {
+		panic(http.ErrAbortHandler)
+	}
 	for key, values := range answer.header {
 		w.Header()[key] = values
 	}
@@ -75,7 +91,7 @@ func restTokenOf(r *http.Request) string {
 func (s *sessions) restOpened(token string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.rest[token] = true
+	s.rest[token] = time.Now()
 }
 
 func (s *sessions) restClosed(token string) {
@@ -87,5 +103,13 @@ func (s *sessions) restClosed(token string) {
 func (s *sessions) restLive(token string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.rest[token]
+	last, known := s.rest[token]
+	if idle := s.server.options.SessionIdle; known && idle > 0 && time.Since(last) >= idle {
+		delete(s.rest, token)
+		return false
+	}
+	if known {
+		s.rest[token] = time.Now()
+	}
+	return known
 }

@@ -14,7 +14,7 @@ type sessions struct {
 	server *Server
 	mu     sync.Mutex
 	open   map[string]*session
-	rest   map[string]bool // REST session ids that work
+	rest   map[string]time.Time // REST session ids that work, and when they last did
 }
 
 type session struct {
@@ -24,7 +24,7 @@ type session struct {
 }
 
 func newSessions(s *Server) *sessions {
-	return &sessions{server: s, open: map[string]*session{}, rest: map[string]bool{}}
+	return &sessions{server: s, open: map[string]*session{}, rest: map[string]time.Time{}}
 }
 
 // valid is the simulator's hook for passwords, for SOAP and REST alike.
