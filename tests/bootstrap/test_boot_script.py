@@ -43,6 +43,7 @@ echo "all good" """,
     "ip": """
 case "$*" in
     *"route show default") [ -z "${DEVICE-x}" ] || echo "default via 10.77.0.1 dev ens192 proto" ;;
+    "-brief address") echo "lo UNKNOWN 127.0.0.1/8"; echo "ens192   UP   10.77.1.10/16" ;;
     *"address show"*) printf '%s\\n' "2: ens192 inet 10.77.1.5/32 scope global ens192" \
         "2: ens192    inet 10.77.1.10/16 brd 10.77.255.255 scope global ens192" ;;
     *"link show dev eth0") exit ${NO_ETH0:-0} ;;
@@ -57,6 +58,9 @@ printf '%s' "$body" > "$out"; printf '%s' "$status"; exit "${code:-0}" """,
     "sleep": "exit 0",
     "sync": "exit 0",
 }
+FINAL = 3
+"""Exit code after which systemd does not try again."""
+
 ALLOWED = '201 0 {"status":{"allowed": true}}'
 DENIED = '201 0 {"status":{"allowed": false}}'
 
@@ -246,7 +250,7 @@ def test_waiting_ends(tmp_path: Path) -> None:
 def test_other_version_is_refused_before_anything_is_done(tmp_path: Path, program: str) -> None:
     computer = a_computer(tmp_path, FOUNDER)
 
-    assert computer.boot(**{program: "v1.33.13"}) == 1
+    assert computer.boot(**{program: "v1.33.13"}) == FINAL
 
     phase, detail = computer.progress()[-1]
     assert phase == "!VersionMismatch"
@@ -258,9 +262,9 @@ def test_other_version_is_refused_before_anything_is_done(tmp_path: Path, progra
 def test_failed_init_tells_the_last_errors_and_is_not_repeated(tmp_path: Path) -> None:
     computer = a_computer(tmp_path, FOUNDER)
 
-    assert computer.boot(KUBEADM_FAILS="9") == 1
+    assert computer.boot(KUBEADM_FAILS="9") == FINAL
     first = computer.progress()[-1]
-    assert computer.boot() == 1
+    assert computer.boot() == FINAL
 
     assert first[0] == "!KubeadmFailed"
     assert first[1] == "kubeadm init ended with 1: [ERROR X]: 'etcd' said no / try 1"
@@ -271,15 +275,21 @@ def test_failed_init_tells_the_last_errors_and_is_not_repeated(tmp_path: Path) -
 def test_worker_tries_again_after_a_reset(tmp_path: Path) -> None:
     computer = a_computer(tmp_path, WORKER)
 
-    assert computer.boot("200 0", ALLOWED, KUBEADM_FAILS="2") == 0
+    assert computer.boot("200 0", ALLOWED, KUBEADM_FAILS="1") == 1
+    assert computer.phases()[-1] == "!KubeadmFailed"
+    assert computer.boot("200 0", ALLOWED, KUBEADM_FAILS="1") == 0
 
-    assert [line.split()[0] for line in computer.lines("kubeadm")] == [
-        "join",
-        "reset",
-        "join",
-        "reset",
-        "join",
-    ]
+    verbs = [line.split()[0] for line in computer.lines("kubeadm")]
+    assert verbs == ["join", "reset", "join"]
+
+
+def test_failed_join_of_a_control_plane_is_final(tmp_path: Path) -> None:
+    computer = a_computer(tmp_path, CONTROL_PLANE)
+
+    assert computer.boot("200 0", ALLOWED, "200 0", KUBEADM_FAILS="9") == FINAL
+    assert computer.boot() == FINAL
+
+    assert len(computer.lines("kubeadm")) == 1
 
 
 def test_control_plane_that_went_down_in_kubeadm_is_not_begun_again(tmp_path: Path) -> None:
@@ -287,7 +297,7 @@ def test_control_plane_that_went_down_in_kubeadm_is_not_begun_again(tmp_path: Pa
     computer.file("/var/lib/moorage").mkdir(parents=True)
     computer.file("/var/lib/moorage/started").touch()
 
-    assert computer.boot() == 1
+    assert computer.boot() == FINAL
 
     assert computer.phases()[-1] == "!Interrupted"
     assert computer.lines("kubeadm") == []
@@ -325,12 +335,18 @@ def test_dhcp_address_is_found_and_is_never_the_virtual_one(tmp_path: Path) -> N
     assert "@MOORAGE" not in text
 
 
-def test_no_address_is_named(tmp_path: Path) -> None:
+def test_missing_address_is_told_early_and_fails_late(tmp_path: Path) -> None:
     computer = a_computer(tmp_path, FOUNDER, address=None)
+    environment = computer.file("/etc/moorage/boot.env")
+    environment.write_text(environment.read_text().replace("DEADLINE_S=1200", "DEADLINE_S=0"))
+    script = computer.root / "boot"
+    script.write_text(script.read_text().replace("PATIENCE_S=30", "PATIENCE_S=0"))
 
     assert computer.boot(DEVICE="") == 1
 
-    assert computer.phases()[-1] == "!NoAddress"
+    (waiting, detail), (failed, _) = computer.progress()[-2:]
+    assert (waiting, failed) == ("WaitingForAddress", "!NoAddress")
+    assert detail.startswith("no address from DHCP on eth0; this node has ens192 UP 10.77.1.10/16;")
 
 
 @pytest.mark.parametrize(
@@ -407,7 +423,7 @@ def test_mirrors_need_a_containerd_that_reads_them(tmp_path: Path) -> None:
     mirror = {"registry": "_default", "endpoints": ["https://mirror.local"]}
     computer = a_computer(tmp_path, FOUNDER, cluster=a_cluster(node={"registryMirrors": [mirror]}))
 
-    assert computer.boot(CERTS_D="") == 1
+    assert computer.boot(CERTS_D="") == FINAL
     assert computer.phases()[-1] == "!RegistryMirrorsUnsupported"
 
     assert computer.boot() == 0

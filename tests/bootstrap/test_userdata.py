@@ -53,7 +53,6 @@ def test_metadata_with_a_static_address() -> None:
                 "version": 2,
             },
             "redact": ["userdata", "vendordata"],
-            "wait-on-network": {"ipv4": True, "ipv6": False},
         }
     )
 

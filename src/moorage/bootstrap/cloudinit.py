@@ -40,13 +40,14 @@ def render_metadata(
     """Return the metadata. It stays in guestinfo for good, so it never holds a secret.
 
     A reboot reads it again and finds the same instance, so nothing is repeated. ``redact`` makes
-    cloud-init overwrite the user data as soon as it has read it.
+    cloud-init overwrite the user data as soon as it has read it. There is no ``wait-on-network``:
+    cloud-init would wait for ever, and a node without an address could not say so. The boot
+    script waits instead.
     """
     return {
         "instance-id": instance_id,
         "local-hostname": hostname,
         "network": {"version": 2, "ethernets": {interface: _ethernet(address)}},
-        "wait-on-network": {"ipv4": True, "ipv6": False},
         "redact": ["userdata", "vendordata"],
     }
 

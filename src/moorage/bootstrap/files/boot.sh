@@ -1,8 +1,9 @@
 #!/bin/bash
 # Make this machine a node of its cluster: check the image, wait for the API where another machine
-# founds the cluster, run kubeadm. Each phase is told to the gateway through guestinfo. Runs again
-# after a reboot until it has succeeded once; what kubeadm has begun is never begun twice on a
-# control plane, because that could found a second etcd.
+# founds the cluster, run kubeadm. Each phase is told to the gateway through guestinfo. Systemd runs
+# it again after a reboot, and after a failure that may pass (exit code 1), until it has succeeded
+# once. What kubeadm has begun is never begun twice on a control plane, because that could found a
+# second etcd: such a failure is final (exit code 3).
 set -uo pipefail
 
 CONF=/etc/moorage
@@ -12,8 +13,7 @@ LOG=/var/log/moorage
 MANIFESTS=/etc/kubernetes/manifests
 CLOUD=/var/lib/cloud/instances
 DMI=/sys/class/dmi/id
-ADDRESS_TRIES=60
-JOIN_TRIES=3
+PATIENCE_S=30
 
 # shellcheck source=/dev/null
 . "$CONF/boot.env"
@@ -42,21 +42,26 @@ fail() {
     exit 1
 }
 
+give_up() {
+    report "$1" "$2" true
+    exit 3
+}
+
 # A control plane that was begun is not begun again: say again what went wrong the first time.
-fail_for_good() {
+give_up_for_ever() {
     printf '%s\n%s\n' "$1" "$2" >"$STATE/failed"
-    fail "$1" "$2"
+    give_up "$1" "$2"
 }
 
 check_image() {
     local have
-    have=$(kubeadm version -o short 2>&1) || fail KubeadmMissing "kubeadm version: $have"
+    have=$(kubeadm version -o short 2>&1) || give_up KubeadmMissing "kubeadm version: $have"
     if [ "$have" != "$VERSION" ]; then
-        fail VersionMismatch "the template has kubeadm $have and the cluster wants $VERSION: choose a template with $VERSION"
+        give_up VersionMismatch "the template has kubeadm $have and the cluster wants $VERSION: choose a template with $VERSION"
     fi
-    have=$(kubelet --version 2>&1) || fail KubeletMissing "kubelet --version: $have"
+    have=$(kubelet --version 2>&1) || give_up KubeletMissing "kubelet --version: $have"
     if [ "${have##* }" != "$VERSION" ]; then
-        fail VersionMismatch "the template has kubelet ${have##* } and the cluster wants $VERSION: choose a template with $VERSION"
+        give_up VersionMismatch "the template has kubelet ${have##* } and the cluster wants $VERSION: choose a template with $VERSION"
     fi
 }
 
@@ -80,7 +85,7 @@ prepare_runtime() {
     [ -d "$CONF/ca-certificates" ] && RESTART_CONTAINERD=yes
     if [ -n "$MIRRORS" ] && ! containerd config dump 2>/dev/null |
         grep -q 'config_path *= *[^ ]*/etc/containerd/certs\.d'; then
-        fail RegistryMirrorsUnsupported "containerd of this template does not read /etc/containerd/certs.d: set config_path in its registry section"
+        give_up RegistryMirrorsUnsupported "containerd of this template does not read /etc/containerd/certs.d: set config_path in its registry section"
     fi
     if [ -n "$RESTART_CONTAINERD" ]; then
         output=$(systemctl restart containerd 2>&1) || fail ContainerdNotReady "$output"
@@ -118,12 +123,17 @@ node_address() {
 }
 
 wait_for_address() {
-    local try
-    for ((try = 0; try < ADDRESS_TRIES; try++)); do
-        address=$(node_address) && [ -n "$address" ] && return
+    local start=$SECONDS said='' what
+    until address=$(node_address) && [ -n "$address" ]; do
+        what="no address ${NODE_IP:-from DHCP} on $INTERFACE; this node has $(ip -brief address |
+            awk '$1 != "lo" {$1 = $1; print}' | tr '\n' ';')"
+        if [ -z "$said" ] && [ $((SECONDS - start)) -ge "$PATIENCE_S" ]; then
+            report WaitingForAddress "$what"
+            said=yes
+        fi
+        [ $((SECONDS - start)) -lt "$DEADLINE_S" ] || fail NoAddress "$what, for $DEADLINE_S s"
         sleep 1
     done
-    fail NoAddress "no address ${NODE_IP:-from DHCP} after $ADDRESS_TRIES s; there is: $(addresses | tr '\n' ' ')"
 }
 
 # A serial number of VMware's has the UUID's bytes in vCenter's order; product_uuid may be swapped.
@@ -247,27 +257,26 @@ resume() {
         return 0
     fi
     if [ -e "$STATE/failed" ]; then
-        fail "$(head -n 1 "$STATE/failed")" "$(tail -n +2 "$STATE/failed")"
+        give_up "$(head -n 1 "$STATE/failed")" "$(tail -n +2 "$STATE/failed")"
     fi
-    fail_for_good Interrupted "this machine went down while kubeadm ran: delete the machine, another will be made"
+    give_up_for_ever Interrupted "this machine went down while kubeadm ran: delete the machine, another will be made"
 }
 
 run_kubeadm() {
-    local try tries=1 result=1 arguments=("$MODE" --config "$RUN/kubeadm.yaml")
+    local result arguments=("$MODE" --config "$RUN/kubeadm.yaml")
     if [ "$MODE" = init ]; then
         arguments+=(--skip-token-print)
     fi
-    [ "$ROLE" = worker ] && tries=$JOIN_TRIES
     : >"$STATE/started"
     sync -f "$STATE/started"
-    for ((try = 1; try <= tries; try++)); do
-        report RunningKubeadm "kubeadm $MODE, try $try of $tries"
-        kubeadm "${arguments[@]}" >>"$LOG/kubeadm.log" 2>&1
-        result=$?
-        [ "$result" -eq 0 ] && return
-        [ "$try" -lt "$tries" ] && kubeadm reset --force >>"$LOG/kubeadm.log" 2>&1
-    done
-    fail_for_good KubeadmFailed "kubeadm $MODE ended with $result: $(last_errors)"
+    report RunningKubeadm "kubeadm $MODE"
+    kubeadm "${arguments[@]}" >>"$LOG/kubeadm.log" 2>&1
+    result=$?
+    [ "$result" -eq 0 ] && return
+    if [ "$ROLE" = worker ]; then
+        fail KubeadmFailed "kubeadm $MODE ended with $result: $(last_errors)"
+    fi
+    give_up_for_ever KubeadmFailed "kubeadm $MODE ended with $result: $(last_errors)"
 }
 
 # What this machine needs no more. The gateway deletes the token itself; the keys of the
