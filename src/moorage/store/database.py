@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import aiosqlite
 import anyio
 import anyio.lowlevel
 from sqlalchemy import URL, Connection, CursorResult, Executable, event, make_url, text
@@ -21,6 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from moorage.kit.errors import InvalidError, UnavailableError
 from moorage.store.failures import translated
+from moorage.store.sqlite import OneTripConnection
 
 if TYPE_CHECKING:
     from moorage.engine.store import Change
@@ -32,7 +34,6 @@ _ORDER_LOCK: Final = 0x6D6F6F72  # any number that is only ours
 MIGRATION_LOCK: Final = _ORDER_LOCK + 1
 
 _SQLITE_PRAGMAS = (
-    "PRAGMA busy_timeout = 30000",
     "PRAGMA journal_mode = WAL",
     # A committed write must survive a power cut: a UID is stored before the VM is cloned.
     "PRAGMA synchronous = FULL",
@@ -77,9 +78,8 @@ class Database:
         if self.is_postgresql:
             self.writer = self.reader = _postgresql_engine(self.url)
         else:
-            assert self.url.database is not None  # noqa: S101 - checked above
-            self.where = self.url.database
-            _create_private(Path(self.url.database))
+            self.where = str(self.url.database)
+            _create_private(Path(self.where))
             self.writer = _sqlite_engine(self.url, writes=True)
             self.reader = _sqlite_engine(self.url, writes=False)
 
@@ -196,8 +196,15 @@ def _create_private(path: Path) -> None:
 
 
 def _sqlite_engine(url: URL, *, writes: bool) -> AsyncEngine:
+    assert url.database is not None  # noqa: S101 - checked when it was read
+    path = Path(url.database)
+
+    async def connect() -> aiosqlite.Connection:
+        return await OneTripConnection(path)
+
     engine = create_async_engine(
         url,
+        async_creator=connect,
         pool_size=1 if writes else _READERS,
         max_overflow=0,
         pool_timeout=_TURN_TIMEOUT_S,
@@ -206,7 +213,6 @@ def _sqlite_engine(url: URL, *, writes: bool) -> AsyncEngine:
 
     @event.listens_for(engine.sync_engine, "connect")
     def set_up(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # we say BEGIN ourselves, or nothing at all
         cursor = connection.cursor()
         for pragma in _SQLITE_PRAGMAS:
             cursor.execute(pragma)
