@@ -85,7 +85,10 @@ class World:
     ) -> dict[str, str]:
         """Ask for what is invalid; return field -> message."""
         problem = await self.refused(422, method, path, body, **kwargs)
-        return {fault["path"]: fault["message"] for fault in problem.get("faults", [])}
+        told: dict[str, str] = {}
+        for fault in problem.get("faults", []):
+            told[fault["path"]] = f"{told.get(fault['path'], '')}{fault['message']}"
+        return told
 
     async def enrol(self, gateway: str = "site-1") -> None:
         """Make a gateway and let it enrol."""

@@ -6,9 +6,10 @@ from secrets import token_hex
 import structlog
 from prometheus_client import Counter, Histogram
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from moorage.hub.problems import problem_response
+from moorage.hub.problems import internal, problem_response
 
 log = structlog.get_logger(__name__)
 
@@ -29,8 +30,15 @@ _HEADERS = {
 }
 
 
-class _TooLargeError(Exception):
-    """The body has grown past the limit while it was read."""
+class _TooLargeError(HTTPException):
+    """The body has grown past the limit while it was read. FastAPI lets this kind pass."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(413, _too_large(limit))
+
+
+def _too_large(limit: int) -> str:
+    return f"a request may have {limit} bytes at most"
 
 
 class Guarded:
@@ -61,8 +69,12 @@ class Guarded:
         with structlog.contextvars.bound_contextvars(request=request_id):
             try:
                 await self._limited(scope, receive, send_with_headers)
-            except _TooLargeError:
-                await self._refuse(scope, receive, send_with_headers)
+            except Exception:
+                # The edge of the process: the client is told that, the log is told what.
+                log.exception("a request failed", method=scope["method"], path=scope["path"])
+                if status:
+                    raise  # the answer has begun and can only be cut off
+                await internal()(scope, receive, send_with_headers)
 
     async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
         announced = Headers(scope=scope).get("content-length", "0")
@@ -77,15 +89,13 @@ class Guarded:
             if message["type"] == "http.request":
                 received += len(message.get("body", b""))
                 if received > self._limit:
-                    raise _TooLargeError
+                    raise _TooLargeError(self._limit)
             return message
 
         await self._app(scope, receive_limited, send)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = problem_response(
-            "too-large", 413, "Too large", f"a request may have {self._limit} bytes at most"
-        )
+        response = problem_response("too-large", 413, "Too large", _too_large(self._limit))
         await response(scope, receive, send)
 
     @staticmethod

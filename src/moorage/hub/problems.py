@@ -78,6 +78,9 @@ _TABLE: tuple[tuple[type[MoorageError], str, HTTPStatus, str], ...] = (
 )
 
 
+_TITLES = {413: "Too large"}  # its phrase is another one in each version of Python
+
+
 def problem_response(
     name: str,
     status: int,
@@ -104,7 +107,7 @@ def respond(error: MoorageError) -> JSONResponse:
     row = next((row for row in _TABLE if isinstance(error, row[0])), None)
     if row is None:
         log.error("an error has no problem type", error=type(error).__name__)
-        return _internal()
+        return internal()
     _, name, status, title = row
     headers: dict[str, str] = {}
     faults: tuple[FieldFault, ...] = ()
@@ -130,7 +133,7 @@ def invalid_from(error: ValidationError, what: str, *, root: str = "") -> Invali
 
 
 def install(app: FastAPI) -> None:
-    """Make every error of the application a problem."""
+    """Make every error that is raised on purpose a problem; ``middleware`` takes the others."""
 
     async def on_moorage(_: Request, error: Exception) -> Response:
         assert isinstance(error, MoorageError)  # noqa: S101 - registered for it alone
@@ -143,27 +146,23 @@ def install(app: FastAPI) -> None:
 
     async def on_http(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101
-        title = HTTPStatus(error.status_code).phrase
+        title = _TITLES.get(error.status_code) or HTTPStatus(error.status_code).phrase
         name = title.lower().replace(" ", "-")
         return problem_response(
             name, error.status_code, title, str(error.detail), headers=error.headers
         )
 
-    async def on_unknown(request: Request, error: Exception) -> Response:
-        log.error("a request failed", method=request.method, path=request.url.path, exc_info=error)
-        return _internal()
-
     handlers: dict[type[Exception], Callable[[Request, Exception], Awaitable[Response]]] = {
         MoorageError: on_moorage,
         RequestValidationError: on_validation,
         HTTPException: on_http,
-        Exception: on_unknown,
     }
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
 
 
-def _internal() -> JSONResponse:
+def internal() -> JSONResponse:
+    """Say that something went wrong, but not what."""
     return problem_response(
         "internal",
         HTTPStatus.INTERNAL_SERVER_ERROR,

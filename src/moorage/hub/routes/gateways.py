@@ -82,6 +82,7 @@ class Enrolled(Model):
 @router.post(
     "/gateways/{name}/token",
     operation_id="createEnrolmentToken",
+    response_model_exclude_none=True,
     status_code=201,
     summary="Make a one-time token for a gateway",
 )
@@ -117,7 +118,12 @@ async def create_token(
     )
 
 
-@router.post("/enroll", operation_id="enrollGateway", summary="Enrol a gateway with its token")
+@router.post(
+    "/enroll",
+    operation_id="enrollGateway",
+    response_model_exclude_none=True,
+    summary="Enrol a gateway with its token",
+)
 async def enroll(body: Enrolment, hub: HubDep, request: Request) -> Enrolled:
     """Spend a one-time token: from then on the gateway is known by its identity key."""
     source = source_of(request)

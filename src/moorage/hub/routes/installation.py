@@ -1,7 +1,5 @@
 """What this hub is: identity, version, recovery key, audit log, events, health."""
 
-import base64
-import json
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -15,9 +13,10 @@ from moorage.auth import Verb
 from moorage.hub.admission import sealing_key_id
 from moorage.hub.auditing import AuditNote, record
 from moorage.hub.deps import HubDep, Scope, allow, metrics_guard
+from moorage.hub.paging import page_token, read_page_token
 from moorage.hub.problems import Problem
 from moorage.hub.rules.base import RECOVERY_KEY
-from moorage.kit.errors import ConflictError, FieldFault, InvalidError
+from moorage.kit.errors import ConflictError
 from moorage.resources.meta import Model
 from moorage.store import audit
 
@@ -69,7 +68,12 @@ class AuditPage(Model):
     continue_: str | None = Field(default=None, alias="continue")
 
 
-@router.get("/installation", operation_id="getInstallation", summary="Which hub is this?")
+@router.get(
+    "/installation",
+    operation_id="getInstallation",
+    response_model_exclude_none=True,
+    summary="Which hub is this?",
+)
 async def get_installation(
     hub: HubDep, _scope: Annotated[Scope, Depends(allow(Verb.GET, "installation"))]
 ) -> Installation:
@@ -80,6 +84,7 @@ async def get_installation(
 @router.put(
     "/installation/recovery-key",
     operation_id="setRecoveryKey",
+    response_model_exclude_none=True,
     summary="Set the recovery key, once",
 )
 async def set_recovery_key(
@@ -102,7 +107,13 @@ async def set_recovery_key(
     return await _installation(hub)
 
 
-@router.get("/audit", operation_id="listAudit", tags=["audit"], summary="Who did what")
+@router.get(
+    "/audit",
+    operation_id="listAudit",
+    response_model_exclude_none=True,
+    tags=["audit"],
+    summary="Who did what",
+)
 async def list_audit(
     hub: HubDep,
     _scope: Annotated[Scope, Depends(allow(Verb.LIST, "audit"))],
@@ -114,10 +125,11 @@ async def list_audit(
     name: Annotated[str | None, Query(max_length=128)] = None,
 ) -> AuditPage:
     """List acts, the newest first. Refused ones and logins are there too."""
+    place = read_page_token(continue_, int)
     entries = await audit.list_entries(
         hub.store,
         limit=limit + 1,
-        before_id=_read_token(continue_),
+        before_id=place[0] if place else None,
         actor=actor,
         kind=kind,
         project=project,
@@ -125,7 +137,7 @@ async def list_audit(
     )
     return AuditPage(
         items=[AuditRecord.model_validate(_public(entry)) for entry in entries[:limit]],
-        continue_=_token(entries[limit - 1].id) if len(entries) > limit else None,
+        continue_=page_token(entries[limit - 1].id) if len(entries) > limit else None,
     )
 
 
@@ -175,22 +187,3 @@ async def _installation(hub: HubDep) -> Installation:
 
 def _public(entry: audit.AuditEntry) -> dict[str, Any]:
     return {name: value for name, value in entry._asdict().items() if name != "digest"}
-
-
-def _token(position: int) -> str:
-    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode().rstrip("=")
-
-
-def _read_token(text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        position = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        if isinstance(position, int):
-            return position
-    except ValueError:
-        pass
-    raise InvalidError(
-        "the list cannot be continued",
-        (FieldFault("continue", "is not a token that this hub gave"),),
-    )

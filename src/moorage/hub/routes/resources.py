@@ -1,7 +1,5 @@
 """The same routes for each kind: list, watch, get, create, replace spec and labels, delete."""
 
-import base64
-import json
 from collections.abc import Callable
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -13,6 +11,7 @@ from moorage.auth import Verb, can_see_project
 from moorage.hub import writes
 from moorage.hub.deps import DryRun, HubDep, IfMatch, Scope, allow, authenticate
 from moorage.hub.documents import new_model, new_resource, page_model
+from moorage.hub.paging import page_token, read_page_token
 from moorage.hub.problems import Problem
 from moorage.hub.rules.base import Rules
 from moorage.hub.watch import Watch
@@ -105,13 +104,15 @@ class ResourceRoutes(Generic[R]):
                 )
                 await stream.check()
                 return StreamingResponse(stream.events(), media_type="text/event-stream")
+            place = read_page_token(continue_, str, str)
+            after = (place[0], place[1]) if place else None
             version = await hub.store.version()
             items = await hub.store.list(
                 kind,
                 project=project,
                 selector=label_selector,
                 limit=limit + 1,
-                after=_read_token(continue_),
+                after=after,
             )
             body: dict[str, Any] = {
                 "kind": f"{self.name}List",
@@ -119,7 +120,7 @@ class ResourceRoutes(Generic[R]):
                 "resourceVersion": version,
             }
             if len(items) > limit:
-                body["continue"] = _token(items[limit - 1].key)
+                body["continue"] = page_token(*items[limit - 1].key)
             return JSONResponse(body)
 
         self.router.add_api_route(
@@ -273,23 +274,3 @@ async def _still_allowed(request: Request, hub: HubDep, scope: Scope) -> bool:
     except UnauthenticatedError:
         return False
     return principal.grants == scope.principal.grants
-
-
-def _token(key: tuple[str, str]) -> str:
-    return base64.urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
-
-
-def _read_token(text: str | None) -> tuple[str, str] | None:
-    if text is None:
-        return None
-    try:
-        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        project, name = json.loads(raw)
-        if isinstance(project, str) and isinstance(name, str):
-            return project, name
-    except ValueError:
-        pass
-    raise InvalidError(
-        "the list cannot be continued",
-        (FieldFault("continue", "is not a token that this hub gave"),),
-    )

@@ -210,7 +210,11 @@ async def set_user_password(
 
 
 @router.post(
-    "/apikeys", operation_id="createAPIKey", status_code=201, summary="Make an API key of yours"
+    "/apikeys",
+    operation_id="createAPIKey",
+    response_model_exclude_none=True,
+    status_code=201,
+    summary="Make an API key of yours",
 )
 async def create_api_key(
     body: NewAPIKey, hub: HubDep, principal: PrincipalDep, request: Request
@@ -256,7 +260,12 @@ async def create_api_key(
     )
 
 
-@router.get("/apikeys", operation_id="listAPIKeys", summary="List your API keys")
+@router.get(
+    "/apikeys",
+    operation_id="listAPIKeys",
+    response_model_exclude_none=True,
+    summary="List your API keys",
+)
 async def list_api_keys(hub: HubDep, principal: PrincipalDep) -> APIKeyList:
     """List your own keys; their secrets cannot be read back."""
     keys = await access.list_api_keys(hub.store, principal.username)

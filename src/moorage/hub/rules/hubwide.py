@@ -53,6 +53,10 @@ class GatewayRules(Rules[Gateway]):
         users = gateway_users(name, replace(estate, secrets=secrets))
         in_use(resource, users, "delete these first")
 
+    async def deleting(self, store: Store, resource: Gateway) -> None:
+        assert isinstance(store, SqlOperations)  # noqa: S101 - the hub's store has the tables
+        await access.revoke_enrolment_tokens(store, resource.metadata.name)
+
 
 class AccountRules(Rules[CloudAccount]):
     """A cloud account goes to the gateway that it names."""
