@@ -7,7 +7,8 @@ import pytest
 
 from moorage.kit.clock import SystemClock
 from moorage.link.frames import Delete, Frame, Put, Reject, Restore, StatusOf
-from moorage.link.replicate import HubView, apply_down, apply_up
+from moorage.link.gateway_side import HubView, apply_down
+from moorage.link.hub_side import apply_up
 from moorage.resources import Gateway, IPPool, Machine, Metadata, Project, Resource
 from moorage.store import SqlStore
 

@@ -30,7 +30,8 @@ from moorage.link.frames import (
     encode,
     hello_statement,
 )
-from moorage.link.replicate import NEWER_MAY_TAKE, HubView, apply_down, read_up
+from moorage.link.gateway_side import HubView, apply_down, read_released, read_up
+from moorage.link.replicate import NEWER_MAY_TAKE
 from moorage.link.session import LinkClosedError, Session
 from moorage.link.trust import RecoveryKeys
 
@@ -203,7 +204,11 @@ class Link:
         self._set_state("Connected", "Connected", f"connected to {self._dial.url}")
         metrics.CONNECTED.set(1)
         log.info("link up", hub=self._dial.url, since=welcome.since, start=welcome.start)
-        await session.run(self._store, lambda _: True)
+
+        async def repeat_released() -> None:
+            session.post(*await read_released(self._store))
+
+        await session.run(self._store, lambda _: True, repeat_released)
 
     async def _load_position(self) -> _Position:
         position = await _Position.load(self._store)

@@ -12,7 +12,8 @@ from moorage.kit.errors import ForbiddenError
 from moorage.link import metrics
 from moorage.link.door import HubTransport, LinkSettings, identity_key
 from moorage.link.frames import Frame, Hello, Notice, Reject, Sequenced, Welcome, encode
-from moorage.link.replicate import NEWER_MAY_TAKE, apply_up, read_down, read_restore
+from moorage.link.hub_side import apply_up, read_down, read_restore
+from moorage.link.replicate import NEWER_MAY_TAKE
 from moorage.link.session import LinkClosedError, Session
 from moorage.resources import Gateway
 

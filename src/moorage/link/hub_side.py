@@ -1,0 +1,137 @@
+"""The hub's end of replication: intents go down, statuses and mirrors are taken in."""
+
+from collections.abc import Iterable
+
+from moorage.engine.store import Store, Tombstone
+from moorage.kit.errors import ConflictError, InvalidError, NotFoundError
+from moorage.link.frames import (
+    GATEWAY_FINALIZER,
+    Delete,
+    Frame,
+    Put,
+    Restore,
+    Restored,
+    Sequenced,
+    StatusOf,
+    read_resource,
+)
+from moorage.link.replicate import (
+    PAGE,
+    Outgoing,
+    RejectedError,
+    delete_of,
+    kind_of,
+    last_version,
+    ownership_of,
+    reject,
+)
+from moorage.resources import KINDS, Ownership, Resource
+
+
+async def read_down(store: Store, gateway: str, since: int) -> Outgoing:
+    """Collect the intents, and tombstones of intents, that a gateway shall have."""
+    rows = await store.changed_since(since, route=gateway, spec_only=True, limit=PAGE)
+    frames: list[Sequenced] = []
+    for row in rows:
+        match row:
+            case Tombstone():
+                if ownership_of(row.kind) is Ownership.INTENT:
+                    frames.append(delete_of(row))
+            case _ if row.ownership is Ownership.INTENT:
+                frames.append(Put(sequence=row.metadata.resource_version, resource=row.document()))
+    return Outgoing(frames, last_version(rows, since), len(rows) == PAGE)
+
+
+async def read_restore(store: Store, gateway: str) -> list[Frame]:
+    """Collect the mirrors of what a gateway owned before it lost its store."""
+    found: list[Frame] = []
+    for kind in KINDS.values():
+        if kind.ownership is Ownership.DERIVED:
+            rows = await store.list(kind, route=gateway)
+            found.extend(Restore(resource=row.document()) for row in rows)
+    return [*found, Restored()]
+
+
+async def apply_up(store: Store, gateway: str, frames: Iterable[Frame]) -> list[Frame]:
+    """Apply a gateway's frames to the hub's store; returns what to answer beside the ack.
+
+    A gateway reaches only what is routed to it: whatever else it names is rejected.
+    """
+    answers: list[Frame] = []
+    for frame in frames:
+        try:
+            match frame:
+                case Put():
+                    await _mirror(store, gateway, read_resource(frame.resource))
+                case StatusOf():
+                    answers.extend(await _take_status(store, gateway, frame))
+                case Delete():
+                    await _drop_mirror(store, gateway, frame)
+        except (InvalidError, ConflictError, NotFoundError) as error:
+            answers.append(reject(frame, error))
+    return answers
+
+
+async def _mirror(store: Store, gateway: str, resource: Resource) -> None:
+    if resource.ownership is not Ownership.DERIVED:
+        raise RejectedError("NotDerived", f"{resource} is not the gateway's to write")
+    resource.metadata.route = gateway
+    found = await store.find(type(resource), *resource.key)
+    _check_route(found, gateway)
+    if found is None or found.metadata.uid != resource.metadata.uid:
+        # Nor may the UID be that of another gateway's resource under another name.
+        _check_route(await store.find_uid(type(resource), resource.metadata.uid), gateway)
+    await store.put_mirror(resource)
+
+
+def _check_route(found: Resource | None, gateway: str) -> None:
+    if found is not None and found.metadata.route != gateway:
+        raise RejectedError("NotRouted", f"{found} belongs to gateway {found.metadata.route!r}")
+
+
+async def _drop_mirror(store: Store, gateway: str, frame: Delete) -> None:
+    kind = kind_of(frame.kind)
+    if kind.ownership is not Ownership.DERIVED:
+        raise RejectedError("NotDerived", f"{frame.kind} {frame.name} is not the gateway's")
+    found = await store.find(kind, frame.project, frame.name)
+    if found is not None and found.metadata.uid == frame.uid:
+        _check_route(found, gateway)
+        await store.delete(found)
+
+
+async def _take_status(store: Store, gateway: str, frame: StatusOf) -> list[Frame]:
+    kind = kind_of(frame.kind)
+    if kind.ownership is not Ownership.INTENT:
+        raise RejectedError("NotIntent", f"{frame.kind} {frame.name} has no status of a gateway")
+    found = await store.find_uid(kind, frame.uid)
+    if found is None:
+        if frame.released:
+            return await _answer_released(store, gateway, kind, frame)
+        raise RejectedError("Unknown", f"{frame.kind} {frame.name} ({frame.uid}) is not known here")
+    _check_route(found, gateway)
+    found.status = _read_status(found, frame)
+    await store.put_status(found)
+    if frame.released and found.is_deleting and GATEWAY_FINALIZER in found.metadata.finalizers:
+        await store.remove_finalizer(found, GATEWAY_FINALIZER)
+    return []
+
+
+async def _answer_released(
+    store: Store, gateway: str, kind: type[Resource], frame: StatusOf
+) -> list[Frame]:
+    """Say once more that it is gone: the delete came before the gateway had let go, or got lost.
+
+    What has its name now could not take its place until then, so it is sent once more too.
+    """
+    gone = Delete(
+        sequence=0, kind=frame.kind, project=frame.project, name=frame.name, uid=frame.uid
+    )
+    namesake = await store.find(kind, frame.project, frame.name)
+    if namesake is None or namesake.metadata.route != gateway:
+        return [gone]
+    return [gone, Put(sequence=0, resource=namesake.document())]
+
+
+def _read_status(resource: Resource, frame: StatusOf) -> object:
+    document = resource.document() | {"status": frame.status}
+    return read_resource(document).status
