@@ -1,16 +1,20 @@
 """Changes: what watchers and the link are told, and that they miss nothing."""
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import Any
 
 import anyio
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import CursorResult, Executable
 
 from moorage.engine import RESYNC, Change, Tombstone
 from moorage.kit.clock import FakeClock
 from moorage.resources import Metadata, Project, Resource
-from moorage.store import SqlStore
+from moorage.store import SqlStore, resource_read
+from moorage.store.database import Unit
 from moorage.store.fanout import Subscription
 
 
@@ -155,6 +159,47 @@ async def test_no_lower_version_appears_after_a_higher_one(store: SqlStore) -> N
                 tasks.start_soon(write, number)
 
     assert seen == list(range(1, writers * each + 1))
+
+
+class Interrupted(Unit):
+    """A unit in whose course, after one of its statements, somebody else commits."""
+
+    def __init__(self, unit: Unit, after: int, others: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(unit.connection, is_postgresql=unit.is_postgresql)
+        self._left = after
+        self._others = others
+
+    async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
+        result = await super().execute(statement, parameters)
+        self._left -= 1
+        if self._left == 0:
+            await self._others()
+        return result
+
+
+@pytest.mark.parametrize("after", [1, 2, 3])
+async def test_what_is_committed_between_two_statements_is_not_passed_over(
+    store: SqlStore, after: int
+) -> None:
+    old = await store.create(a_project("old"))
+
+    async def others() -> None:
+        await store.create(a_project("new"))
+        await store.delete(old)  # its tombstone is above "new"
+
+    async with store.reading() as unit:
+        first = await resource_read.changed_since(
+            Interrupted(unit, after, others), 0, route=None, spec_only=False, limit=10
+        )
+    position = max((_position(one) for one in first), default=0)
+    second = await store.changed_since(position)
+
+    assert "new" in names(first + second)
+    assert "-old" in names(first + second)
+
+
+def _position(one: Resource | Tombstone) -> int:
+    return one.resource_version if isinstance(one, Tombstone) else one.metadata.resource_version
 
 
 async def test_watchers_hear_of_what_is_committed(store: SqlStore, clock: FakeClock) -> None:
