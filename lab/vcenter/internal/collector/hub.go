@@ -156,9 +156,12 @@ func (h *Hub) detach(c *Collector) {
 // object finds an object in the session or in the inventory, with the API's struct in it.
 func (h *Hub) object(session *simulator.Session, self ref) (mo.Reference, reflect.Value) {
 	var found mo.Reference
-	if session != nil {
+	switch {
+	case session != nil:
 		found = session.Get(self)
-	} else {
+	case self.Type == "SessionManager":
+		found = &mo.SessionManager{Self: self} // who is logged in is nobody else's business
+	default:
 		found = h.registry.Get(self)
 	}
 	if found == nil || h.Unborn(self) {

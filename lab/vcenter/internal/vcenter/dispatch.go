@@ -39,7 +39,10 @@ func (s *Server) dispatch(ctx *simulator.Context, method *simulator.Method) (mo.
 		}
 	}
 	if ctx.Session == nil {
-		if open[method.Name] || readsServiceInstance(method) {
+		if readsServiceInstance(method) {
+			return s.anonymous, nil
+		}
+		if open[method.Name] {
 			return nil, nil
 		}
 		return nil, notAuthenticated(method.This)

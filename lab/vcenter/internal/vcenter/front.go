@@ -132,6 +132,7 @@ func (f *front) soap(w http.ResponseWriter, r *http.Request) {
 
 	answer := &answer{header: w.Header(), status: http.StatusOK}
 	f.next.ServeHTTP(answer, request)
+	request.Body = http.NoBody // the simulator's history of tasks holds on to requests
 	f.server.finished(c, answer)
 
 	if act != nil && act.Action == DropAnswer || r.Context().Err() != nil {
@@ -205,6 +206,9 @@ func localized(a *answer, said string) []byte {
 // finished books what a call did to the sessions and counters.
 func (s *Server) finished(c *call, a *answer) {
 	ok := a.status == http.StatusOK
+	if c.context != nil && c.context.Session != nil {
+		s.sessions.used(c.context.Session.Key) // a session that waits for updates is not idle
+	}
 	if c.writes {
 		s.hub.Touch(c.this) // the simulator does not announce all that it changes
 	}

@@ -57,6 +57,8 @@ type Server struct {
 	hub      *collector.Hub
 	content  types.ServiceContent
 
+	anonymous *collector.Collector // for what may be read before a login
+
 	mu      sync.Mutex
 	address string // fixed after the first listen, so that a restart has the same
 	http    *http.Server
@@ -88,6 +90,7 @@ func New(options Options) (*Server, error) {
 	}
 	s.hub = collector.NewHub(s.registry, s.machines.nameClaimed)
 	s.content = s.registry.Get(vim25.ServiceInstance).(*simulator.ServiceInstance).Content
+	s.anonymous = collector.New(s.hub, s.content.PropertyCollector)
 	s.registry.Cookie = cookie
 	s.registry.Handler = s.dispatch
 	return s, nil

@@ -73,6 +73,14 @@ func (s *sessions) live(ctx *simulator.Context) bool {
 	return false
 }
 
+func (s *sessions) used(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if known := s.open[key]; known != nil {
+		known.last = time.Now()
+	}
+}
+
 func (s *sessions) expireAll() int {
 	s.mu.Lock()
 	ended := make([]*session, 0, len(s.open))

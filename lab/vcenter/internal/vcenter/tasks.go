@@ -138,6 +138,7 @@ func (t *tasks) inner(ctx *simulator.Context, entity mo.Reference, start func() 
 	}
 	// Files are removed by yet another task, which nobody waits for.
 	outsider.WithLock(t.server.registry.FileManager(), func() {})
+	task.Execute = nil // the history of tasks would keep all it refers to
 	t.forget(ctx, task)
 	if fault := task.Info.Error; fault != nil {
 		return nil, refuse(fault.Fault)
