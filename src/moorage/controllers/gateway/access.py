@@ -41,7 +41,7 @@ class ClusterAccess:
             raise UnavailableError("the cluster's keys or endpoint are not known yet")
         host, _, port = endpoint.rpartition(":")
         return await self.pool.client(
-            uid, server_url(host, int(port)), lambda: self._credentials(keys)
+            uid, server_url(host.strip("[]"), int(port)), lambda: self._credentials(keys)
         )
 
     def _credentials(self, keys: ClusterPKI) -> Credentials:

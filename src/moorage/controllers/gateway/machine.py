@@ -207,7 +207,7 @@ async def _clone(machine: Machine, env: Env) -> Outcome:
     node = NodeInput(
         machine=machine,
         cluster=cluster,
-        endpoint_host=host,
+        endpoint_host=host.strip("[]"),
         endpoint_port=int(port),
         pki=keys,
         address=address,
