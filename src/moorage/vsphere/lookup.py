@@ -52,6 +52,8 @@ class Lookup:
             return Unknown(f"vCenter is cloning it (task {running})", reason="Cloning")
         vm = self._ownership.find(uid, recorded)
         if vm is not None:
+            if vm.moref == recorded:
+                self._ownership.made.setdefault(uid, recorded)
             return Found(vm)
         unmarked = self._ownership.unmarked(uid)
         if unmarked is not None:

@@ -14,7 +14,7 @@ class Ownership:
     installation: str | None = None
     """``None`` takes marks of any installation: a UID is not chosen twice."""
     made: dict[str, str] = field(default_factory=dict)
-    """UID -> moref that our clone task reported."""
+    """UID -> moref that our clone task reported, now or as it was recorded earlier."""
 
     def is_marked(self, vm: VM, uid: str) -> bool:
         """Tell whether the VM bears our mark for this UID, as original or as copy."""

@@ -121,7 +121,8 @@ class Session:
         try:
             return self._answered(work())
         except vim.fault.NotAuthenticated:
-            log.info("vcenter session ended", server=self.endpoint.server)
+            if not self._closed:
+                log.info("vcenter session ended", server=self.endpoint.server)
             self._ensure_login(generation)
             return self._answered(work())
 

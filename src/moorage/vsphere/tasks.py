@@ -18,6 +18,8 @@ PATHS = ("info.state", "info.result", "info.error")
 
 _KEEP_S = 900.0
 _BATCH_S = 0.05
+_APART_S = 0.25
+"""Between two changes of the view: clones that are started meanwhile share the next one."""
 LATER_S = 3.0
 
 _STATES = {"success": TaskState.SUCCESS, "error": TaskState.ERROR}
@@ -41,6 +43,7 @@ class Tasks:
         self._wake = threading.Condition(self._lock)
         self._tasks: dict[str, _Tracked] = {}
         self._remove: list[str] = []
+        self._not_before = 0.0
 
     def track(self, task: str, uid: str, what: str, *, after_s: float = _BATCH_S) -> None:
         """Begin to follow a task."""
@@ -119,23 +122,20 @@ class Tasks:
         with self._wake:
             while not stop():
                 now = time.monotonic()
-                waiting = [
-                    tracked
-                    for tracked in self._tasks.values()
-                    if not tracked.watched and not tracked.state.is_over
-                ]
-                ready = [
-                    task
+                waiting = {
+                    task: max(tracked.due, self._not_before)
                     for task, tracked in self._tasks.items()
-                    if not tracked.watched and not tracked.state.is_over and tracked.due <= now
-                ]
+                    if not tracked.watched and not tracked.state.is_over
+                }
+                ready = [task for task, due in waiting.items() if due <= now]
                 if ready:
                     for task in ready:
                         self._tasks[task].watched = True
                     remove, self._remove = self._remove, []
+                    self._not_before = now + _APART_S
                     return ready, remove
-                soonest = min((tracked.due - now for tracked in waiting), default=None)
-                self._wake.wait(soonest)
+                soonest = min(waiting.values(), default=None)
+                self._wake.wait(None if soonest is None else soonest - now)
         return [], []
 
     def unwatched(self, tasks: list[str]) -> None:

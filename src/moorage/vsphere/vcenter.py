@@ -305,8 +305,7 @@ class VCenter:
         Raises:
             ForbiddenError: It is not ours, or no longer.
         """
-        if vm.owner is None or not self._ownership.is_marked(vm, vm.owner.uid):
-            raise ForbiddenError(f"VM {vm.name} ({vm.moref}) does not bear our owner mark")
+        self._must_be_ours(vm)
         try:
             gone = partial(self._is_gone, vm.moref)
             return await self._effects.start("destroy", power.destroy, vm, gone, deadline_s)
@@ -317,8 +316,7 @@ class VCenter:
         self, vm: VM, mark: OwnerMark, *, deadline_s: float | None = None
     ) -> TaskRef:
         """Set instance UUID and mark again when vCenter changed the UUID of our VM."""
-        if not self._ownership.is_marked(vm, mark.uid):
-            raise ForbiddenError(f"VM {vm.name} ({vm.moref}) does not bear our owner mark")
+        self._must_be_ours(vm)
 
         def start(session: Session, target: VM) -> Any:
             power.check_still_ours(session, target)
@@ -372,7 +370,16 @@ class VCenter:
         await self._set_guestinfo(seen, dict.fromkeys(names, ""), done, None)
         return names
 
-    # Kept together for callbacks
+    # Smaller parts
+
+    def _must_be_ours(self, vm: VM) -> None:
+        what = f"VM {vm.name} ({vm.moref})"
+        if vm.owner is None or not self._ownership.is_marked(vm, vm.owner.uid):
+            raise ForbiddenError(f"{what} does not bear our owner mark: it is not touched")
+        if not self._ownership.is_ours(vm, vm.owner.uid, None):
+            raise ForbiddenError(
+                f"{what} is a copy of {vm.owner.kind} {vm.owner.uid}, not ours: it is not touched"
+            )
 
     def _changed(self, uids: frozenset[str]) -> None:
         self._notify(uids | self._effects.changed(uids))
