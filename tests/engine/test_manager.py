@@ -291,6 +291,21 @@ async def test_after_a_kill_a_restart_goes_on_at_once(
     assert {"first held", "first written"} <= set(world.calls)
 
 
+async def test_one_unreadable_resource_does_not_stop_the_others(sqlite_store: SqlStore) -> None:
+    world = World()
+    await sqlite_store.create(a_project("good"))
+    await sqlite_store.create(a_project("odd"))
+    async with sqlite_store.writing() as unit:  # as a release with other rules left it
+        await unit.execute(text("""UPDATE resource SET spec = '{"x": 1}' WHERE name = 'odd'"""))
+
+    await a_manager(sqlite_store, world).settle()
+
+    assert world.calls == ["first good", "second good"]
+    assert await sqlite_store.next_due(["project"]) == fake(sqlite_store).now() + timedelta(
+        seconds=1
+    )
+
+
 async def test_missed_changes_make_it_look_at_everything(sqlite_store: SqlStore) -> None:
     world = World()
     managed = a_manager(sqlite_store, world)

@@ -29,6 +29,23 @@ async def test_pages_hold_everything_once_in_order(store: SqlStore) -> None:
     assert seen == sorted(expected)
 
 
+async def test_an_overview_tells_what_changes_would_tell(store: SqlStore) -> None:
+    cluster = await store.create(a_cluster())
+    for name in ("m-1", "m-2", "m-3"):
+        machine = a_machine(name)
+        machine.metadata.owner = cluster.owner()
+        machine.metadata.route = "site-b"
+        async with store.watch() as changes:
+            await store.create(machine)
+            told = changes.drain()
+
+    first = await store.overview(Machine, limit=2)
+    rest = await store.overview(Machine, after=(first[-1].project, first[-1].name))
+
+    assert [change.key for change in first + rest] == ["default/m-1", "default/m-2", "default/m-3"]
+    assert rest == told
+
+
 async def test_a_page_with_a_selector_is_full_when_there_is_enough(store: SqlStore) -> None:
     for number in range(20):
         labels = {"odd": "true"} if number % 2 else {}

@@ -117,6 +117,16 @@ async def test_a_task_started_in_a_transaction_is_not_part_of_it(store: SqlStore
     assert await names(store) == ["apart"]
 
 
+async def test_a_transaction_that_has_ended_refuses_work(store: SqlStore) -> None:
+    async with store.transaction() as tx:
+        await tx.create(a_project("one"))
+
+    with pytest.raises(RuntimeError, match="has ended"):
+        await tx.create(a_project("two"))
+
+    assert await names(store) == ["one"]
+
+
 async def test_the_store_is_itself_again_after_a_transaction(store: SqlStore) -> None:
     async with store.transaction() as tx:
         await tx.create(a_project("one"))

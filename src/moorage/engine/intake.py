@@ -9,7 +9,6 @@ from typing import Any
 import anyio
 
 from moorage.engine.controller import Controller
-from moorage.engine.step import key_of
 from moorage.engine.store import Change, Changes, Store
 from moorage.kit.clock import Clock
 from moorage.resources import Resource
@@ -77,26 +76,25 @@ class Intake:
         return found
 
     async def everything(self) -> set[Item]:
-        """Return the keys of all resources that controllers may work on."""
+        """Return the keys of all that controllers may have to look at.
+
+        A controller without a kind of its own knows its keys from what it watches only.
+        """
         found: set[Item] = set()
         for controller in self._controllers:
-            kind = controller.reconciler.kind
-            if kind is not None:
-                async for resource in self._each(kind):
-                    if controller.select is None or controller.select(resource):
-                        found.add((controller.name, key_of(*resource.key)))
-                continue
-            for watch in controller.watches:  # its keys are known from what it watches only
-                async for resource in self._each(watch.kind):
-                    found.update((controller.name, key) for key in watch.keys(_seen(resource)))
+            own = controller.reconciler.kind
+            kinds = {own} if own is not None else {watch.kind for watch in controller.watches}
+            for kind in kinds:
+                async for change in self._each(kind):
+                    found.update((controller.name, key) for key in controller.keys(change))
         return found
 
-    async def _each(self, kind: type[Resource]) -> AsyncIterator[Resource]:
+    async def _each(self, kind: type[Resource]) -> AsyncIterator[Change]:
         after: tuple[str, str] | None = None
-        while page := await self._store.list(kind, limit=_PAGE, after=after):
-            after = page[-1].key
-            for resource in page:
-                yield resource
+        while page := await self._store.overview(kind, limit=_PAGE, after=after):
+            after = (page[-1].project, page[-1].name)
+            for change in page:
+                yield change
 
     async def enqueue(self, items: Iterable[Item]) -> None:
         """Make keys due now."""
@@ -107,18 +105,3 @@ class Intake:
         items = await self.keys(changes.drain()) | self.triggered()
         if items:
             await self.enqueue(items)
-
-
-def _seen(resource: Resource) -> Change:
-    meta = resource.metadata
-    return Change(
-        kind=resource.kind,
-        project=meta.project,
-        name=meta.name,
-        uid=meta.uid,
-        resource_version=meta.resource_version,
-        deleted=False,
-        route=meta.route,
-        spec_changed=True,
-        owner_uid=meta.owner.uid if meta.owner else "",
-    )

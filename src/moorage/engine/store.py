@@ -137,6 +137,19 @@ class Store(Protocol):
         """
         ...
 
+    async def overview(
+        self,
+        kind: type[Resource],
+        *,
+        limit: int | None = None,
+        after: tuple[str, str] | None = None,
+    ) -> builtins.list[Change]:
+        """Return every resource as if it had just been created; the documents are not read.
+
+        In the order and pages of ``list``, but much quicker.
+        """
+        ...
+
     async def create(self, resource: R) -> R:
         """Store a new resource and return it with UID (kept if given), version and generation 1.
 

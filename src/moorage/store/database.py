@@ -56,6 +56,8 @@ class Unit:
 
     async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
         """Run one statement. Cancellation comes before it, or waits until it has ended."""
+        if not self.is_open:
+            raise RuntimeError("this transaction has ended: use the store, or begin another one")
         await anyio.lowlevel.checkpoint_if_cancelled()
         with _uncancelled():
             result = await self.connection.execute(statement, parameters)

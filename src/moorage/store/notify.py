@@ -81,6 +81,14 @@ class Notifier:
             self._listening.set()
             self._fanout.publish([RESYNC])  # for what was committed while nobody listened
             async for notification in connection.notifies():
-                origin, *fields = json.loads(notification.payload)
-                if origin != self._origin:
-                    self._fanout.publish([Change(*fields)])
+                self._hear(notification.payload)
+
+    def _hear(self, payload: str) -> None:
+        try:
+            origin, *fields = json.loads(payload)
+            change = Change(*fields)
+        except (ValueError, TypeError):  # of another release: something changed, whatever it was
+            self._fanout.publish([RESYNC])
+            return
+        if origin != self._origin:
+            self._fanout.publish([change])

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, select, tuple_
 
-from moorage.engine.store import Tombstone
+from moorage.engine.store import Change, Tombstone
 from moorage.resources import Resource
 from moorage.store import tables
 from moorage.store.codec import (
@@ -63,6 +63,30 @@ def page_query(
     if clause is not None:
         query = query.where(clause)
     return query
+
+
+async def overview(
+    unit: Unit, kind: str, *, limit: int | None, after: tuple[str, str] | None
+) -> list[Change]:
+    """Return every resource of a kind as a change, without its documents."""
+    columns = [T.project, T.name, T.uid, T.resource_version, T.route, T.owner_uid]
+    query = select(*columns).where(T.kind == kind).order_by(T.project, T.name).limit(limit)
+    if after is not None:
+        query = query.where(tuple_(T.project, T.name) > tuple_(*after))
+    return [
+        Change(
+            kind=kind,
+            project=row.project,
+            name=row.name,
+            uid=row.uid,
+            resource_version=row.resource_version,
+            deleted=False,
+            route=row.route,
+            spec_changed=True,
+            owner_uid=row.owner_uid,
+        )
+        for row in await unit.execute(query)
+    ]
 
 
 async def fetch(unit: Unit, query: Select[*tuple[Any, ...]]) -> list[Stored]:

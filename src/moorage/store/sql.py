@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from moorage.engine.store import Lease, QueueDepth, Tombstone
+from moorage.engine.store import Change, Lease, QueueDepth, Tombstone
 from moorage.kit.clock import Clock
 from moorage.kit.errors import NotFoundError
 from moorage.resources import Resource
@@ -95,6 +95,17 @@ class SqlOperations(ABC):
         async with self.reading() as unit:
             rows = await resource_read.fetch(unit, query)
         return [decode(kind, row) for row in rows]
+
+    async def overview(
+        self,
+        kind: type[Resource],
+        *,
+        limit: int | None = None,
+        after: tuple[str, str] | None = None,
+    ) -> builtins.list[Change]:
+        """Return every resource of a kind as a change; the documents are not read."""
+        async with self.reading() as unit:
+            return await resource_read.overview(unit, kind.kind_name(), limit=limit, after=after)
 
     async def count(self, kind: type[Resource], *, project: str | None = None) -> int:
         """Return how many resources of a kind there are."""
