@@ -101,6 +101,11 @@ func (b *builder) switches(p *place) error {
 		if _, err := b.wait(dvs.AddDVPortgroupTask(b.ctx, &types.AddDVPortgroup_Task{This: dvs.Self, Spec: groups})); err != nil {
 			return fmt.Errorf("switch %s: %w", spec.Name, err)
 		}
+		for _, r := range dvs.Portgroup {
+			group := b.ctx.Map.Get(r).(*simulator.DistributedVirtualPortgroup)
+			own := slices.ContainsFunc(spec.PortGroups, func(pg PortGroup) bool { return pg.Name == group.Name })
+			group.Config.Uplink = types.NewBool(!own)
+		}
 		var members []types.DistributedVirtualSwitchHostMemberConfigSpec
 		for _, h := range p.spec.hosts() {
 			members = append(members, types.DistributedVirtualSwitchHostMemberConfigSpec{

@@ -87,7 +87,7 @@ func (s *Server) clone(ctx *simulator.Context, task *running, from *source, fold
 	if req.Spec.Config != nil {
 		wanted = req.Spec.Config.InstanceUuid
 	}
-	instance, releaseUUID := s.machines.claimInstanceUUID(wanted)
+	instance, releaseUUID := s.machines.claimInstanceUUID(wanted, ref{})
 	defer releaseUUID()
 	plan.config.InstanceUuid = instance
 
@@ -101,7 +101,7 @@ func (s *Server) clone(ctx *simulator.Context, task *running, from *source, fold
 		s.correctSpace(ctx, disk, 1)
 	}
 	s.hub.Publish(ctx, vm.Self)
-	s.hub.Touch(folder.Self, plan.pool, plan.host.Self, vm.Datastore[0])
+	s.hub.Touch(append(s.around(vm), plan.pool)...)
 	s.post(ctx, &types.VmClonedEvent{
 		VmCloneEvent: types.VmCloneEvent{VmEvent: s.vmEvent(vm)},
 		SourceVm:     types.VmEventArgument{EntityEventArgument: types.EntityEventArgument{Name: from.name}, Vm: from.self},

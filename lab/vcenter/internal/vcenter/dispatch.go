@@ -71,6 +71,10 @@ func (s *Server) replacement(ctx *simulator.Context, method *simulator.Method) (
 		return &searchIndex{SearchIndex: object, server: s}, nil
 	case *simulator.VirtualMachine:
 		return &machine{VirtualMachine: object, server: s}, nil
+	case *simulator.Folder:
+		return &folder{Folder: object, server: s}, nil
+	case *simulator.Datacenter:
+		return &datacenter{Datacenter: object, server: s}, nil
 	case *simulator.Datastore:
 		return &datastore{Datastore: object}, nil
 	}

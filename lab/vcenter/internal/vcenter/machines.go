@@ -98,13 +98,16 @@ func (m *machines) nameClaimed(folder ref, name string) bool {
 	return m.names[nameInUse{folder, name}]
 }
 
-// claimInstanceUUID takes the wanted instance UUID, or a new one if another machine has it.
-func (m *machines) claimInstanceUUID(wanted string) (got string, release func()) {
+// claimInstanceUUID takes the wanted instance UUID, or a new one if a machine other than self has it.
+func (m *machines) claimInstanceUUID(wanted string, self ref) (got string, release func()) {
 	wanted = strings.ToLower(wanted)
 	taken := map[string]bool{}
 	if wanted != "" {
 		for _, entity := range m.server.registry.All("VirtualMachine") {
 			vm := entity.(*simulator.VirtualMachine)
+			if vm.Self == self {
+				continue
+			}
 			ctx := m.server.internal()
 			ctx.WithLock(vm, func() { taken[strings.ToLower(vm.Config.InstanceUuid)] = true })
 		}

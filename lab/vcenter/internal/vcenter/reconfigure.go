@@ -35,6 +35,11 @@ func (s *Server) reconfigure(ctx *simulator.Context, vm *simulator.VirtualMachin
 		return refused
 	}
 
+	if spec.InstanceUuid != "" {
+		instance, release := s.machines.claimInstanceUUID(spec.InstanceUuid, vm.Self)
+		defer release()
+		spec.InstanceUuid = instance
+	}
 	rest := *spec
 	rest.ExtraConfig, rest.ChangeVersion = nil, ""
 	if !reflect.DeepEqual(&rest, &types.VirtualMachineConfigSpec{}) {
@@ -74,6 +79,9 @@ func (s *Server) checkReconfigure(ctx *simulator.Context, vm *simulator.VirtualM
 		return refuse(&types.ConcurrentAccess{})
 	}
 	on := vm.Runtime.PowerState == poweredOn
+	if on && spec.Uuid != "" && !strings.EqualFold(spec.Uuid, vm.Config.Uuid) {
+		return refuse(&types.InvalidPowerState{RequestedState: poweredOff, ExistingState: vm.Runtime.PowerState})
+	}
 	hot := func(enabled *bool) bool { return enabled != nil && *enabled }
 	if on && (spec.NumCPUs != 0 && spec.NumCPUs != vm.Config.Hardware.NumCPU && !hot(vm.Config.CpuHotAddEnabled) ||
 		spec.MemoryMB != 0 && int32(spec.MemoryMB) != vm.Config.Hardware.MemoryMB && !hot(vm.Config.MemoryHotAddEnabled)) {
@@ -162,10 +170,7 @@ func (s *Server) destroy(ctx *simulator.Context, task *running, vm *simulator.Vi
 		return nil
 	}
 	disks := disksOf(vm)
-	around := append([]ref{*vm.Parent, *vm.Runtime.Host}, vm.Datastore...)
-	if vm.ResourcePool != nil {
-		around = append(around, *vm.ResourcePool)
-	}
+	around := s.around(vm)
 	if _, refused := s.tasks.inner(ctx, vm, func() soap.HasFault {
 		return vm.DestroyTask(ctx, &types.Destroy_Task{This: vm.Self})
 	}); refused != nil {
