@@ -19,7 +19,7 @@ from moorage.link.frames import (
 )
 from moorage.resources import Gateway, IPPool, Machine
 
-from .world import World, a_machine, a_pool, a_world, until
+from .world import Hub, World, a_machine, a_pool, a_world, until
 
 
 async def reason(link: Link, wanted: str) -> str:
@@ -169,6 +169,23 @@ async def test_a_newer_connection_replaces_the_older(tmp_path: Path) -> None:
                 gateway = await world.hub.store.get(Gateway, "", "gw1")
                 assert gateway.status.connected
                 assert world.hub.server.connected == {"gw1"}
+
+
+async def test_of_two_hub_replicas_only_the_newer_connection_may_write(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        replica = Hub(world.hub.store, world.hub.settings)
+        await world.tasks.start(replica.serve)
+        older, newer = world.link(), world.link(port=replica.port)
+        async with world.running(older):
+            await gateway_status(world, connected=True)
+            async with world.running(newer):
+                with anyio.fail_after(20):
+                    while not replica.server.connected:  # noqa: ASYNC110 - it has no event
+                        await anyio.sleep(0.01)
+                await world.gateway_store.create(a_machine())
+                await reason(older, "Replaced")
+                await world.in_step(newer)
+            assert [one.metadata.name for one in await world.hub.store.list(Machine)] == ["m-1"]
 
 
 async def test_work_goes_on_while_the_hub_is_away(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import anyio
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
+from moorage.kit.clock import SystemClock
 from moorage.kit.identity import PrivateIdentity
 from moorage.link.frames import (
     Ack,
@@ -136,13 +137,19 @@ async def test_a_gateway_takes_what_it_refused_once_it_is_newer(tmp_path: Path) 
         async with world.running(world.link()):
             await world.at_gateway(pool)
         await gateway_status(world, connected=False)
+        shown = await world.hub.store.get(IPPool, "", "pool-1")
+        shown.status.set_condition("IntentConflict", "True", "Invalid", "", now=SystemClock().now())
+        await world.hub.store.put_status(shown)
         await world.gateway_store.delete(await world.gateway_store.get(IPPool, "", "pool-1"))
         position = json.loads(await world.gateway_store.get_value("link.down") or "{}")
         position["rejected_by"] = "0.1.0"
         await world.gateway_store.set_value("link.down", json.dumps(position))
 
-        async with world.running(world.link(version="0.2.0")):
+        async with world.running(world.link(version="0.2.0")) as link:
             await world.at_gateway(pool)
+            await world.in_step(link)
+        shown = await world.hub.store.get(IPPool, "", "pool-1")
+        assert shown.status.condition("IntentConflict") is None
 
 
 @pytest.mark.parametrize("kind", ["Dragon", "IPPool"])

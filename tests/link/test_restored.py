@@ -193,3 +193,41 @@ async def test_a_gateway_restored_from_an_older_backup_starts_a_new_sequence(
                 await world.in_step(link)
                 assert await hub.find_uid(Machine, new.metadata.uid) is not None
         assert {one.metadata.name for one in await hub.list(Machine)} == {"before", "after", "new"}
+
+
+async def test_what_was_deleted_is_not_built_again_for_a_restored_hub(tmp_path: Path) -> None:
+    async with a_world(tmp_path) as world:
+        hub, gateway = world.hub.store, world.gateway_store
+        async with world.running(world.link()) as link:
+            pool = await hub.create(a_pool())
+            copy = await world.at_gateway(pool)
+            await hub.request_deletion(IPPool, "", "pool-1")
+
+            async def deleting() -> IPPool | None:
+                found = await gateway.get(IPPool, "", "pool-1")
+                return found if found.is_deleting else None
+
+            await gateway.remove_finalizer(
+                await until(gateway, deleting), copy.metadata.finalizers[0]
+            )
+            await world.gone(gateway, pool)
+            await world.in_step(link)
+
+            await _restart_hub_as(world, "life-2")
+            await hub.put_mirror(pool)
+            await world.start_hub()
+
+            async def shown() -> IPPool | None:
+                found = await hub.get(IPPool, "", "pool-1")
+                claim = found.status.condition("IntentConflict")
+                return found if claim and claim.reason == "DeletedHere" else None
+
+            await until(hub, shown)
+            assert await gateway.list(IPPool) == []
+
+            # The remedy that the message names: delete it there once more.
+            await hub.request_deletion(IPPool, "", "pool-1")
+            copy = await until(gateway, lambda: gateway.find(IPPool, "", "pool-1"))
+            await gateway.remove_finalizer(copy, copy.metadata.finalizers[0])
+            await world.gone(hub, pool)
+            await world.gone(gateway, pool)

@@ -45,6 +45,7 @@ FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 60.0
 REFUSED_DELAY_S = 30.0
 """Least wait after the hub said no: asking sooner would hardly be answered otherwise."""
+LEAST_BEAT_S, LONGEST_BEAT_S = 0.05, 300.0
 STEADY_S = 10.0
 """A connection that lived this long makes the next delay the first again."""
 
@@ -196,7 +197,7 @@ class Link:
             read=lambda since: read_up(self._store, since, view),
             apply=apply,
             start=welcome.since,
-            heartbeat_s=welcome.heartbeat_s,
+            heartbeat_s=min(max(welcome.heartbeat_s, LEAST_BEAT_S), LONGEST_BEAT_S),
             first=await self._offer_recovery_key(welcome.recovery_key),
         )
         session.on_progress = self._set_acknowledged

@@ -21,6 +21,7 @@ from moorage.link.frames import (
     read_resource,
 )
 from moorage.link.replicate import (
+    INTENT_CONFLICT,
     PAGE,
     Outgoing,
     RejectedError,
@@ -34,8 +35,9 @@ from moorage.resources import KINDS, Ownership, Resource
 
 log = structlog.get_logger(__name__)
 
-INTENT_CONFLICT = "IntentConflict"
-"""Condition of an intent of which gateway and (restored) hub know different newest forms."""
+GONE = "link.gone"
+"""Value that holds the UIDs of the intents that were deleted last."""
+MOST_GONE = 500
 
 
 @dataclass(slots=True)
@@ -125,8 +127,15 @@ async def _take_intent(store: Store, asked: Resource, view: HubView, clock: Cloc
         raise RejectedError("NotIntent", f"{asked} is not the hub's to write")
     own = await store.find(type(asked), *asked.key)
     if own is None:
+        if not asked.is_deleting and asked.metadata.uid in await _gone(store):
+            raise RejectedError(
+                "DeletedHere",
+                f"{asked} ({asked.metadata.uid}) was asked to be deleted and is gone here: the "
+                "hub, restored from a backup, does not remember; delete it there once more",
+            )
         # Its status comes along: a gateway that lost its store gets back what it once saw.
         view.saw(asked)
+        _drop_conflict(asked)
         await store.put_mirror(asked)
         return
     conflict = _conflict(own, asked)
@@ -155,9 +164,13 @@ async def _take_intent(store: Store, asked: Resource, view: HubView, clock: Cloc
         asked.metadata.finalizers = [name for name in kept if name != GATEWAY_FINALIZER]
     await store.put_mirror(asked, keep_status=True)
     if own.status.condition(INTENT_CONFLICT) is not None:
-        claims = own.status.conditions
-        own.status.conditions = [claim for claim in claims if claim.type != INTENT_CONFLICT]
+        _drop_conflict(own)
         await store.put_status(own)
+
+
+def _drop_conflict(resource: Resource) -> None:
+    claims = resource.status.conditions
+    resource.status.conditions = [claim for claim in claims if claim.type != INTENT_CONFLICT]
 
 
 def _conflict(own: Resource, asked: Resource) -> str | None:
@@ -197,6 +210,15 @@ async def _drop_intent(store: Store, frame: Delete, view: HubView) -> None:
         return
     await store.delete(own)
     view.forget(frame.uid)
+    # The oldest are forgotten: only a hub restored from a backup ever asks for them again.
+    gone = [*(await _gone(store))[1 - MOST_GONE :], frame.uid]
+    await store.set_value(GONE, json.dumps(gone))
+
+
+async def _gone(store: Store) -> list[str]:
+    text = await store.get_value(GONE)
+    found: list[str] = json.loads(text) if text else []
+    return found
 
 
 async def _restore(store: Store, resource: Resource) -> None:

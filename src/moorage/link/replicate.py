@@ -28,6 +28,10 @@ NEWER_MAY_TAKE = frozenset({"Invalid", "UnknownKind"})
 """Reasons of rejects that an upgrade may end: after one, everything is asked for again."""
 
 
+INTENT_CONFLICT = "IntentConflict"
+"""Condition of an intent of which gateway and (restored) hub know different newest forms."""
+
+
 class Outgoing(NamedTuple):
     """What a store has to say after some position."""
 

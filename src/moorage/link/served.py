@@ -13,9 +13,9 @@ from moorage.link import metrics
 from moorage.link.door import HubTransport, LinkSettings, identity_key
 from moorage.link.frames import Frame, Hello, Notice, Reject, Sequenced, Welcome, encode
 from moorage.link.hub_side import apply_up, read_down, read_restore
-from moorage.link.replicate import NEWER_MAY_TAKE
+from moorage.link.replicate import INTENT_CONFLICT, NEWER_MAY_TAKE
 from moorage.link.session import LinkClosedError, Session
-from moorage.resources import Gateway
+from moorage.resources import KINDS, Gateway, Ownership
 
 log = structlog.get_logger(__name__)
 
@@ -176,11 +176,32 @@ class ServedGateway:
                 case Notice(refused=str() as why):
                     await self._note_refused_key(why)
                 case Reject():
+                    await self._note_rejected(frame)
                     metrics.REJECTED.labels("gateway", frame.reason).inc()
                     log.warning(
                         "gateway rejected a frame", gateway=self._name, **frame.model_dump()
                     )
         return answers
+
+    async def _note_rejected(self, reject: Reject) -> None:
+        """Show on an intent that its gateway does not take it: nobody else would say so."""
+        kind = KINDS.get(reject.subject.partition(" ")[0])
+        project, _, name = reject.subject.partition(" ")[2].partition("/")
+        if kind is None or kind.ownership is not Ownership.INTENT:
+            return
+        async with self._store.transaction() as store:
+            found = await store.find(kind, project, name)
+            if found is None or found.metadata.route != self._name:
+                return
+            found.status.set_condition(
+                INTENT_CONFLICT,
+                "True",
+                reject.reason,
+                reject.message,
+                now=self._settings.clock.now(),
+                generation=found.metadata.generation,
+            )
+            await store.put_status(found)
 
     async def _note_refused_key(self, why: str) -> None:
         async with self._store.transaction() as store:

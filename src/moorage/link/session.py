@@ -34,6 +34,8 @@ log = structlog.get_logger(__name__)
 
 WINDOW = 8
 """Messages that may be under way without an ack."""
+PACE_S = 0.05
+"""Least time between two looks at the store: what changes often is sent in its last form only."""
 SILENCE_BEATS = 3
 """Heartbeats without a word after which the peer counts as gone."""
 
@@ -203,6 +205,7 @@ class Session:
 
     async def _pump(self) -> None:
         while True:
+            began = anyio.current_time()
             self._changed = anyio.Event()
             found = await self._read(self._cursor)
             for chunk in _chunks(found.frames):
@@ -211,6 +214,7 @@ class Session:
             self._progress(0)
             if not found.more:
                 await self._changed.wait()
+                await anyio.sleep_until(began + PACE_S)
 
     async def _send_within_window(self, chunk: Sequence[tuple[Frame, str]]) -> None:
         while len(self._in_flight) >= WINDOW:
