@@ -5,10 +5,11 @@ import hashlib
 from typing import Self
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from moorage.kit.errors import ForbiddenError, InvalidError
+from moorage.kit import p256
+from moorage.kit.errors import ForbiddenError
 
 
 def colons(digest: bytes) -> str:
@@ -25,28 +26,17 @@ class PublicIdentity:
     @classmethod
     def from_pem(cls, pem: str) -> Self:
         """Read a PEM public key; raises ``InvalidError`` unless it is on P-256."""
-        try:
-            key = serialization.load_pem_public_key(pem.encode())
-        except ValueError as error:
-            raise InvalidError(f"not a PEM public key: {error}") from error
-        if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":
-            raise InvalidError("an identity key must be an elliptic-curve key on P-256")
-        return cls(key)
+        return cls(p256.read_public(pem, "an identity key"))
 
     @property
     def pem(self) -> str:
         """The key as PEM (SubjectPublicKeyInfo)."""
-        return self._key.public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        ).decode()
+        return p256.public_pem(self._key)
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the DER form, ``AB:CD:…``."""
-        der = self._key.public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        return colons(hashlib.sha256(der).digest())
+        return colons(hashlib.sha256(p256.public_der(self._key)).digest())
 
     def verify(self, signature: str, message: bytes) -> None:
         """Raise ``ForbiddenError`` unless the owner of this key signed exactly ``message``."""
@@ -72,23 +62,13 @@ class PrivateIdentity:
 
     @classmethod
     def from_pem(cls, pem: str) -> Self:
-        """Read an unencrypted PEM private key; raises ``InvalidError``."""
-        try:
-            key = serialization.load_pem_private_key(pem.encode(), password=None)
-        except (ValueError, TypeError) as error:
-            raise InvalidError(f"not a PEM private key: {error}") from error
-        if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
-            raise InvalidError("an identity key must be an elliptic-curve key on P-256")
-        return cls(key)
+        """Read an unencrypted PEM private key; raises ``InvalidError`` unless it is on P-256."""
+        return cls(p256.read_private(pem, "an identity key"))
 
     @property
     def pem(self) -> str:
         """The key as PEM (PKCS 8, unencrypted): for files that only their owner can read."""
-        return self._key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        ).decode()
+        return p256.private_pem(self._key)
 
     def public(self) -> PublicIdentity:
         """Return the public half."""

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from moorage.kit import p256
 from moorage.kit.errors import ForbiddenError, InvalidError
 
 _ALGORITHM = "P256-HKDF-SHA256-A256GCM"
@@ -67,28 +68,17 @@ class PublicSealingKey:
     @classmethod
     def from_pem(cls, pem: str) -> Self:
         """Read a PEM public key; raises ``InvalidError`` unless it is on P-256."""
-        try:
-            key = serialization.load_pem_public_key(pem.encode())
-        except ValueError as error:
-            raise InvalidError(f"not a PEM public key: {error}") from error
-        if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":
-            raise InvalidError("a sealing key must be an elliptic-curve key on P-256")
-        return cls(key)
+        return cls(p256.read_public(pem, "a sealing key"))
 
     @property
     def pem(self) -> str:
         """The key as PEM (SubjectPublicKeyInfo)."""
-        return self._key.public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        ).decode()
+        return p256.public_pem(self._key)
 
     @property
     def key_id(self) -> str:
         """SHA-256 of the DER form, hexadecimal."""
-        der = self._key.public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        return hashlib.sha256(der).hexdigest()
+        return hashlib.sha256(p256.public_der(self._key)).hexdigest()
 
     def wrap(self, content_key: bytes, context: bytes) -> WrappedKey:
         """Wrap a content key for the owner of this key."""
@@ -114,23 +104,13 @@ class PrivateSealingKey:
 
     @classmethod
     def from_pem(cls, pem: str) -> Self:
-        """Read an unencrypted PEM private key; raises ``InvalidError``."""
-        try:
-            key = serialization.load_pem_private_key(pem.encode(), password=None)
-        except (ValueError, TypeError) as error:
-            raise InvalidError(f"not a PEM private key: {error}") from error
-        if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
-            raise InvalidError("a sealing key must be an elliptic-curve key on P-256")
-        return cls(key)
+        """Read an unencrypted PEM private key; raises ``InvalidError`` unless it is on P-256."""
+        return cls(p256.read_private(pem, "a sealing key"))
 
     @property
     def pem(self) -> str:
         """The key as PEM (PKCS 8, unencrypted): for files that only their owner can read."""
-        return self._key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        ).decode()
+        return p256.private_pem(self._key)
 
     def public(self) -> PublicSealingKey:
         """Return the public half."""
