@@ -2,16 +2,13 @@
 
 import sys
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from cyclopts import App
+from cyclopts import App, Parameter
+from cyclopts.validators import Number
 
-from moorage.cli import config
-from moorage.cli.context import Context, stderr
-from moorage.cli.login import read_password
-from moorage.cli.output import age, show_document, show_list
-from moorage.kit.errors import InvalidError
-from moorage.resources import Metadata, Project, User
-from moorage.resources.access import AccessRole, Grant, ProjectSpec, UserSpec
+from moorage.cli.say import examples, say
+from moorage.kit.errors import MoorageError
 
 projects = App(name="projects", help="Projects: scopes for clusters and their rights.")
 users = App(name="users", help="People and programs that may log in.")
@@ -19,7 +16,7 @@ apikeys = App(name="apikeys", help="Long-lived credentials for programs.")
 contexts = App(name="contexts", help="Hubs and users that this machine knows.")
 
 
-@projects.command(name="add")
+@projects.command(name="add", help_epilogue=examples("moorage projects add shop"))
 async def add_project(name: str, *, description: str = "") -> None:
     """Add a project.
 
@@ -27,15 +24,24 @@ async def add_project(name: str, *, description: str = "") -> None:
         name: Name of the project.
         description: Free text.
     """
+    from moorage.cli.context import Context
+    from moorage.cli.documents import build
+    from moorage.resources import Project
+
+    given = {"metadata": {"name": name}, "spec": {"description": description}}
+    project = build(Project, f"project {name}", given)
     async with Context.current().api() as api:
-        spec = ProjectSpec(description=description)
-        await api.create(Project(metadata=Metadata(name=name), spec=spec))
-    stderr().print(f"project {name} added")
+        await api.create(project)
+    say(f"project {name} added")
 
 
-@projects.command(name="list")
+@projects.command(name="list", help_epilogue=examples("moorage projects list"))
 async def list_projects() -> None:
     """List projects."""
+    from moorage.cli.context import Context
+    from moorage.cli.output import age, show_list
+    from moorage.resources import Project
+
     async with Context.current().api() as api:
         items = await api.list(Project)
     columns = (
@@ -46,24 +52,38 @@ async def list_projects() -> None:
     show_list(items, columns)
 
 
-@projects.command(name="delete")
-async def delete_project(name: str) -> None:
+@projects.command(name="delete", help_epilogue=examples("moorage projects delete shop"))
+async def delete_project(name: str, *, yes: bool = False) -> None:
     """Delete an empty project.
 
     Args:
         name: Name of the project.
+        yes: Do not ask for the name again.
     """
+    from moorage.cli.ask import confirm_name
+    from moorage.cli.context import Context
+    from moorage.resources import Project
+
     async with Context.current().api() as api:
+        await api.get(Project, name)
+        if not yes:
+            confirm_name("project", name)
         await api.delete(Project, name)
-    stderr().print(f"project {name} deleted")
+    say(f"project {name} deleted")
 
 
-@users.command(name="add")
+@users.command(
+    name="add",
+    help_epilogue=examples(
+        "moorage users add alice --role admin",
+        "moorage users add bob --project shop --password-file bob-password",
+    ),
+)
 async def add_user(
     name: str,
     *,
-    role: AccessRole = AccessRole.VIEWER,
-    project: str = "*",
+    role: Literal["admin", "viewer"] = "viewer",
+    project: Annotated[str, Parameter(name="--in-project")] = "*",
     password_file: Path | None = None,
 ) -> None:
     """Add a user with one role.
@@ -74,31 +94,48 @@ async def add_user(
         project: Where: a project, or * for the whole hub.
         password_file: File that holds the first password; asked for otherwise.
     """
-    password = read_password(password_file, f"Password for {name}: ")
+    from moorage.cli.ask import read_password
+    from moorage.cli.context import Context
+    from moorage.cli.documents import build
+    from moorage.resources import User
+
+    grants = [{"role": role, "project": project}]
+    user = build(User, f"user {name}", {"metadata": {"name": name}, "spec": {"grants": grants}})
     async with Context.current().api() as api:
-        spec = UserSpec(grants=[Grant(role=role, project=project)])
-        await api.create(User(metadata=Metadata(name=name), spec=spec))
-        await api.call("PUT", f"/v1/users/{name}/password", body={"password": password})
-    stderr().print(f"user {name} added as {role} of {project}")
+        await api.create(user, dry_run=True)
+        password = read_password(password_file, f"Password for {name}: ")
+        await api.create(user)
+        try:
+            await api.set_password(name, password)
+        except MoorageError:
+            await api.delete(User, name)  # a user without a password would only be in the way
+            raise
+    say(f"user {name} added as {role} of {project}")
 
 
-@users.command(name="set-password")
+@users.command(name="set-password", help_epilogue=examples("moorage users set-password alice"))
 async def set_password(name: str, *, password_file: Path | None = None) -> None:
-    """Give a user a new password; their sessions end.
+    """Give a user a new password; their sessions end. Your own: `moorage passwd`.
 
     Args:
         name: Login name.
         password_file: File that holds the password; asked for otherwise.
     """
-    password = read_password(password_file, f"New password for {name}: ")
+    from moorage.cli.ask import read_password
+    from moorage.cli.context import Context
+
     async with Context.current().api() as api:
-        await api.call("PUT", f"/v1/users/{name}/password", body={"password": password})
-    stderr().print(f"user {name} has a new password")
+        await api.set_password(name, read_password(password_file, f"New password for {name}: "))
+    say(f"user {name} has a new password")
 
 
-@users.command(name="list")
+@users.command(name="list", help_epilogue=examples("moorage users list"))
 async def list_users() -> None:
     """List users."""
+    from moorage.cli.context import Context
+    from moorage.cli.output import show_list
+    from moorage.resources import User
+
     async with Context.current().api() as api:
         items = await api.list(User)
     columns = (
@@ -109,74 +146,142 @@ async def list_users() -> None:
     show_list(items, columns)
 
 
-@users.command(name="delete")
-async def delete_user(name: str) -> None:
+@users.command(name="delete", help_epilogue=examples("moorage users delete alice"))
+async def delete_user(name: str, *, yes: bool = False) -> None:
     """Delete a user; sessions and API keys end.
 
     Args:
         name: Login name.
+        yes: Do not ask for the name again.
     """
+    from moorage.cli.ask import confirm_name
+    from moorage.cli.context import Context
+    from moorage.resources import User
+
     async with Context.current().api() as api:
+        await api.get(User, name)
+        if not yes:
+            confirm_name("user", name)
         await api.delete(User, name)
-    stderr().print(f"user {name} deleted")
+    say(f"user {name} deleted")
 
 
-@apikeys.command(name="create")
-async def create_key(name: str, *, days: int = 90) -> None:
-    """Make an API key with your own rights. The secret is shown once, on standard output.
+@apikeys.command(
+    name="create", help_epilogue=examples("moorage apikeys create ci --days 30 > ci-key")
+)
+async def create_key(
+    name: str, *, days: Annotated[int, Parameter(validator=Number(gte=1, lte=3650))] = 90
+) -> None:
+    """Make an API key with your own rights. The key is shown once, on standard output.
 
     Args:
         name: What the key is for.
         days: After how many days it ends.
     """
+    from moorage.cli.context import Context
+
     async with Context.current().api() as api:
         answer = await api.call("POST", "/v1/apikeys", body={"name": name, "days": days})
-    stderr().print("store the key now, it is shown only once", style="bold")
+    say(f"store the key {answer['id']} now, it is shown only once", "strong")
     sys.stdout.write(f"{answer['key']}\n")
 
 
-@apikeys.command(name="list")
+@apikeys.command(name="list", help_epilogue=examples("moorage apikeys list"))
 async def list_keys() -> None:
     """List your API keys."""
+    from moorage.cli.context import Context
+    from moorage.cli.output import print_table, show_document
+    from moorage.cli.settings import output_format
+
     async with Context.current().api() as api:
-        show_document((await api.call("GET", "/v1/apikeys"))["items"])
+        items: list[dict[str, Any]] = (await api.call("GET", "/v1/apikeys"))["items"]
+    if output_format() != "table":
+        show_document(items)
+        return
+    print_table(
+        ("ID", "NAME", "CREATED", "ENDS", "LAST USED"),
+        [
+            [
+                item["id"],
+                item["name"],
+                str(item["createdAt"])[:19],
+                str(item.get("expiresAt") or "never")[:19],
+                str(item.get("lastUsedAt") or "never")[:19],
+            ]
+            for item in items
+        ],
+    )
 
 
-@apikeys.command(name="revoke")
+@apikeys.command(name="revoke", help_epilogue=examples("moorage apikeys revoke 4f0c2k9s1m7a"))
 async def revoke_key(identifier: str) -> None:
     """End an API key at once.
 
     Args:
         identifier: Its id, as `moorage apikeys list` shows it.
     """
+    from moorage.cli.context import Context
+    from moorage.client.api import quoted
+
     async with Context.current().api() as api:
-        await api.call("DELETE", f"/v1/apikeys/{identifier}")
-    stderr().print(f"API key {identifier} revoked")
+        await api.call("DELETE", f"/v1/apikeys/{quoted(identifier)}")
+    say(f"API key {identifier} revoked")
 
 
-@contexts.command(name="list")
+@contexts.command(name="list", help_epilogue=examples("moorage contexts list"))
 def list_contexts() -> None:
     """List stored contexts; the one in use has a star."""
+    from moorage.cli import config
+    from moorage.cli.output import print_table, show_document
+    from moorage.cli.settings import output_format
+
     stored = config.load()
-    for name, hub in sorted(stored.contexts.items()):
-        star = "*" if name == stored.current else " "
-        sys.stdout.write(f"{star} {name}  {hub.server}  {hub.username}  project {hub.project}\n")
+    items: list[dict[str, Any]] = [
+        {
+            "name": name,
+            "current": name == stored.current,
+            "server": hub.server,
+            "username": hub.username,
+            "project": hub.project,
+        }
+        for name, hub in sorted(stored.contexts.items())
+    ]
+    if output_format() != "table":
+        show_document(items)
+        return
+    print_table(
+        ("", "NAME", "HUB", "USER", "PROJECT"),
+        [
+            ["*" if i["current"] else "", i["name"], i["server"], i["username"], i["project"]]
+            for i in items
+        ],
+    )
 
 
-@contexts.command(name="use")
-def use_context(name: str, *, project: str | None = None) -> None:
+@contexts.command(
+    name="use",
+    help_epilogue=examples(
+        "moorage contexts use hub.example.com",
+        "moorage contexts use hub.example.com --default-project shop",
+    ),
+)
+def use_context(
+    name: str,
+    *,
+    project: Annotated[str | None, Parameter(name="--default-project")] = None,
+) -> None:
     """Use another context, or another project in it, from now on.
 
     Args:
         name: Name of the context.
         project: Project to work in by default.
     """
+    from moorage.cli import config
+
     stored = config.load()
-    if name not in stored.contexts:
-        known = ", ".join(sorted(stored.contexts)) or "none"
-        raise InvalidError(f"there is no context {name!r}; known: {known}")
+    hub = stored.context(name)
     stored.current = name
     if project is not None:
-        stored.contexts[name].project = project
+        hub.project = project
     config.save(stored)
-    stderr().print(f"using {name}, project {stored.contexts[name].project}")
+    say(f"using {name}, project {hub.project}")

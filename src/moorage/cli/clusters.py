@@ -2,27 +2,30 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
-from pydantic import ValidationError
 
-from moorage.cli.context import Context, output_format, stderr
-from moorage.cli.documents import faults_of, read_documents
-from moorage.cli.kubeconfig import make_kubeconfig
-from moorage.cli.live import follow_cluster, follow_deletion
-from moorage.cli.output import age, describe_resource, phase, show_document, show_list, show_one
+from moorage.cli.say import examples, say
 from moorage.kit.errors import InvalidError
-from moorage.resources import Cluster, Machine, NodePool
-from moorage.resources.nodepool import PoolShape, pool_resource_name
+
+if TYPE_CHECKING:
+    from moorage.resources import NodePool
 
 app = App(name="clusters", help="Create and operate Kubernetes clusters.")
 
 _CREATE_TIMEOUT_S = 1800.0
+_SHOWN = 20
 
 
-@app.command
+@app.command(
+    help_epilogue=examples(
+        "moorage clusters apply -f cluster.yaml --wait",
+        "moorage clusters apply -f cluster.yaml --dry-run",
+        "cat *.yaml | moorage clusters apply -f -",
+    )
+)
 async def apply(
     *,
     file: Annotated[Path, Parameter(name=["--file", "-f"])],
@@ -34,22 +37,28 @@ async def apply(
 
     A pool that the file does not name is left alone: absence never means delete.
 
-    Examples:
-        moorage clusters apply -f cluster.yaml --wait
-
     Args:
         file: YAML with documents of kind Cluster; - for standard input.
         dry_run: Validate and admit only; nothing is stored.
         wait: Stay until every node is Ready, with a live view.
         timeout_s: How long to stay, in seconds; the exit code is then 3.
     """
+    from moorage.cli.documents import check_cluster, read_documents
+
     documents = read_documents(file, "Cluster")
     for document in documents:
-        check_document(document)
+        check_cluster(document)
     return await _apply(documents, dry_run=dry_run, wait=wait, timeout_s=timeout_s)
 
 
-@app.command
+@app.command(
+    help_epilogue=examples(
+        "moorage clusters create demo --account prod --version v1.34.4 --datacenter dc1 \\\n"
+        "    --folder clusters --template templates/ubuntu-kube-v1.34.4 \\\n"
+        "    --failure-domain cc1,ds1,nodes,pool-a --failure-domain cc2,ds1,nodes,pool-a \\\n"
+        "    --control-plane 3 --workers 2 --wait",
+    )
+)
 async def create(
     name: str,
     *,
@@ -71,11 +80,6 @@ async def create(
 ) -> int:
     """Create a cluster from flags; `apply -f` knows every field.
 
-    Examples:
-        moorage clusters create demo --account prod --version v1.34.4 --datacenter dc1 \
-            --folder clusters --template templates/ubuntu-kube-v1.34.4 \
-            --failure-domain cc1,ds1,nodes,pool-a --control-plane 3 --workers 2 --wait
-
     Args:
         name: Name of the cluster.
         account: Cloud account whose vCenter is used.
@@ -94,6 +98,8 @@ async def create(
         wait: Stay until every node is Ready.
         timeout_s: How long to stay, in seconds; the exit code is then 3.
     """
+    from moorage.cli.documents import check_cluster
+
     size = {"cpus": cpus, "memoryMib": memory_mib}
     document: dict[str, Any] = {
         "kind": "Cluster",
@@ -113,11 +119,16 @@ async def create(
         },
         "nodePools": [{"name": "workers", "replicas": workers, **size}] if workers else [],
     }
-    check_document(document)
-    return await _apply([document], dry_run=dry_run, wait=wait, timeout_s=timeout_s)
+    check_cluster(document)
+    return await _apply([document], dry_run=dry_run, wait=wait, timeout_s=timeout_s, new=True)
 
 
-@app.command(name="list")
+@app.command(
+    name="list",
+    help_epilogue=examples(
+        "moorage clusters list", "moorage clusters list -l env=prod,tier!=test -o yaml"
+    ),
+)
 async def list_(
     *, selector: Annotated[str | None, Parameter(name=["--selector", "-l"])] = None
 ) -> None:
@@ -126,6 +137,11 @@ async def list_(
     Args:
         selector: Label selector, such as env=prod,tier!=test.
     """
+    from moorage.cli.clusterview import founders
+    from moorage.cli.context import Context
+    from moorage.cli.output import age, phase, show_list
+    from moorage.resources import Cluster
+
     context = Context.current()
     async with context.api() as api:
         items = await api.list(Cluster, project=context.project, selector=selector)
@@ -135,47 +151,49 @@ async def list_(
             ("NAME", lambda c: c.metadata.name),
             ("STATE", phase),
             ("VERSION", lambda c: c.status.kubernetes_version or c.spec.kubernetes_version),
-            ("ENDPOINT", lambda c: c.status.endpoint or "-"),
+            ("CONTROL PLANE", founders),
             ("NODES", lambda c: f"{c.status.nodes_ready}/{c.status.nodes}"),
+            ("ENDPOINT", lambda c: c.status.endpoint or "-"),
+            ("ACCOUNT", lambda c: c.spec.account),
             ("AGE", lambda c: age(c.metadata.created_at)),
         ),
     )
 
 
-@app.command
-async def describe(name: str) -> None:
+@app.command(
+    help_epilogue=examples(
+        "moorage clusters describe demo",
+        "moorage clusters describe demo --all",
+        "moorage clusters describe demo -o yaml",
+    )
+)
+async def describe(name: str, *, all_: Annotated[bool, Parameter(name="--all")] = False) -> None:
     """Show a cluster, its machines, and what each waits for.
+
+    Of many machines those that wait are shown first, and at most 20.
 
     Args:
         name: Name of the cluster.
+        all_: Show every machine.
     """
+    from moorage.cli.clusterview import describe_cluster
+    from moorage.cli.context import Context
+    from moorage.cli.live import machines_of
+    from moorage.cli.output import show_one
+    from moorage.resources import Cluster, NodePool
+
     context = Context.current()
     async with context.api() as api:
         cluster = await api.get(Cluster, name, project=context.project)
-        pools = await api.list(NodePool, project=context.project)
-        machines = await api.list(Machine, project=context.project)
-    facts: list[tuple[str, Any]] = [
-        ("account", cluster.spec.account),
-        ("version", cluster.status.kubernetes_version or cluster.spec.kubernetes_version),
-        ("endpoint", cluster.status.endpoint),
-        ("layers", ", ".join(cluster.status.layers.values())),
-        ("nodes", f"{cluster.status.nodes_ready} of {cluster.status.nodes} Ready"),
-    ]
-    facts += [
-        (f"pool {p.spec.pool}", f"{p.status.ready} of {p.spec.replicas} Ready, {phase(p)}")
-        for p in pools
-        if p.spec.cluster == name
-    ]
-    for machine in machines:
-        if machine.spec.cluster == name:
-            ready = machine.status.condition("Ready")
-            why = f": {ready.message}" if ready and ready.status != "True" else ""
-            domain = machine.spec.failure_domain.name
-            facts.append((machine.metadata.name, f"{phase(machine)} in {domain}{why}"))
-    show_one(cluster, lambda: describe_resource(cluster, facts))
+        pools = [
+            p for p in await api.list(NodePool, project=context.project) if p.spec.cluster == name
+        ]
+        machines = await machines_of(api, name, context.project)
+    limit = len(machines) if all_ else _SHOWN
+    show_one(cluster, lambda: describe_cluster(cluster, pools, machines, limit))
 
 
-@app.command
+@app.command(help_epilogue=examples("moorage clusters scale demo workers --replicas 5 --wait"))
 async def scale(
     cluster: str,
     pool: str,
@@ -186,9 +204,6 @@ async def scale(
 ) -> int:
     """Set how many nodes a node pool has.
 
-    Examples:
-        moorage clusters scale demo workers --replicas 5 --wait
-
     Args:
         cluster: Name of the cluster.
         pool: Name of the node pool.
@@ -196,32 +211,40 @@ async def scale(
         wait: Stay until the pool is ready.
         timeout_s: How long to stay, in seconds; the exit code is then 3.
     """
+    from moorage.cli.context import Context
+    from moorage.cli.live import follow_cluster
+    from moorage.resources import NodePool
+    from moorage.resources.nodepool import pool_resource_name
+
+    def resize(found: "NodePool") -> None:
+        found.spec.replicas = replicas
+
     context = Context.current()
     async with context.api() as api:
         name = pool_resource_name(cluster, pool)
-        found = await api.get(NodePool, name, project=context.project)
-        found.spec.replicas = replicas
-        await api.put_spec(found)
-        stderr().print(f"{cluster}/{pool} asked for {replicas} nodes")
+        await api.change_spec(NodePool, name, resize, project=context.project)
+        say(f"pool {pool} of {cluster} is asked for {replicas} nodes")
         if not wait:
             return 0
         return await follow_cluster(api, cluster, project=context.project, timeout_s=timeout_s)
 
 
-@app.command
+@app.command(
+    help_epilogue=examples(
+        "moorage clusters kubeconfig demo > demo.kubeconfig",
+        "moorage clusters kubeconfig demo --file demo.kubeconfig --ttl-hours 1",
+        "kubectl --kubeconfig demo.kubeconfig get nodes",
+    )
+)
 async def kubeconfig(
     name: str,
     *,
     file: Annotated[Path | None, Parameter(name=["--file", "-f"])] = None,
     server: str | None = None,
-    ttl_hours: Annotated[float, Parameter(validator=Number(gt=0, lte=168))] = 8,
+    ttl_hours: Annotated[float, Parameter(validator=Number(gte=1 / 60, lte=168))] = 8,
     timeout_s: float = 60,
 ) -> None:
     """Get a short-lived kubeconfig. The private key is made here and never leaves.
-
-    Examples:
-        moorage clusters kubeconfig demo > demo.kubeconfig
-        KUBECONFIG=demo.kubeconfig kubectl get nodes
 
     Args:
         name: Name of the cluster.
@@ -230,19 +253,28 @@ async def kubeconfig(
         ttl_hours: Life of the certificate.
         timeout_s: How long to wait for the gateway's signature.
     """
+    from moorage.cli.config import write_private
+    from moorage.cli.context import Context
+    from moorage.cli.kubeconfig import make_kubeconfig
+
     context = Context.current()
     async with context.api() as api:
         text = await make_kubeconfig(
-            api, context, name, server=server, ttl_s=ttl_hours * 3600, timeout_s=timeout_s
+            api,
+            context,
+            name,
+            server=server,
+            ttl_s=max(60, round(ttl_hours * 3600)),
+            timeout_s=timeout_s,
         )
     if file is None:
         sys.stdout.write(text)
         return
     write_private(file, text)
-    stderr().print(f"kubeconfig of {name} written to {file}")
+    say(f"kubeconfig of {name} written to {file}")
 
 
-@app.command
+@app.command(help_epilogue=examples("moorage clusters delete demo --wait"))
 async def delete(
     name: str,
     *,
@@ -258,16 +290,18 @@ async def delete(
         wait: Stay until all is gone.
         timeout_s: How long to stay, in seconds; the exit code is then 3.
     """
+    from moorage.cli.ask import confirm_name
+    from moorage.cli.context import Context
+    from moorage.cli.live import follow_deletion
+    from moorage.resources import Cluster
+
     context = Context.current()
     async with context.api() as api:
         await api.get(Cluster, name, project=context.project)
         if not yes:
-            if not sys.stdin.isatty():
-                raise InvalidError(f"deleting {name} destroys its machines: add --yes")
-            if input("Type the name of the cluster to delete it with its machines: ") != name:
-                raise InvalidError("the name does not match; nothing was deleted")
+            confirm_name("cluster", name, "and all of its machines and their disks")
         await api.delete(Cluster, name, project=context.project)
-        stderr().print(f"cluster {name} is being deleted")
+        say(f"cluster {name} is being deleted")
         if not wait:
             return 0
         return await follow_deletion(
@@ -275,59 +309,51 @@ async def delete(
         )
 
 
-def check_document(document: dict[str, Any]) -> None:
-    """Raise ``InvalidError`` with every fault that the document alone shows."""
-    faults = []
-    body = {key: value for key, value in document.items() if key != "nodePools"}
-    try:
-        Cluster.model_validate(body)
-    except ValidationError as error:
-        faults += list(faults_of(error))
-    for index, pool in enumerate(document.get("nodePools") or []):
-        shape = {k: v for k, v in pool.items() if k != "name"} if isinstance(pool, dict) else pool
-        try:
-            PoolShape.model_validate(shape)
-        except ValidationError as error:
-            faults += [type(f)(f"nodePools[{index}].{f.path}", f.message) for f in faults_of(error)]
-    if faults:
-        name = document.get("metadata", {}).get("name", "?")
-        raise InvalidError(f"cluster {name} is not valid", tuple(faults))
-
-
-def write_private(file: Path, text: str) -> None:
-    """Write a file that only its owner can read, as a whole or not at all."""
-    temporary = file.with_name(f".{file.name}.tmp")
-    temporary.touch(mode=0o600)
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(file)
-
-
 async def _apply(
-    documents: list[dict[str, Any]], *, dry_run: bool, wait: bool, timeout_s: float
+    documents: list[dict[str, Any]],
+    *,
+    dry_run: bool,
+    wait: bool,
+    timeout_s: float,
+    new: bool = False,
 ) -> int:
+    """Send all documents, then follow all: a fault in a later one stops before the waiting."""
+    import time
+
+    from moorage.cli.context import Context
+    from moorage.cli.live import follow_cluster
+    from moorage.cli.output import show_document
+    from moorage.cli.settings import output_format
+
     context = Context.current()
-    names = [str(document["metadata"]["name"]) for document in documents]
+    sent: list[tuple[str, str]] = []
     async with context.api() as api:
         answers = []
         for document in documents:
             project = document["metadata"].get("project") or context.project
-            answers.append(await api.apply_cluster(document, project=project, dry_run=dry_run))
+            answers.append(
+                await api.apply_cluster(document, project=project, dry_run=dry_run, new=new)
+            )
+            sent.append((str(project), str(document["metadata"]["name"])))
+            word = "would be accepted" if dry_run else "created" if new else "applied"
+            say(f"cluster {sent[-1][1]} {word}")
         if output_format() != "table" and not wait:
             show_document(answers[0] if len(answers) == 1 else answers)
-        for name in names:
-            stderr().print(f"cluster {name} " + ("would be accepted" if dry_run else "applied"))
         if dry_run or not wait:
             return 0
-        codes = [
-            await follow_cluster(api, name, project=context.project, timeout_s=timeout_s)
-            for name in names
-        ]
+        end = time.monotonic() + timeout_s
+        codes = []
+        for project, name in sent:
+            left = max(0.0, end - time.monotonic())
+            codes.append(await follow_cluster(api, name, project=project, timeout_s=left))
     return max(codes)
 
 
 def _domain(text: str, number: int) -> dict[str, Any]:
     match [part.strip() for part in text.split(",")]:
-        case [cluster, datastore, network, *pool] if len(pool) <= 1 and cluster and network:
+        case [cluster, datastore, network, *pool] if len(pool) <= 1 and all(
+            (cluster, datastore, network, *pool)
+        ):
             domain = {
                 "name": f"fd{number}",
                 "computeCluster": cluster,

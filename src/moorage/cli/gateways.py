@@ -1,40 +1,45 @@
 """``moorage gateways``: processes beside vCenter that do the work."""
 
 import sys
+from typing import TYPE_CHECKING
 
 from cyclopts import App
 
-from moorage.cli.context import Context, output_format, stderr
-from moorage.cli.output import age, describe_resource, show_document, show_list, show_one
-from moorage.kit.errors import UnavailableError
-from moorage.resources import Gateway, Metadata
-from moorage.resources.gateway import GatewaySpec
+from moorage.cli.say import examples, say
+from moorage.kit.errors import InvalidError, UnavailableError
+
+if TYPE_CHECKING:
+    from moorage.resources import Gateway
 
 app = App(name="gateways", help="Gateways: outbound-only processes beside vCenter.")
 
 
-@app.command
+@app.command(help_epilogue=examples("moorage gateways add site-a"))
 async def add(name: str, *, description: str = "") -> None:
     """Add a gateway and print the command to run beside vCenter.
 
     The command holds a token that works once, within 24 hours.
 
-    Examples:
-        moorage gateways add site-a
-
     Args:
         name: Name of the new gateway.
         description: Free text.
     """
-    context = Context.current()
-    async with context.api() as api:
-        await api.create(
-            Gateway(metadata=Metadata(name=name), spec=GatewaySpec(description=description))
-        )
+    from moorage.cli.context import Context
+    from moorage.cli.documents import build
+    from moorage.resources import Gateway
+
+    given = {"metadata": {"name": name}, "spec": {"description": description}}
+    gateway = build(Gateway, f"gateway {name}", given)
+    async with Context.current().api() as api:
+        await api.create(gateway)
         _show_token(name, await api.enrolment_token(name))
 
 
-@app.command
+@app.command(
+    help_epilogue=examples(
+        "moorage gateways token site-a", "moorage gateways token site-a --replace"
+    )
+)
 async def token(name: str, *, replace: bool = False) -> None:
     """Make a new one-time token for a gateway that shall enrol (again).
 
@@ -43,16 +48,20 @@ async def token(name: str, *, replace: bool = False) -> None:
         replace: Let a gateway that has enrolled already come with new keys. Every secret sealed
             to the old ones has to be sealed again.
     """
-    context = Context.current()
-    async with context.api() as api:
+    from moorage.cli.context import Context
+
+    async with Context.current().api() as api:
         _show_token(name, await api.enrolment_token(name, replace=replace))
 
 
-@app.command(name="list")
+@app.command(name="list", help_epilogue=examples("moorage gateways list"))
 async def list_() -> None:
     """List gateways."""
-    context = Context.current()
-    async with context.api() as api:
+    from moorage.cli.context import Context
+    from moorage.cli.output import age, show_list
+    from moorage.resources import Gateway
+
+    async with Context.current().api() as api:
         items = await api.list(Gateway)
     show_list(
         items,
@@ -66,13 +75,17 @@ async def list_() -> None:
     )
 
 
-@app.command
+@app.command(help_epilogue=examples("moorage gateways describe site-a"))
 async def describe(name: str) -> None:
     """Show one gateway.
 
     Args:
         name: Name of the gateway.
     """
+    from moorage.cli.context import Context
+    from moorage.cli.output import age, describe_resource, show_one
+    from moorage.resources import Gateway
+
     context = Context.current()
     async with context.api() as api:
         gateway = await api.get(Gateway, name)
@@ -87,7 +100,11 @@ async def describe(name: str) -> None:
     show_one(gateway, lambda: describe_resource(gateway, facts))
 
 
-@app.command
+@app.command(
+    help_epilogue=examples(
+        "moorage gateways trust site-a --fingerprint 3F:9A:…",
+    )
+)
 async def trust(name: str, *, fingerprint: str | None = None) -> None:
     """Pin the fingerprint of a gateway, after you compared it with the gateway's own.
 
@@ -96,43 +113,65 @@ async def trust(name: str, *, fingerprint: str | None = None) -> None:
         fingerprint: What `moorage-gateway fingerprint` printed beside vCenter. Without it, the
             fingerprint that the hub tells is pinned.
     """
+    from moorage.cli.context import Context
+    from moorage.kit.identity import PublicIdentity
+    from moorage.kit.net import normal_fingerprint
+    from moorage.resources import Gateway
+
+    wanted = normal_fingerprint(fingerprint) if fingerprint is not None else None
     context = Context.current()
     async with context.api() as api:
         gateway = await api.get(Gateway, name)
-    told = gateway.status.fingerprint
-    if told is None:
-        raise UnavailableError(f"gateway {name} has not enrolled yet")
-    if fingerprint is not None and fingerprint.strip().upper() != told:
+    if gateway.status.public_key is None:
         raise UnavailableError(
-            f"the hub tells {told}, you say {fingerprint}: this is not the gateway that you mean"
+            f"gateway {name} has not enrolled yet: run the command of `moorage gateways token "
+            f"{name}` beside vCenter"
+        )
+    told = PublicIdentity.from_pem(gateway.status.public_key).fingerprint
+    if wanted is not None and wanted != told:
+        raise InvalidError(
+            f"the hub tells {told}, you say {wanted}: this is not the gateway that you mean"
         )
     context.hub.gateways[name] = told
     context.remember(context.hub)
-    stderr().print(f"pinned gateway {name}: {told}")
+    say(f"pinned gateway {name}: {told}")
 
 
-@app.command
-async def delete(name: str) -> None:
+@app.command(help_epilogue=examples("moorage gateways delete site-a"))
+async def delete(name: str, *, yes: bool = False) -> None:
     """Delete a gateway that has no accounts left.
 
     Args:
         name: Name of the gateway.
+        yes: Do not ask for the name again.
     """
+    from moorage.cli.ask import confirm_name
+    from moorage.cli.context import Context
+    from moorage.resources import Gateway
+
     context = Context.current()
     async with context.api() as api:
+        await api.get(Gateway, name)
+        if not yes:
+            confirm_name("gateway", name)
         await api.delete(Gateway, name)
-    stderr().print(f"gateway {name} deleted")
+    if context.hub.gateways.pop(name, None) is not None:
+        context.remember(context.hub)
+    say(f"gateway {name} deleted")
 
 
-def _state(gateway: Gateway) -> str:
+def _state(gateway: "Gateway") -> str:
     if not gateway.status.enrolled:
         return "NotEnrolled"
     return "Connected" if gateway.status.connected else "Disconnected"
 
 
 def _show_token(name: str, answer: dict[str, object]) -> None:
+    from moorage.cli.output import show_document
+    from moorage.cli.settings import output_format
+
     if output_format() != "table":
         show_document(answer)
         return
-    stderr().print(f"gateway {name}: run this beside vCenter within 24 hours", style="bold")
+    say(f"gateway {name}: run this beside vCenter within 24 hours", "strong")
     sys.stdout.write(f"{answer['command']}\n")

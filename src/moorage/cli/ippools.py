@@ -1,22 +1,26 @@
 """``moorage ippools``: addresses that Moorage may give."""
 
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from cyclopts import App
-from pydantic import ValidationError
+from cyclopts import App, Parameter
 
-from moorage.cli.context import Context, stderr
-from moorage.cli.documents import faults_of, read_documents
-from moorage.cli.output import describe_resource, phase, show_list, show_one
-from moorage.kit.errors import InvalidError
-from moorage.resources import IPAddress, IPPool, Metadata
-from moorage.resources.ippool import IPPoolSpec
+from moorage.cli.say import examples, say
+
+if TYPE_CHECKING:
+    from moorage.resources import IPPool
 
 app = App(name="ippools", help="IP pools: static addresses for machines and endpoints.")
 
 
-@app.command
+@app.command(
+    help_epilogue=examples(
+        "moorage ippools add nodes --gateway site-a --start 10.0.4.10 --end 10.0.4.99 \\\n"
+        "    --prefix 24 --router 10.0.4.1 --name-server 10.0.0.53",
+        "moorage ippools add all --gateway site-a --subnet 10.0.5.0/24 --router 10.0.5.1",
+    )
+)
 async def add(
     name: str,
     *,
@@ -31,10 +35,6 @@ async def add(
     restrict_to_single_cluster: bool = False,
 ) -> None:
     """Add an IP pool: a range, or a whole subnet.
-
-    Examples:
-        moorage ippools add nodes --gateway site-a --start 10.0.4.10 --end 10.0.4.99 \
-            --prefix 24 --router 10.0.4.1 --name-server 10.0.0.53
 
     Args:
         name: Name of the pool.
@@ -55,47 +55,54 @@ async def add(
         "end": end,
         "subnet": subnet,
         "prefix": prefix,
-        "name_servers": name_server or [],
+        "nameServers": name_server or [],
         "search": search or [],
-        "restrict_to_single_cluster": restrict_to_single_cluster,
+        "restrictToSingleCluster": restrict_to_single_cluster,
     }
-    try:
-        spec = IPPoolSpec.model_validate(given)
-        pool = IPPool(metadata=Metadata(name=name), spec=spec)
-    except ValidationError as error:
-        raise InvalidError(f"IP pool {name} is not valid", faults_of(error)) from error
-    context = Context.current()
-    async with context.api() as api:
+    from moorage.cli.context import Context
+    from moorage.cli.documents import build
+    from moorage.resources import IPPool
+
+    pool = build(IPPool, f"IP pool {name}", {"metadata": {"name": name}, "spec": given})
+    async with Context.current().api() as api:
         await api.create(pool)
-    stderr().print(f"IP pool {name} added: {spec.size()} addresses")
+    say(f"IP pool {name} added: {pool.spec.size()} addresses")
 
 
-@app.command
-async def apply(*, file: Path) -> None:
-    """Create or update IP pools from a YAML file.
+@app.command(help_epilogue=examples("moorage ippools apply -f pools.yaml"))
+async def apply(*, file: Annotated[Path, Parameter(name=["--file", "-f"])]) -> None:
+    """Create or update IP pools from a YAML file. Applying twice changes nothing.
 
     Args:
         file: YAML with one or more documents of kind IPPool; - for standard input.
     """
-    context = Context.current()
-    pools = [_pool(document) for document in read_documents(file, "IPPool")]
-    async with context.api() as api:
-        existing = {pool.metadata.name: pool for pool in await api.list(IPPool)}
+    from moorage.cli.context import Context
+    from moorage.cli.documents import build, read_documents
+    from moorage.resources import IPPool
+
+    pools = [
+        build(IPPool, f"IP pool {document['metadata']['name']}", document)
+        for document in read_documents(file, "IPPool")
+    ]
+    async with Context.current().api() as api:
+        existing = {pool.metadata.name for pool in await api.list(IPPool)}
         for pool in pools:
-            old = existing.get(pool.metadata.name)
-            if old is None:
-                await api.create(pool)
+            name = pool.metadata.name
+            if name in existing:
+                await api.change_spec(IPPool, name, partial(_take, new=pool))
             else:
-                old.spec = pool.spec
-                await api.put_spec(old)
-            stderr().print(f"IP pool {pool.metadata.name} applied")
+                await api.create(pool)
+            say(f"IP pool {name} applied")
 
 
-@app.command(name="list")
+@app.command(name="list", help_epilogue=examples("moorage ippools list"))
 async def list_() -> None:
     """List IP pools and how full they are."""
-    context = Context.current()
-    async with context.api() as api:
+    from moorage.cli.context import Context
+    from moorage.cli.output import phase, show_list
+    from moorage.resources import IPPool
+
+    async with Context.current().api() as api:
         items = await api.list(IPPool)
     show_list(
         items,
@@ -109,15 +116,18 @@ async def list_() -> None:
     )
 
 
-@app.command
+@app.command(help_epilogue=examples("moorage ippools describe nodes"))
 async def describe(name: str) -> None:
     """Show one IP pool and who holds its addresses.
 
     Args:
         name: Name of the pool.
     """
-    context = Context.current()
-    async with context.api() as api:
+    from moorage.cli.context import Context
+    from moorage.cli.output import describe_resource, show_one
+    from moorage.resources import IPAddress, IPPool
+
+    async with Context.current().api() as api:
         pool = await api.get(IPPool, name)
         held = [a for a in await api.list(IPAddress) if a.spec.pool == name]
     facts = [
@@ -128,22 +138,25 @@ async def describe(name: str) -> None:
     show_one(pool, lambda: describe_resource(pool, facts))
 
 
-@app.command
-async def delete(name: str) -> None:
+@app.command(help_epilogue=examples("moorage ippools delete nodes"))
+async def delete(name: str, *, yes: bool = False) -> None:
     """Delete an IP pool that no cluster uses.
 
     Args:
         name: Name of the pool.
+        yes: Do not ask for the name again.
     """
-    context = Context.current()
-    async with context.api() as api:
+    from moorage.cli.ask import confirm_name
+    from moorage.cli.context import Context
+    from moorage.resources import IPPool
+
+    async with Context.current().api() as api:
+        await api.get(IPPool, name)
+        if not yes:
+            confirm_name("IP pool", name)
         await api.delete(IPPool, name)
-    stderr().print(f"IP pool {name} deleted")
+    say(f"IP pool {name} deleted")
 
 
-def _pool(document: dict[str, Any]) -> IPPool:
-    try:
-        return IPPool.model_validate(document)
-    except ValidationError as error:
-        name = document.get("metadata", {}).get("name", "?")
-        raise InvalidError(f"IP pool {name} is not valid", faults_of(error)) from error
+def _take(old: "IPPool", new: "IPPool") -> None:
+    old.spec = new.spec

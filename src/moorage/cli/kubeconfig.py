@@ -21,12 +21,14 @@ _LOOK_S = 0.3
 
 
 async def make_kubeconfig(
-    api: Api, context: Context, name: str, *, server: str | None, ttl_s: float, timeout_s: float
+    api: Api, context: Context, name: str, *, server: str | None, ttl_s: int, timeout_s: float
 ) -> str:
     """Return a kubeconfig signed by the cluster's gateway.
 
     Raises ``UnavailableError`` when the gateway does not answer in time.
     """
+    if server is not None and not server.startswith("https://"):
+        raise InvalidError(f"--server {server!r}: give an address that begins with https://")
     cluster = await api.get(Cluster, name, project=context.project)
     if cluster.status.endpoint is None:
         raise UnavailableError(f"cluster {name} has no endpoint yet: wait until it is made")
@@ -51,8 +53,6 @@ async def make_kubeconfig(
     user = context.hub.username
     entry = {"certificate-authority-data": _b64(result["ca"]), "server": result["server"]}
     if server is not None:
-        if not server.startswith("https://"):
-            raise InvalidError(f"--server {server!r} must begin with https://")
         # The certificate names the endpoint, not the detour that leads to it.
         entry |= {"server": server, "tls-server-name": cluster.status.endpoint.rpartition(":")[0]}
     private = key.private_bytes(

@@ -1,149 +1,285 @@
-"""Waiting with a live view: what each thing waits for, since when."""
+"""Waiting: what each thing waits for and since when, as a live table or as a log of changes."""
 
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
-from rich.console import Group, RenderableType
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
-from moorage.cli.context import stderr
-from moorage.cli.output import phase
+from moorage.cli.milestones import summary
+from moorage.cli.output import clip, phase, table_of, terminal_lines
+from moorage.cli.say import say
 from moorage.client import Api
 from moorage.kit.errors import NotFoundError, UnavailableError
 from moorage.resources import Cluster, Machine, NodePool, Resource
 
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
 R = TypeVar("R", bound=Resource)
 
 EXIT_FAILED, EXIT_TIMEOUT = 1, 3
+LABEL_CLUSTER = "moorage.dev/cluster"
+"""The gateway puts it on every machine."""
 _LOOK_S = 1.0
+_DETAIL = 120
+_FRAME_LINES = 6
 
 HOPELESS = frozenset(
     {
+        "DiskTooSmall",
+        "FailureDomainNotFound",
         "InvalidCredentials",
-        "PlacementInvalid",
-        "SecretNotForThisUse",
         "KeysNotReadable",
         "LayerInvalid",
-        "FailureDomainNotFound",
-        "VersionMismatch",
+        "LinkedCloneImpossible",
         "NameTaken",
-        "CertificateNotTrusted",
+        "NotVCenter",
+        "PlacementInvalid",
+        "SecretNotForThisUse",
+        "TemplateUnfit",
+        "UntrustedCertificate",
     }
 )
 """Reasons that waiting does not mend: ``--wait`` ends with 1 instead of staying."""
+
+GIVEN_UP = frozenset(
+    {"KubeadmMissing", "KubeletMissing", "RegistryMirrorsUnsupported", "VersionMismatch"}
+)
+"""Last words of a node that does not try again."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one look showed."""
+
+    line: str
+    """The whole in one line."""
+    rows: Sequence[tuple[str, str, str, str]] = ()
+    """Machine, state, since, detail; those that are not ready."""
+    verdict: int | None = None
+    """Exit code, once there is nothing to wait for."""
+    why: str = ""
+    """Which object cannot get there, and what it says."""
+    done: str = "Ready"
+    """What has become of a machine that is no longer among the rows."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What a look leaves for the end."""
+
+    cluster: Cluster | None = None
+    machines: list[Machine] = field(default_factory=list)
+    was_new: bool | None = None
 
 
 async def follow(api: Api, kind: type[R], name: str, *, project: str = "", timeout_s: float) -> int:
     """Stay until the resource is ready; return the exit code."""
 
-    async def look() -> tuple[RenderableType, int | None]:
+    async def look() -> View:
         item = await api.get(kind, name, project=project)
-        return _line(item), _verdict(item)
+        return View(_line(item), verdict=_verdict(item), why=_message(item))
 
     return await _stay(look, timeout_s, f"{kind.kind_name()} {name}")
 
 
 async def follow_cluster(api: Api, name: str, *, project: str, timeout_s: float) -> int:
-    """Stay until cluster and pools are ready, showing every machine; return the exit code."""
+    """Stay until cluster and pools are ready, showing every machine; return the exit code.
 
-    async def look() -> tuple[RenderableType, int | None]:
+    Of a new cluster it is told at the end where the time went.
+    """
+    seen = Seen()
+
+    async def look() -> View:
         cluster = await api.get(Cluster, name, project=project)
-        pools = await _of(api, NodePool, project, lambda p: p.spec.cluster == name)
-        machines = await _of(api, Machine, project, lambda m: m.spec.cluster == name)
-        verdicts = [_verdict(item) for item in (cluster, *pools)]
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for heading in ("MACHINE", "STATE", "SINCE", "WHAT IT WAITS FOR"):
-            table.add_column(heading, overflow="fold")
-        for machine in machines:
-            ready = machine.status.condition("Ready")
-            since = f"{_seconds(ready.last_transition_time)} s" if ready else ""
-            message = ready.message if ready and ready.status != "True" else ""
-            table.add_row(machine.metadata.name, phase(machine), since, message)
-        lines: list[RenderableType] = [_line(cluster), *(_line(pool) for pool in pools), table]
-        if EXIT_FAILED in verdicts:
-            return Group(*lines), EXIT_FAILED
-        return Group(*lines), 0 if all(v == 0 for v in verdicts) else None
+        pools = [p for p in await api.list(NodePool, project=project) if p.spec.cluster == name]
+        machines = await machines_of(api, name, project)
+        seen.cluster, seen.machines = cluster, machines
+        if seen.was_new is None:
+            seen.was_new = "Ready" not in cluster.status.timeline
+        return view_cluster(cluster, pools, machines)
 
-    return await _stay(look, timeout_s, f"cluster {name}")
+    code = await _stay(look, timeout_s, f"cluster {name}")
+    if code == 0 and seen.was_new and seen.cluster is not None:
+        for text in summary(seen.cluster, seen.machines):
+            say(text)
+    return code
 
 
 async def follow_deletion(
-    api: Api, kind: type[R], name: str, *, project: str, timeout_s: float
+    api: Api, kind: type[R], name: str, *, project: str = "", timeout_s: float
 ) -> int:
     """Stay until the resource is gone; return the exit code."""
 
-    async def look() -> tuple[RenderableType, int | None]:
+    async def look() -> View:
         try:
             item = await api.get(kind, name, project=project)
         except NotFoundError:
-            return Text(f"{kind.kind_name()} {name} is gone"), 0
-        return _line(item), None
+            return View(f"{kind.kind_name()} {name} is gone", verdict=0, done="gone")
+        rows = []
+        if kind is Cluster:
+            rows = [_row(machine) for machine in await machines_of(api, name, project)]
+        return View(_line(item), rows, done="gone")
 
     return await _stay(look, timeout_s, f"deletion of {name}")
 
 
-async def _stay(look: Callable[[], object], timeout_s: float, what: str) -> int:
-    console = stderr()
+async def machines_of(api: Api, cluster: str, project: str) -> list[Machine]:
+    """Return the machines of one cluster."""
+    return await api.list(Machine, project=project, selector=f"{LABEL_CLUSTER}={cluster}")
+
+
+def view_cluster(cluster: Cluster, pools: Sequence[NodePool], machines: Sequence[Machine]) -> View:
+    """Return one look at a cluster: machines that wait come as rows, the rest as a count."""
+    waiting = [machine for machine in machines if not machine.status.is_true("Ready")]
+    asked = cluster.spec.control_plane.replicas + sum(pool.spec.replicas for pool in pools)
+    state = "Preparing" if phase(cluster) == "NodesMissing" else phase(cluster)
+    line = f"{state}, {len(machines) - len(waiting)} of {asked} nodes Ready"
+    if not machines and (message := _message(cluster)):
+        line += f": {message}"
+    rows = [_row(machine) for machine in waiting]
+    for item in (cluster, *pools):
+        if _verdict(item) == EXIT_FAILED:
+            return View(line, rows, EXIT_FAILED, f"{phase(item)}: {_message(item, limit=2000)}")
+    for machine in waiting:
+        if is_hopeless(machine):
+            why = f"machine {machine.metadata.name}: {phase(machine)}: "
+            return View(line, rows, EXIT_FAILED, why + _message(machine, limit=2000))
+    ready = all(_verdict(item) == 0 for item in (cluster, *pools))
+    return View(line, rows, 0 if ready else None)
+
+
+def is_hopeless(item: Resource) -> bool:
+    """Tell whether waiting cannot help this resource."""
+    ready = item.status.condition("Ready")
+    if isinstance(item, Machine) and item.status.progress_failed:
+        return item.status.progress in GIVEN_UP
+    return ready is not None and ready.status != "True" and ready.reason in HOPELESS
+
+
+async def _stay(look: Callable[[], Awaitable[View]], timeout_s: float, what: str) -> int:
+    screen: _Screen | _Log = _Screen(what) if sys.stderr.isatty() else _Log(what)
     began = time.monotonic()
-    said = ""
-    with Live(console=console, transient=False, auto_refresh=False) as live:
+    with screen:
         while True:
             try:
-                view, verdict = await look()  # type: ignore[misc]
+                view = await look()
             except UnavailableError as error:
-                view, verdict = Text(f"the hub is away, trying again: {error}"), None
+                view = View(f"the hub is away, trying again: {clip(str(error), _DETAIL)}")
             elapsed = time.monotonic() - began
-            if console.is_terminal:
-                live.update(Group(Text(f"{what}: {elapsed:.0f} s"), view), refresh=True)
-            else:
-                said = _log_change(view, said, elapsed)
-            if verdict is not None:
+            screen.show(view, elapsed)
+            if view.verdict is not None or elapsed > timeout_s:
                 break
-            if elapsed > timeout_s:
-                console.print(
-                    f"{what} did not get there in {timeout_s:.0f} s; it goes on at the hub"
-                )
-                return EXIT_TIMEOUT
-            await anyio.sleep(_LOOK_S)
-    if verdict:
-        console.print(f"{what} cannot get there without a change", style="red")
-    return int(verdict)
+            await anyio.sleep(min(_LOOK_S, max(0.05, timeout_s - elapsed)))
+    if view.verdict is None:
+        say(
+            f"{what} did not get there in {timeout_s:.0f} s ({view.line}); it goes on at the hub",
+            "warning",
+        )
+        return EXIT_TIMEOUT
+    if view.verdict:
+        say(f"{what} cannot get there without a change. {view.why}", "error")
+    return view.verdict
 
 
-def _log_change(view: RenderableType, said: str, elapsed: float) -> str:
-    """Print the first line of the view when it says something new: for pipes and logs."""
-    first = view.renderables[0] if isinstance(view, Group) else view
-    text = first.plain if isinstance(first, Text) else ""
-    if text != said:
-        stderr().print(f"[{elapsed:6.1f} s] {text}")
-    return text
+class _Screen:
+    """A table that is drawn anew: for terminals."""
+
+    def __init__(self, what: str) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._what = what
+        self._live = Live(
+            console=Console(stderr=True, highlight=False, emoji=False, markup=False),
+            auto_refresh=False,
+        )
+
+    def __enter__(self) -> None:
+        self._live.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def show(self, view: View, elapsed: float) -> None:
+        from rich.console import Group
+        from rich.text import Text
+
+        parts: list[RenderableType] = [Text(f"{self._what}  {elapsed:.0f} s  {view.line}", "bold")]
+        room = max(1, terminal_lines() - _FRAME_LINES)
+        if view.rows:
+            rows = list(view.rows[:room])
+            parts.append(table_of(("MACHINE", "STATE", "SINCE", "DETAIL"), rows))
+            if len(view.rows) > room:
+                parts.append(Text(f"… and {len(view.rows) - room} more"))
+        self._live.update(Group(*parts), refresh=True)
 
 
-def _line(item: Resource) -> Text:
+class _Log:
+    """A line for each change: for pipes and logs."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._line = ""
+        self._told: dict[str, tuple[str, str]] = {}
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def show(self, view: View, elapsed: float) -> None:
+        if view.line != self._line:
+            self._line = view.line
+            say(f"[{elapsed:6.1f} s] {self._what}: {view.line}")
+        for name, state, _, detail in view.rows:
+            if self._told.get(name) != (state, detail):
+                self._told[name] = (state, detail)
+                say(f"[{elapsed:6.1f} s]   {name}: {state}" + (f" ({detail})" if detail else ""))
+        if view.rows or view.verdict == 0:
+            left = {row[0] for row in view.rows}
+            for name in [name for name in self._told if name not in left]:
+                del self._told[name]
+                say(f"[{elapsed:6.1f} s]   {name}: {view.done}")
+
+
+def _row(machine: Machine) -> tuple[str, str, str, str]:
+    """Return name, state, since and the short detail of a machine that waits."""
+    status = machine.status
+    ready = status.condition("Ready")
+    since = _ago(ready.last_transition_time) if ready else ""
+    detail = _message(machine)
+    if status.progress and not machine.is_deleting and status.power == "poweredOn":
+        # The node's own last word says more than what the gateway sees from outside.
+        said = ": ".join(filter(None, (status.progress, status.progress_detail)))
+        detail = clip(said, _DETAIL)
+    return machine.metadata.name, phase(machine), since, detail
+
+
+def _line(item: Resource) -> str:
+    message = _message(item)
+    return phase(item) + (f" ({message})" if message else "")
+
+
+def _message(item: Resource, *, limit: int = _DETAIL) -> str:
     ready = item.status.condition("Ready")
-    text = Text(f"{item.kind} {item.metadata.name}: {phase(item)}")
-    if ready is not None and ready.status != "True":
-        text.append(f" ({ready.message})" if ready.message else "")
-    return text
+    return clip(ready.message, limit) if ready is not None and ready.status != "True" else ""
 
 
 def _verdict(item: Resource) -> int | None:
+    """Return 0 for ready, 1 for hopeless; ``None`` until the present generation was looked at."""
     ready = item.status.condition("Ready")
     if ready is None or item.status.observed_generation < item.metadata.generation:
         return None
     if ready.status == "True":
         return 0
-    return EXIT_FAILED if ready.reason in HOPELESS else None
+    return EXIT_FAILED if is_hopeless(item) else None
 
 
-async def _of(api: Api, kind: type[R], project: str, mine: Callable[[R], bool]) -> list[R]:
-    return [item for item in await api.list(kind, project=project) if mine(item)]
-
-
-def _seconds(moment: datetime) -> int:
-    return int((datetime.now(UTC) - moment).total_seconds())
+def _ago(moment: Any) -> str:
+    return f"{max(0, int((datetime.now(UTC) - moment).total_seconds()))} s"

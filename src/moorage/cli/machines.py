@@ -1,30 +1,35 @@
 """``moorage machines`` and ``moorage logs``."""
 
 import sys
+from pathlib import Path
+from typing import Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
-from moorage.cli.context import Context
-from moorage.cli.kubeconfig import operate
-from moorage.cli.output import age, describe_resource, phase, show_list, show_one
-from moorage.resources import Machine
-from moorage.resources.operation import OperationSpec, Verb
+from moorage.cli.say import examples, say
 
 app = App(name="machines", help="Machines: virtual machines that are, or become, nodes.")
+logs_app = App()
 
 
-@app.command(name="list")
+@app.command(name="list", help_epilogue=examples("moorage machines list demo"))
 async def list_(cluster: str | None = None) -> None:
     """List machines.
 
     Args:
         cluster: Only those of this cluster.
     """
+    from moorage.cli.context import Context
+    from moorage.cli.live import LABEL_CLUSTER
+    from moorage.cli.output import age, phase, show_list
+    from moorage.resources import Machine
+
     context = Context.current()
+    selector = f"{LABEL_CLUSTER}={cluster}" if cluster else None
     async with context.api() as api:
-        items = await api.list(Machine, project=context.project)
+        items = await api.list(Machine, project=context.project, selector=selector)
     show_list(
-        [machine for machine in items if cluster in (None, machine.spec.cluster)],
+        items,
         (
             ("NAME", lambda m: m.metadata.name),
             ("STATE", phase),
@@ -37,38 +42,67 @@ async def list_(cluster: str | None = None) -> None:
     )
 
 
-@app.command
+@app.command(help_epilogue=examples("moorage machines describe demo-workers-0a1b2c3d4e"))
 async def describe(name: str) -> None:
     """Show one machine: each step of its life, and what it waits for.
 
     Args:
         name: Name of the machine.
     """
+    from moorage.cli.context import Context
+    from moorage.cli.output import describe_resource, show_one
+    from moorage.resources import Machine
+
     context = Context.current()
     async with context.api() as api:
         machine = await api.get(Machine, name, project=context.project)
     status = machine.status
     facts = [
         ("cluster", machine.spec.cluster),
+        ("pool", machine.spec.pool or "(control plane)"),
+        ("domain", machine.spec.failure_domain.name),
+        ("template", machine.spec.template),
         ("VM", status.vm),
         ("power", status.power),
         ("addresses", ", ".join(status.addresses)),
         ("provider ID", status.provider_id),
-        ("the node says", " ".join(filter(None, (status.progress, status.progress_detail)))),
+        ("the node says", ": ".join(filter(None, (status.progress, status.progress_detail)))),
         *sorted(status.timeline.items(), key=lambda item: item[1]),
     ]
     show_one(machine, lambda: describe_resource(machine, facts))
 
 
-async def logs(machine: str, *, timeout_s: float = 60) -> None:
+@logs_app.command(
+    help_epilogue=examples(
+        "moorage logs demo-workers-0a1b2c3d4e",
+        "moorage logs demo-workers-0a1b2c3d4e --file node.log",
+    )
+)
+async def logs(
+    machine: str,
+    *,
+    file: Annotated[Path | None, Parameter(name=["--file", "-f"])] = None,
+    timeout_s: float = 60,
+) -> None:
     """Fetch the boot logs of a machine through vCenter: also of one that never joined.
 
     Args:
         machine: Name of the machine.
+        file: Where to write them, readable by you only; standard output by default.
         timeout_s: How long to wait for the node's answer.
     """
+    from moorage.cli.config import write_private
+    from moorage.cli.context import Context
+    from moorage.cli.kubeconfig import operate
+    from moorage.resources.operation import OperationSpec, Verb
+
     context = Context.current()
     async with context.api() as api:
         spec = OperationSpec(verb=Verb.LOGS, subject_kind="Machine", subject_name=machine)
         operation = await operate(api, context.project, spec, timeout_s)
-    sys.stdout.write(str(operation.status.result.get("logs", "")))
+    text = str(operation.status.result.get("logs", ""))
+    if file is None:
+        sys.stdout.write(text if text.endswith("\n") or not text else f"{text}\n")
+        return
+    write_private(file, text)
+    say(f"logs of {machine} written to {file}")

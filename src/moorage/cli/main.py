@@ -1,7 +1,12 @@
-"""The entry point of ``moorage``: options that stand before every command, errors, exit codes."""
+"""The entry point of ``moorage``: options that stand before every command, errors, exit codes.
 
+The modules of the commands import what they work with (REST client, models, cryptography, rich)
+inside the commands, so that help, completion and mistyped commands answer at once.
+"""
+
+import os
 import sys
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
@@ -19,28 +24,33 @@ from moorage.cli import (
     pools,
     support,
 )
-from moorage.cli.context import Settings, stderr, use
-from moorage.kit.errors import InvalidError, MoorageError
+from moorage.cli.say import say
+from moorage.cli.settings import Settings, use
+from moorage.kit.errors import InvalidError, MoorageError, UnauthenticatedError
 
-EXIT_FAILED, EXIT_USAGE = 1, 2
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
 app = App(
     name="moorage",
     version=__version__,
-    help="Kubernetes clusters on VMware vSphere.\n\nExit codes: 0 done, 1 failed, 2 wrong usage "
-    "or input, 3 timed out.",
+    help="Kubernetes clusters on VMware vSphere.",
+    help_format="plaintext",
+    help_epilogue="Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 timed out.\n\n"
+    "moorage COMMAND --help tells more, with examples.",
+    default_parameter=Parameter(negative=()),
+    suppress_keyboard_interrupt=False,
 )
 for module in (clusters, pools, machines, gateways, accounts, ippools, audit):
     app.command(module.app)
 for part in (access.projects, access.users, access.apikeys, access.contexts):
     app.command(part)
-app.command(login.login)
-app.command(login.logout)
-app.command(login.whoami)
-app.command(events.events)
-app.command(machines.logs)
-app.command(support.support_bundle)
+for part in (login.app, events.app, machines.logs_app, support.app):
+    app.command(part, name="*")
 app.register_install_completion_command()
+app.meta.suppress_keyboard_interrupt = False
 
 
 @app.meta.default
@@ -65,22 +75,38 @@ def launch(
     return result if isinstance(result, int) else 0
 
 
-def main() -> None:
+def main(tokens: "Sequence[str] | None" = None) -> None:
     """Run the CLI and leave with its exit code."""
-    console = stderr()
     try:
-        code = app.meta(exit_on_error=False, print_error=False, result_action="return_value")
-    except CycloptsError as error:
-        console.print(f"error: {error}", style="red")
-        console.print("try `moorage --help`", style="dim")
-        sys.exit(EXIT_USAGE)
-    except InvalidError as error:
-        console.print(f"error: {error}", style="red")
-        sys.exit(EXIT_USAGE)
-    except MoorageError as error:
-        console.print(f"error: {error}", style="red")
+        sys.exit(run(tokens))
+    except BrokenPipeError:
+        # Whoever read our output, such as `head`, has gone: nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_FAILED)
+
+
+def run(tokens: "Sequence[str] | None" = None) -> int:
+    """Run one command line; print errors for people and return the exit code."""
+    try:
+        code = app.meta(
+            tokens, exit_on_error=False, print_error=False, result_action="return_value"
+        )
+        sys.stdout.flush()
+    except CycloptsError as error:
+        say(f"error: {error}", "error")
+        say("try `moorage --help`", "dim")
+        return EXIT_USAGE
+    except UnauthenticatedError as error:
+        say(f"error: {error}", "error")
+        say("`moorage login https://HUB` begins a new session", "dim")
+        return EXIT_FAILED
+    except InvalidError as error:
+        say(f"error: {error}", "error")
+        return EXIT_USAGE
+    except MoorageError as error:
+        say(f"error: {error}", "error")
+        return EXIT_FAILED
     except KeyboardInterrupt:
-        console.print("interrupted: what was asked for goes on at the hub", style="yellow")
-        sys.exit(130)
-    sys.exit(code if isinstance(code, int) else 0)
+        say("interrupted: what was asked for goes on at the hub", "warning")
+        return EXIT_INTERRUPTED
+    return code if isinstance(code, int) else 0

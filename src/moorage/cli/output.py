@@ -1,38 +1,68 @@
 """Tables to people, JSON or YAML to programs."""
 
 import json
+import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import yaml
-from rich.table import Table
+from moorage.cli.settings import output_format
 
-from moorage.cli.context import output_format, stdout
-from moorage.resources import Resource
-from moorage.resources.meta import Document, Status
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
 
-R = TypeVar("R", bound=Resource)
+    from moorage.resources import Resource
+    from moorage.resources.meta import Document, Status
+
+R = TypeVar("R", bound="Resource")
 
 Columns = Sequence[tuple[str, Callable[[R], str]]]
 """Heading and cell of each column."""
+
+_PIPE_WIDTH = 250
+"""Columns of a table that goes to a pipe or a file: nothing is folded there."""
+
+
+def console() -> "Console":
+    """Return the console for results. What it prints is data: no markup, no emoji."""
+    from rich.console import Console
+
+    wide = None if sys.stdout.isatty() or os.environ.get("COLUMNS") else _PIPE_WIDTH
+    return Console(highlight=False, emoji=False, markup=False, width=wide)
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table without lines."""
+    console().print(table_of(headings, rows))
+
+
+def table_of(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> "Table":
+    """Return a table without lines; only the last column is folded where it has to be."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for number, heading in enumerate(headings, 1):
+        last = number == len(headings)
+        table.add_column(heading, overflow="fold", no_wrap=not last)
+    for row in rows:
+        table.add_row(*(Text(_plain(cell)) for cell in row))
+    return table
 
 
 def show_list(items: Sequence[R], columns: Columns[R]) -> None:
     """Print resources as asked."""
     if output_format() == "table":
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for heading, _ in columns:
-            table.add_column(heading, overflow="fold")
-        for item in items:
-            table.add_row(*(cell(item) for _, cell in columns))
-        stdout().print(table)
-        return
-    show_document([item.document() for item in items])
+        headings = [heading for heading, _ in columns]
+        print_table(headings, [[cell(item) for _, cell in columns] for item in items])
+    else:
+        show_document([item.document() for item in items])
 
 
-def show_one(item: Resource, describe: Callable[[], None]) -> None:
+def show_one(item: "Resource", describe: Callable[[], None]) -> None:
     """Print one resource: described to people, whole to programs."""
     if output_format() == "table":
         describe()
@@ -40,12 +70,14 @@ def show_one(item: Resource, describe: Callable[[], None]) -> None:
         show_document(item.document())
 
 
-def show_document(document: Document | Sequence[Document]) -> None:
+def show_document(document: "Document | Sequence[Document]") -> None:
     """Print a document as JSON, or YAML when asked for."""
     if output_format() == "yaml":
-        yaml.safe_dump(document, sys.stdout, sort_keys=False)
+        import yaml
+
+        yaml.safe_dump(document, sys.stdout, sort_keys=False, allow_unicode=True)
     else:
-        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+        sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
 def age(moment: datetime | None) -> str:
@@ -59,7 +91,7 @@ def age(moment: datetime | None) -> str:
     return f"{max(0, seconds)}s"
 
 
-def phase(resource: Resource) -> str:
+def phase(resource: "Resource") -> str:
     """Return one word for people, computed from the conditions."""
     if resource.is_deleting:
         return "Deleting"
@@ -70,26 +102,42 @@ def phase(resource: Resource) -> str:
     return "Ready" if ready.status == "True" else ready.reason
 
 
-def condition_lines(status: Status) -> list[tuple[str, str, str, str]]:
-    """Return type, status and reason, age and message of every condition."""
-    return [
-        (c.type, f"{c.status} {c.reason}", age(c.last_transition_time), c.message)
-        for c in status.conditions
-    ]
+def clip(text: str, limit: int) -> str:
+    """Return the text in one line of at most ``limit`` characters."""
+    line = " ".join(_plain(text).split())
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
 
-def describe_resource(item: Resource, facts: Sequence[tuple[str, Any]]) -> None:
+def describe_resource(item: "Resource", facts: Sequence[tuple[str, Any]]) -> None:
     """Print name, facts and conditions of one resource."""
-    console = stdout()
     where = f"{item.metadata.project}/" if item.metadata.project else ""
-    console.print(f"{item.kind} {where}{item.metadata.name}  {phase(item)}", style="bold")
-    for label, value in facts:
-        if value not in (None, "", [], {}):
-            console.print(f"  {label}: {value}")
-    if item.status.conditions:
-        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-        for heading in ("CONDITION", "STATUS", "SINCE", "MESSAGE"):
-            table.add_column(heading, overflow="fold")
-        for row in condition_lines(item.status):
-            table.add_row(*row)
-        console.print(table)
+    out = console()
+    out.print(f"{item.kind} {where}{item.metadata.name}  {phase(item)}", style="bold")
+    shown = [(label, value) for label, value in facts if value not in (None, "", [], {})]
+    width = max((len(label) for label, _ in shown), default=0)
+    for label, value in shown:
+        out.print(f"  {label:<{width}}  {_plain(str(value))}")
+    show_conditions(item.status)
+
+
+def show_conditions(status: "Status") -> None:
+    """Print the conditions of a resource; messages of those that are false in full."""
+    if not status.conditions:
+        return
+    rows = [
+        [c.type, c.status, "" if c.reason == "Done" else c.reason, age(c.last_transition_time),
+         c.message]
+        for c in status.conditions
+    ]  # fmt: skip
+    sys.stdout.write("\n")
+    print_table(("CONDITION", "STATUS", "REASON", "SINCE", "MESSAGE"), rows)
+
+
+def terminal_lines() -> int:
+    """Return the height of the terminal."""
+    return shutil.get_terminal_size().lines
+
+
+def _plain(text: str) -> str:
+    """Take control characters out: what a guest or vCenter says must not steer a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else " " for c in text)

@@ -1,30 +1,26 @@
 """``moorage pools``: the node pools of clusters."""
 
-import sys
 from typing import Annotated
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
-from pydantic import ValidationError
 
-from moorage.cli.context import Context, stderr
-from moorage.cli.documents import faults_of
-from moorage.cli.live import follow_cluster, follow_deletion
-from moorage.cli.output import phase, show_list
-from moorage.kit.errors import InvalidError
-from moorage.resources import Metadata, NodePool
-from moorage.resources.nodepool import NodePoolSpec, pool_resource_name
+from moorage.cli.say import examples, say
 
 app = App(name="pools", help="Node pools: the worker machines of clusters.")
 
 
-@app.command(name="list")
+@app.command(name="list", help_epilogue=examples("moorage pools list demo"))
 async def list_(cluster: str | None = None) -> None:
     """List node pools.
 
     Args:
         cluster: Only those of this cluster.
     """
+    from moorage.cli.context import Context
+    from moorage.cli.output import phase, show_list
+    from moorage.resources import NodePool
+
     context = Context.current()
     async with context.api() as api:
         items = await api.list(NodePool, project=context.project)
@@ -36,11 +32,14 @@ async def list_(cluster: str | None = None) -> None:
             ("STATE", phase),
             ("READY", lambda p: f"{p.status.ready}/{p.spec.replicas}"),
             ("SIZE", lambda p: f"{p.spec.cpus} CPU, {p.spec.memory_mib} MiB"),
+            ("DOMAINS", lambda p: ", ".join(p.spec.failure_domains) or "(all)"),
         ),
     )
 
 
-@app.command
+@app.command(
+    help_epilogue=examples("moorage pools add demo big --replicas 3 --cpus 8 --memory-mib 32768")
+)
 async def add(
     cluster: str,
     pool: str,
@@ -48,14 +47,12 @@ async def add(
     replicas: Annotated[int, Parameter(validator=Number(gte=0))] = 1,
     cpus: int = 2,
     memory_mib: int = 4096,
+    disk_gib: int | None = None,
     failure_domain: list[str] | None = None,
     wait: bool = False,
     timeout_s: float = 1800,
 ) -> int:
     """Add a node pool to a cluster.
-
-    Examples:
-        moorage pools add demo big --replicas 3 --cpus 8 --memory-mib 32768
 
     Args:
         cluster: Name of the cluster.
@@ -63,32 +60,38 @@ async def add(
         replicas: How many nodes.
         cpus: Processors of each machine.
         memory_mib: Memory of each machine in MiB.
+        disk_gib: System disk in GiB; by default the template's size.
         failure_domain: Failure domain of the cluster; may be repeated; all by default.
         wait: Stay until the pool is ready.
         timeout_s: How long to stay, in seconds; the exit code is then 3.
     """
-    try:
-        spec = NodePoolSpec(
-            cluster=cluster,
-            pool=pool,
-            replicas=replicas,
-            cpus=cpus,
-            memory_mib=memory_mib,
-            failure_domains=failure_domain or [],
-        )
-    except ValidationError as error:
-        raise InvalidError(f"pool {pool} is not valid", faults_of(error)) from error
+    from moorage.cli.context import Context
+    from moorage.cli.documents import build
+    from moorage.cli.live import follow_cluster
+    from moorage.resources import NodePool
+    from moorage.resources.nodepool import pool_resource_name
+
     context = Context.current()
-    name = pool_resource_name(cluster, pool)
+    spec = {
+        "cluster": cluster,
+        "pool": pool,
+        "replicas": replicas,
+        "cpus": cpus,
+        "memoryMib": memory_mib,
+        "diskGib": disk_gib,
+        "failureDomains": failure_domain or [],
+    }
+    metadata = {"name": pool_resource_name(cluster, pool), "project": context.project}
+    wanted = build(NodePool, f"pool {pool}", {"metadata": metadata, "spec": spec})
     async with context.api() as api:
-        await api.create(NodePool(metadata=Metadata(name=name, project=context.project), spec=spec))
-        stderr().print(f"pool {pool} added to {cluster}")
+        await api.create(wanted)
+        say(f"pool {pool} added to {cluster}")
         if not wait:
             return 0
         return await follow_cluster(api, cluster, project=context.project, timeout_s=timeout_s)
 
 
-@app.command
+@app.command(help_epilogue=examples("moorage pools delete demo big --wait"))
 async def delete(
     cluster: str, pool: str, *, yes: bool = False, wait: bool = False, timeout_s: float = 1800
 ) -> int:
@@ -97,19 +100,24 @@ async def delete(
     Args:
         cluster: Name of the cluster.
         pool: Name of the pool.
-        yes: Do not ask again.
+        yes: Do not ask for the name again.
         wait: Stay until all is gone.
         timeout_s: How long to stay, in seconds; the exit code is then 3.
     """
-    if not yes and (
-        not sys.stdin.isatty() or input(f"Delete pool {pool}? Type its name: ") != pool
-    ):
-        raise InvalidError(f"deleting {pool} destroys its machines: add --yes, or type its name")
+    from moorage.cli.ask import confirm_name
+    from moorage.cli.context import Context
+    from moorage.cli.live import follow_deletion
+    from moorage.resources import NodePool
+    from moorage.resources.nodepool import pool_resource_name
+
     context = Context.current()
     name = pool_resource_name(cluster, pool)
     async with context.api() as api:
+        await api.get(NodePool, name, project=context.project)
+        if not yes:
+            confirm_name("pool", pool, f"of {cluster} and all of its machines")
         await api.delete(NodePool, name, project=context.project)
-        stderr().print(f"pool {pool} of {cluster} is being deleted")
+        say(f"pool {pool} of {cluster} is being deleted")
         if not wait:
             return 0
         return await follow_deletion(

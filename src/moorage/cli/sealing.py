@@ -1,6 +1,7 @@
 """Sealing a password on the user's machine: the hub never sees it (design, 3.9)."""
 
-from moorage.cli.context import Context, stderr
+from moorage.cli.context import Context
+from moorage.cli.say import say
 from moorage.kit.errors import ForbiddenError, UnavailableError
 from moorage.kit.identity import PublicIdentity, sealing_key_statement
 from moorage.kit.seal import PublicSealingKey, SealedEnvelope, seal
@@ -16,7 +17,8 @@ def trusted_sealing_key(context: Context, gateway: Gateway) -> PublicSealingKey:
     status, name = gateway.status, gateway.metadata.name
     if not (status.public_key and status.sealing_key and status.sealing_key_signature):
         raise UnavailableError(
-            f"gateway {name} has not enrolled yet: run the command of `moorage gateways add`"
+            f"gateway {name} has not enrolled yet: run the command that `moorage gateways token "
+            f"{name}` prints beside vCenter"
         )
     identity = PublicIdentity.from_pem(status.public_key)
     pinned = context.hub.gateways.get(name)
@@ -31,10 +33,10 @@ def trusted_sealing_key(context: Context, gateway: Gateway) -> PublicSealingKey:
     if pinned is None:
         context.hub.gateways[name] = identity.fingerprint
         context.remember(context.hub)
-        stderr().print(
+        say(
             f"pinned gateway {name}: {identity.fingerprint}\n"
             "  compare it with `moorage-gateway fingerprint` beside vCenter",
-            style="yellow",
+            "warning",
         )
     return key
 

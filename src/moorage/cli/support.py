@@ -3,79 +3,99 @@
 import io
 import json
 import os
+import sys
 import tarfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cyclopts import App
 
 from moorage import __version__
-from moorage.cli.context import Context, stderr
-from moorage.client import Api
-from moorage.kit.errors import MoorageError
-from moorage.kit.redact import redact
-from moorage.resources import (
-    Assignment,
-    CloudAccount,
-    Cluster,
-    Gateway,
-    IPAddress,
-    IPPool,
-    Machine,
-    NodePool,
-    Operation,
-)
-from moorage.resources.meta import Scope
+from moorage.cli.say import examples, say
+from moorage.kit.errors import InvalidError, MoorageError, UnauthenticatedError
+
+if TYPE_CHECKING:
+    from moorage.client import Api
+
+app = App()
 
 _KINDS = (
-    Assignment,
-    CloudAccount,
-    Cluster,
-    Gateway,
-    IPAddress,
-    IPPool,
-    Machine,
-    NodePool,
-    Operation,
+    "Assignment",
+    "CloudAccount",
+    "Cluster",
+    "Gateway",
+    "IPAddress",
+    "IPPool",
+    "Machine",
+    "NodePool",
+    "Operation",
 )
 
 
-async def support_bundle(file: Path = Path("moorage-support.tar.gz")) -> None:
+@app.command(help_epilogue=examples("moorage support-bundle --file moorage-support.tar.gz"))
+async def support_bundle(
+    *,
+    file: Path = Path("moorage-support.tar.gz"),
+) -> None:
     """Collect resources, events and versions into one file, redacted, for somebody who helps.
 
     Args:
         file: Where to write it; only you can read it.
     """
+    from moorage.cli.context import Context
+    from moorage.client.api import project_path
+    from moorage.resources import KINDS
+    from moorage.resources.meta import Scope
+
     context = Context.current()
-    files: dict[str, bytes] = {"cli.json": _json({"version": __version__})}
+    versions = {"moorage": __version__, "python": sys.version, "platform": sys.platform}
+    files: dict[str, bytes] = {"cli.json": _json(versions)}
     async with context.api() as api:
         calls = {
             "installation.json": "/v1/installation",
             "whoami.json": "/v1/whoami",
-            "events.json": f"/v1/projects/{context.project}/events",
+            "events.json": f"{project_path(context.project)}/events?limit=500",
+            "hub-events.json": "/v1/events?limit=500",
         }
         for name, path in calls.items():
             files[name] = await _call(api, path)
-        for kind in _KINDS:
+        for kind in (KINDS[name] for name in _KINDS):
             project = "" if kind.scope is Scope.HUB else context.project
             try:
                 items = [item.document() for item in await api.list(kind, project=project)]
                 files[f"{kind.plural}.json"] = _json(items)
+            except UnauthenticatedError:
+                raise
             except MoorageError as error:
                 files[f"{kind.plural}.json"] = _json({"error": str(error)})
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    _write(file, files)
+    say(f"written to {file}: {len(files)} files. Look inside before you pass it on")
+
+
+def _write(file: Path, files: dict[str, bytes]) -> None:
+    try:
+        file.unlink(missing_ok=True)
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise InvalidError(f"{file} cannot be written: {error.strerror}") from error
     with os.fdopen(descriptor, "wb") as raw, tarfile.open(fileobj=raw, mode="w:gz") as bundle:
         for name, data in sorted(files.items()):
             info = tarfile.TarInfo(f"moorage-support/{name}")
             info.size, info.mtime, info.mode = len(data), int(time.time()), 0o600
             bundle.addfile(info, io.BytesIO(data))
-    stderr().print(f"written to {file}: {len(files)} files. Look inside before you pass it on")
 
 
-async def _call(api: Api, path: str) -> bytes:
+async def _call(api: "Api", path: str) -> bytes:
     try:
         return _json(await api.call("GET", path))
+    except UnauthenticatedError:
+        raise
     except MoorageError as error:
         return _json({"error": str(error)})
 
 
 def _json(document: object) -> bytes:
+    from moorage.kit.redact import redact
+
     return json.dumps(redact(document), indent=2, default=str).encode()

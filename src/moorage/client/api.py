@@ -1,23 +1,27 @@
 """The hub's REST API as typed calls."""
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Generic, NamedTuple, Self, TypeVar
+from urllib.parse import quote
 
 import httpx2
 import stamina
+from pydantic import ValidationError
 
+from moorage import __version__
 from moorage.client.problems import raise_for
 from moorage.client.watch import WatchEvent, events
-from moorage.kit.errors import UnavailableError
+from moorage.kit.errors import ConflictError, MoorageError, UnavailableError
 from moorage.resources import Cluster, Gateway, Operation, Resource
 from moorage.resources.meta import Document
 
 R = TypeVar("R", bound=Resource)
 
 _PAGE = 200
+_CHANGE_ATTEMPTS = 8
 
 
 class Page(NamedTuple, Generic[R]):
@@ -80,12 +84,17 @@ class Api:
         ``replace`` lets a gateway that has enrolled already do so with new keys.
         """
         body = {"replace": replace}
-        return await self.call("POST", f"{path_of(Gateway)}/{gateway}/token", body=body)
+        return await self.call("POST", f"{path_of(Gateway)}/{quoted(gateway)}/token", body=body)
+
+    async def set_password(self, user: str, password: str) -> None:
+        """Set somebody's password; their sessions end."""
+        body = {"password": password}
+        await self.call("PUT", f"/v1/users/{quoted(user)}/password", body=body)
 
     async def get(self, kind: type[R], name: str, *, project: str = "") -> R:
         """Return one resource; raises ``NotFoundError``."""
-        answer = await self.call("GET", f"{path_of(kind, project)}/{name}")
-        return kind.model_validate(answer)
+        answer = await self.call("GET", f"{path_of(kind, project)}/{quoted(name)}")
+        return self._read(kind, answer)
 
     async def page(
         self,
@@ -99,7 +108,7 @@ class Api:
         """Return one page of a list."""
         params = {"limit": limit, "labelSelector": selector, "continue": after}
         answer = await self.call("GET", path_of(kind, project), params=params)
-        items = [kind.model_validate(item) for item in answer["items"]]
+        items = [self._read(kind, item) for item in answer["items"]]
         return Page(items, answer.get("continue"))
 
     async def list(
@@ -124,27 +133,60 @@ class Api:
             body=creation_document(resource),
             params=_dry(dry_run),
         )
-        return type(resource).model_validate(answer)
+        return self._read(type(resource), answer)
 
     async def put_spec(self, resource: R, *, dry_run: bool = False) -> R:
         """Replace what is asked, unless somebody else changed it since it was read."""
+        version = f'"{resource.metadata.resource_version}"'
+        return await self._put_spec(resource, {"If-Match": version}, dry_run=dry_run)
+
+    async def replace_spec(self, resource: R) -> R:
+        """Replace what is asked, whatever was asked before."""
+        return await self._put_spec(resource, {}, dry_run=False)
+
+    async def change_spec(
+        self, kind: type[R], name: str, change: Callable[[R], None], *, project: str = ""
+    ) -> R:
+        """Read, change and write back; begin again when somebody wrote in between.
+
+        A gateway's status counts as such a write, so this is usual while much happens.
+        """
+        for attempt in range(_CHANGE_ATTEMPTS):
+            found = await self.get(kind, name, project=project)
+            change(found)
+            try:
+                return await self.put_spec(found)
+            except ConflictError:
+                if attempt == _CHANGE_ATTEMPTS - 1:
+                    raise
+        raise AssertionError(name)
+
+    async def _put_spec(self, resource: R, headers: dict[str, str], *, dry_run: bool) -> R:
+        meta = resource.metadata
         answer = await self.call(
             "PUT",
-            f"{path_of(type(resource), resource.metadata.project)}/{resource.metadata.name}/spec",
+            f"{path_of(type(resource), meta.project)}/{quoted(meta.name)}/spec",
             body=resource.document()["spec"],
             params=_dry(dry_run),
-            headers={"If-Match": f'"{resource.metadata.resource_version}"'},
+            headers=headers,
         )
-        return type(resource).model_validate(answer)
+        return self._read(type(resource), answer)
 
     async def delete(self, kind: type[R], name: str, *, project: str = "") -> None:
         """Ask for deletion. Whatever has to be taken down first is."""
-        await self.call("DELETE", f"{path_of(kind, project)}/{name}")
+        await self.call("DELETE", f"{path_of(kind, project)}/{quoted(name)}")
 
-    async def apply_cluster(self, document: Document, *, project: str, dry_run: bool) -> Document:
-        """Create or update a cluster and the node pools named in its document, at once."""
-        name = document["metadata"]["name"]
-        path = f"{path_of(Cluster, project)}/{name}"
+    async def apply_cluster(
+        self, document: Document, *, project: str, dry_run: bool = False, new: bool = False
+    ) -> Document:
+        """Create or update a cluster and the node pools named in its document, at once.
+
+        With ``new`` it raises ``ConflictError`` when there is a cluster of that name.
+        """
+        path = path_of(Cluster, project)
+        if new:
+            return await self.call("POST", path, body=document, params=_dry(dry_run))
+        path = f"{path}/{quoted(str(document['metadata']['name']))}"
         return await self.call("PUT", path, body=document, params=_dry(dry_run))
 
     async def operate(self, operation: Operation) -> Operation:
@@ -186,13 +228,40 @@ class Api:
                     raise UnavailableError(
                         f"{self.server} does not answer: {error or type(error).__name__}"
                     ) from error
-        raise_for(response, f"{method} {path} at {self.server}")
-        return dict(response.json()) if response.content else {}
+        tried = f"{method} {path} at {self.server}"
+        raise_for(response, tried)
+        if not response.content:
+            return {}
+        try:
+            return dict(response.json())
+        except ValueError as error:
+            raise MoorageError(f"{tried} was not answered by a Moorage hub: no JSON") from error
+
+    def _read(self, kind: type[R], document: Any) -> R:
+        try:
+            return kind.model_validate(document)
+        except ValidationError as error:
+            fault = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in fault["loc"])
+            raise MoorageError(
+                f"{self.server} sent a {kind.kind_name()} that moorage {__version__} does not "
+                f"understand ({where}: {fault['msg']}): use a CLI of the hub's version"
+            ) from error
+
+
+def quoted(part: str) -> str:
+    """Return a name as one part of a path, whatever it holds."""
+    return quote(part, safe="")
+
+
+def project_path(project: str) -> str:
+    """Return the path under which a project's things stand."""
+    return f"/v1/projects/{quoted(project)}"
 
 
 def path_of(kind: type[Resource], project: str = "") -> str:
     """Return the path of a kind's list."""
-    return f"/v1/projects/{project}/{kind.plural}" if project else f"/v1/{kind.plural}"
+    return f"{project_path(project)}/{kind.plural}" if project else f"/v1/{kind.plural}"
 
 
 def creation_document(resource: Resource) -> Document:

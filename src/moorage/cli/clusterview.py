@@ -1,0 +1,57 @@
+"""A cluster on one screen: facts, conditions, and the machines, those that wait first."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from moorage.cli.output import age, clip, console, describe_resource, phase, print_table
+from moorage.resources import Cluster, Machine, NodePool
+
+
+def describe_cluster(
+    cluster: Cluster, pools: Sequence[NodePool], machines: Sequence[Machine], limit: int
+) -> None:
+    """Print a cluster for people: facts, conditions, and at most ``limit`` machines."""
+    facts: list[tuple[str, Any]] = [
+        ("account", cluster.spec.account),
+        ("version", cluster.status.kubernetes_version or cluster.spec.kubernetes_version),
+        ("endpoint", cluster.status.endpoint),
+        ("layers", ", ".join(cluster.status.layers.values())),
+        ("nodes", f"{cluster.status.nodes_ready} of {cluster.status.nodes} Ready"),
+        ("control plane", f"{founders(cluster)} Ready"),
+    ]
+    facts += [
+        (f"pool {p.spec.pool}", f"{p.status.ready}/{p.spec.replicas} Ready, {phase(p)}")
+        for p in pools
+    ]
+    describe_resource(cluster, facts)
+    if not machines:
+        return
+    ordered = sorted(machines, key=lambda m: (m.status.is_true("Ready"), m.metadata.name))
+    rows = []
+    for machine in ordered[:limit]:
+        ready = machine.status.condition("Ready")
+        waits = ready is not None and ready.status != "True"
+        rows.append(
+            [
+                machine.metadata.name,
+                phase(machine),
+                machine.spec.failure_domain.name,
+                machine.status.addresses[0] if machine.status.addresses else "-",
+                age(ready.last_transition_time) if ready else "-",
+                clip(ready.message, 200) if ready and waits else "",
+            ]
+        )
+    sys.stdout.write("\n")
+    print_table(("MACHINE", "STATE", "DOMAIN", "ADDRESS", "SINCE", "WAITS FOR"), rows)
+    hidden = ordered[limit:]
+    if hidden:
+        ready_ones = sum(1 for machine in hidden if machine.status.is_true("Ready"))
+        console().print(
+            f"… and {len(hidden)} more, {ready_ones} of them Ready: add --all to see them"
+        )
+
+
+def founders(cluster: Cluster) -> str:
+    """Return how many control-plane nodes are Ready, of how many."""
+    return f"{cluster.status.control_plane_ready}/{cluster.spec.control_plane.replicas}"
