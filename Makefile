@@ -29,7 +29,7 @@ setup-lab: setup ## Install the system packages of the lab (says which, needs ro
 fmt: setup ## Format and mend what can be mended
 	ruff format .
 	ruff check --fix .
-	cd lab/vcenter && gofmt -w .
+	gofmt -w lab/vcenter lab/image
 
 check: setup ## Lint, types, layers, sizes, OpenAPI, doc links (no tests)
 	ruff format --check .
@@ -45,10 +45,13 @@ test: setup ## All tests that need no root and no real nodes
 test-all: setup ## `test`, and the store's tests on PostgreSQL too
 	moorage-lab build vcenter >/dev/null
 	cd lab/vcenter && CGO_ENABLED=0 go vet ./... && CGO_ENABLED=0 go test ./...
+	cd lab/image/vip && CGO_ENABLED=0 go test ./...
 	pytest -n 2 tests lab/tests -m "not root" --ignore=tests/e2e --postgres
 
-e2e: setup-lab ## One real cluster through its life (root, real nodes)
-	pytest tests/e2e lab/tests -m root
+e2e: setup-lab ## The lab's own real nodes, then one real cluster through its life (root)
+	moorage-lab build image >/dev/null
+	pytest lab/tests -m root
+	pytest tests/e2e -m root
 
 demo: setup-lab ## A real Kubernetes cluster on a simulated vCenter, left running
 	demo/up
