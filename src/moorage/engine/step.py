@@ -181,15 +181,13 @@ class StepReconciler(Generic[R, E]):
         if resource.is_deleting:
             return await self._tear_down(resource, lease, ctx)
         if self.finalizer is not None and self.finalizer not in resource.metadata.finalizers:
-            marked = resource.copy_deep()
-            marked.metadata.finalizers.append(self.finalizer)
+            resource.metadata.finalizers.append(self.finalizer)
             resource = await ctx.store.put_spec(
-                marked, if_version=resource.metadata.resource_version
+                resource, if_version=resource.metadata.resource_version
             )
-        work = resource.copy_deep()
-        halt = await self._run(self.steps, work, ctx)
+        halt = await self._run(self.steps, resource, ctx)
         try:
-            await ctx.store.put_status(work, lease=lease.lease)
+            await ctx.store.put_status(resource, lease=lease.lease)
         except NotFoundError:
             return RESULT_GONE
         return halt.result if halt else RESULT_DONE
@@ -197,13 +195,12 @@ class StepReconciler(Generic[R, E]):
     async def _tear_down(self, resource: R, lease: HeldLease, ctx: Context[E]) -> Result:
         if self.finalizer is not None and self.finalizer not in resource.metadata.finalizers:
             return RESULT_GONE
-        work = resource.copy_deep()
-        halt = await self._run(self.teardown, work, ctx, deleting=True)
+        halt = await self._run(self.teardown, resource, ctx, deleting=True)
         try:
             async with ctx.store.transaction() as tx:
-                await tx.put_status(work, lease=lease.lease)
+                await tx.put_status(resource, lease=lease.lease)
                 if halt is None and self.finalizer is not None:
-                    await tx.remove_finalizer(work, self.finalizer)
+                    await tx.remove_finalizer(resource, self.finalizer)
         except NotFoundError:
             return RESULT_GONE
         return halt.result if halt else RESULT_GONE

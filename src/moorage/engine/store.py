@@ -96,7 +96,10 @@ class QueueDepth(NamedTuple):
 
 
 class Store(Protocol):
-    """Resources, their changes, and the queue of work on them."""
+    """Resources, their changes, and the queue of work on them.
+
+    What is returned is the caller's own: nobody else sees what it does to it.
+    """
 
     async def get(self, kind: type[R], project: str, name: str) -> R:
         """Return one resource; raises ``NotFoundError``."""

@@ -7,10 +7,21 @@ afterwards was asked for during the lease.
 
 import secrets
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Insert, and_, case, delete, func, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Insert,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from moorage.engine.store import Lease, LeaseLostError, QueueDepth
@@ -18,6 +29,26 @@ from moorage.store import tables
 from moorage.store.database import Unit
 
 W = tables.work.c
+_NEVER = datetime.max.replace(tzinfo=UTC)
+
+# Statements of every pass are built once: building one costs as much as running it.
+_GIVEN = bindparam("given", type_=tables.Instant)
+_EARLIER = case((or_(W.due.is_(None), W.due > _GIVEN), _GIVEN), else_=W.due)
+_GIVE_BACK = (
+    update(tables.work)
+    .where(
+        W.controller == bindparam("of_controller"),
+        W.key == bindparam("of_key"),
+        W.token == bindparam("of_token"),
+    )
+    .values(token=None, attempts=bindparam("attempts"), due=_EARLIER, ready_at=_EARLIER)
+)
+_DEPTHS = (
+    select(W.controller, func.count(), func.min(W.ready_at, type_=tables.Instant))
+    .where(W.ready_at <= bindparam("now", type_=tables.Instant))
+    .group_by(W.controller)
+    .order_by(W.controller)
+)
 
 
 async def enqueue(unit: Unit, items: Iterable[tuple[str, str]], due: datetime) -> None:
@@ -113,24 +144,19 @@ async def next_due(unit: Unit, controllers: Iterable[str]) -> datetime | None:
 
 async def depths(unit: Unit, now: datetime) -> list[QueueDepth]:
     """Return how much is ready, by controller."""
-    query = (
-        select(W.controller, func.count(), func.min(W.ready_at, type_=tables.Instant))
-        .where(W.ready_at <= now)
-        .group_by(W.controller)
-        .order_by(W.controller)
-    )
-    return [QueueDepth._make(row) for row in await unit.execute(query)]
+    return [QueueDepth._make(row) for row in await unit.execute(_DEPTHS, {"now": now})]
 
 
 async def _give_back(unit: Unit, held: Lease, due: datetime | None, *, attempts: int) -> None:
-    asked: Any = W.due
-    if due is not None:
-        given = literal(due, tables.Instant)
-        asked = case((or_(W.due.is_(None), W.due > given), given), else_=W.due)
     result = await unit.execute(
-        update(tables.work)
-        .where(_is_held(held))
-        .values(token=None, attempts=attempts, due=asked, ready_at=asked)
+        _GIVE_BACK,
+        {
+            "of_controller": held.controller,
+            "of_key": held.key,
+            "of_token": held.token,
+            "given": due or _NEVER,
+            "attempts": attempts,
+        },
     )
     if not result.rowcount:
         raise _lost(held)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, bindparam, func, select, tuple_
 
 from moorage.engine.store import Change, Tombstone
 from moorage.resources import Resource
@@ -21,18 +21,26 @@ from moorage.store.selector import label_clause
 T = tables.resource.c
 
 
+# Statements of every pass are built once: building one costs as much as running it.
+_BY_NAME = select(*COLUMNS).where(
+    T.kind == bindparam("kind"), T.project == bindparam("project"), T.name == bindparam("name")
+)
+_BY_UID = select(*COLUMNS).where(T.kind == bindparam("kind"), T.uid == bindparam("uid"))
+
+
 async def by_name(unit: Unit, kind: str, project: str, name: str) -> Stored | None:
     """Return the row of that name."""
-    return await _one(unit, (T.kind == kind) & (T.project == project) & (T.name == name))
+    found = await unit.execute(_BY_NAME, {"kind": kind, "project": project, "name": name})
+    return _one(found.first())
 
 
 async def by_uid(unit: Unit, kind: str, uid: str) -> Stored | None:
     """Return the row of that UID."""
-    return await _one(unit, (T.kind == kind) & (T.uid == uid))
+    found = await unit.execute(_BY_UID, {"kind": kind, "uid": uid})
+    return _one(found.first())
 
 
-async def _one(unit: Unit, clause: ColumnElement[bool]) -> Stored | None:
-    row = (await unit.execute(select(*COLUMNS).where(clause))).first()
+def _one(row: Row[Any] | None) -> Stored | None:
     return None if row is None else stored(row)
 
 

@@ -8,7 +8,7 @@ import json
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from moorage.engine.store import Lease, LeaseLostError
 from moorage.kit.errors import ConflictError, NotFoundError
@@ -29,6 +29,22 @@ from moorage.store.resource_read import by_name, by_uid
 
 R = TypeVar("R", bound=Resource)
 T = tables.resource.c
+W = tables.work.c
+
+# Statements of every pass are built once: building one costs as much as running it.
+_SET_STATUS = (
+    update(tables.resource)
+    .where(T.kind == bindparam("of_kind"), T.uid == bindparam("of_uid"))
+    .values(status=bindparam("status"), resource_version=bindparam("resource_version"))
+)
+_NEXT_VERSION = (
+    update(tables.sequence)
+    .where(tables.sequence.c.name == "resource")
+    .values(value=tables.sequence.c.value + 1)
+    .returning(tables.sequence.c.value)
+)
+_TOKEN = select(W.token).where(W.controller == bindparam("controller"), W.key == bindparam("key"))
+_TOKEN_LOCKED = _TOKEN.with_for_update()
 
 
 async def create(unit: Unit, resource: R, now: datetime) -> R:
@@ -92,9 +108,13 @@ async def put_status(unit: Unit, resource: R, lease: Lease | None) -> R:
         return old
     row = row._replace(status=status, resource_version=await _next_version(unit))
     await unit.execute(
-        update(tables.resource)
-        .where((T.kind == row.kind) & (T.uid == row.uid))
-        .values(status=row.status, resource_version=row.resource_version)
+        _SET_STATUS,
+        {
+            "of_kind": row.kind,
+            "of_uid": row.uid,
+            "status": row.status,
+            "resource_version": row.resource_version,
+        },
     )
     unit.changes.append(row.change(spec_changed=False))
     return decode(type(resource), row)
@@ -195,28 +215,16 @@ async def prune_tombstones(unit: Unit, before: datetime) -> int:
 
 async def check_lease(unit: Unit, lease: Lease) -> None:
     """Raise ``LeaseLostError`` unless the token holds; it holds until the unit ends."""
-    work = tables.work.c
-    query = select(work.token).where(
-        (work.controller == lease.controller) & (work.key == lease.key)
-    )
-    if unit.is_postgresql:
-        query = query.with_for_update()
-    if (await unit.execute(query)).scalar_one_or_none() != lease.token:
+    query = _TOKEN_LOCKED if unit.is_postgresql else _TOKEN
+    found = await unit.execute(query, {"controller": lease.controller, "key": lease.key})
+    if found.scalar_one_or_none() != lease.token:
         raise LeaseLostError(
             f"the lease of {lease.controller} on {lease.key} was lost: nothing is written"
         )
 
 
 async def _next_version(unit: Unit) -> int:
-    sequence = tables.sequence
-    version: int = (
-        await unit.execute(
-            update(sequence)
-            .where(sequence.c.name == "resource")
-            .values(value=sequence.c.value + 1)
-            .returning(sequence.c.value)
-        )
-    ).scalar_one()
+    version: int = (await unit.execute(_NEXT_VERSION)).scalar_one()
     return version
 
 
