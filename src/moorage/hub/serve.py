@@ -1,10 +1,13 @@
 """Run the hub: TLS, uvicorn, renewal of the certificate, an orderly end."""
 
+import asyncio
+import signal
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from types import FrameType
 from typing import NamedTuple
 
 import anyio
@@ -14,7 +17,7 @@ import uvicorn
 from moorage.hub.app import create_app
 from moorage.hub.context import Hub, HubSettings
 from moorage.hub.start import open_hub
-from moorage.hub.tls import SelfMadeTLS, TLSFiles, fingerprint, server_context
+from moorage.hub.tls import SelfMadeTLS, TLSFiles, fingerprint, load_certificate, server_context
 from moorage.kit.clock import Clock, SystemClock
 from moorage.kit.errors import FieldFault, InvalidError
 from moorage.link.frames import MAX_MESSAGE_BYTES
@@ -23,7 +26,8 @@ from moorage.store import open_store
 log = structlog.get_logger(__name__)
 
 RENEWAL_CHECK = timedelta(hours=6)
-GRACE_S = 10
+GRACE_S = 5
+"""How long requests may take to end when the hub stops; streams end at once."""
 MAX_CONNECTIONS = 4096
 
 
@@ -72,7 +76,7 @@ class TLSChoice:
         if self.context is None:
             self.context = server_context(files)
         elif content != self._loaded:
-            self.context.load_cert_chain(files.certificate, files.key)
+            load_certificate(self.context, files)
             log.info("server certificate loaded anew", file=str(files.certificate))
         self._loaded = content
         return files
@@ -85,10 +89,25 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._hub = hub
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop on SIGTERM and SIGINT."""
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop on SIGTERM and SIGINT.
+
+        uvicorn raises the signal once more when it has ended, which would kill the process
+        before the database is closed.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop, number)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    def _stop(self, number: int) -> None:
         self._hub.stopping.set()
-        super().handle_exit(sig, frame)
+        self.handle_exit(number, None)
 
 
 async def serve(

@@ -121,10 +121,16 @@ def fingerprint(certificate: Path) -> str:
 
 
 def server_context(files: TLSFiles) -> ssl.SSLContext:
-    """Return a context for TLS 1.2 and up. ``load_cert_chain`` on it later renews in place."""
+    """Return a context for TLS 1.2 and up."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
+    load_certificate(context, files)
+    return context
+
+
+def load_certificate(context: ssl.SSLContext, files: TLSFiles) -> None:
+    """Load certificate and key for the connections from now on; raises ``InvalidError``."""
     try:
         context.load_cert_chain(files.certificate, files.key)
     except (OSError, ssl.SSLError) as error:
@@ -132,7 +138,6 @@ def server_context(files: TLSFiles) -> ssl.SSLContext:
             f"cannot load certificate {files.certificate} with key {files.key}: {error}",
             (FieldFault("tls-cert", str(error)),),
         ) from error
-    return context
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -117,8 +117,12 @@ class Watch(Generic[R]):
         object are made one while they wait and so may overtake those of another.
         """
         batch: list[Change] = []
-        with anyio.move_on_after(self.hub.settings.bookmark_every.total_seconds()):
-            batch = [await anext(changes), *changes.drain()]
+        silence = self.hub.settings.bookmark_every.total_seconds()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._cancel_when_stopping, tasks.cancel_scope)
+            with anyio.move_on_after(silence):
+                batch = [await anext(changes), *changes.drain()]
+            tasks.cancel_scope.cancel()
         if any(change.is_resync for change in batch):
             return await self._replay()
         chunks = [
@@ -126,6 +130,10 @@ class Watch(Generic[R]):
         ]
         self._position = max([self._position, *(change.resource_version for change in batch)])
         return [chunk for chunk in chunks if chunk]
+
+    async def _cancel_when_stopping(self, scope: anyio.CancelScope) -> None:
+        await self.hub.stopping.wait()
+        scope.cancel()
 
     async def _one(self, change: Change) -> bytes | None:
         if not self._in_scope(change.project, change.name):
