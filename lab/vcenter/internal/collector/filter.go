@@ -161,12 +161,19 @@ func (w *walk) through(ctx *simulator.Context, object mo.Reference, value reflec
 		}
 		w.done[mark] = true
 		w.out.passed[self] = true
+		skip := traversal.Skip != nil && *traversal.Skip
 		for _, next := range follow(ctx, object, value, traversal.Path) {
+			if len(traversal.SelectSet) == 0 {
+				if !skip {
+					w.out.choose(next) // whether it exists is seen when it is read
+				}
+				continue
+			}
 			below, inner := w.query.hub.object(ctx.Session, next)
 			if below == nil {
 				continue
 			}
-			if traversal.Skip == nil || !*traversal.Skip {
+			if !skip {
 				w.out.choose(next)
 			}
 			if fault := w.through(ctx, below, inner, traversal.SelectSet); fault != nil {

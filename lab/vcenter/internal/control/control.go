@@ -123,9 +123,7 @@ func decode(w http.ResponseWriter, r *http.Request, into any) bool {
 
 func answer(w http.ResponseWriter, value any) {
 	w.Header().Set("Content-Type", "application/json")
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", " ")
-	_ = encoder.Encode(value) // an error means that the reader left
+	_ = json.NewEncoder(w).Encode(value) // an error means that the reader left
 }
 
 func done(w http.ResponseWriter, err error) {

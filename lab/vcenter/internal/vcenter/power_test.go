@@ -218,3 +218,36 @@ func TestReconfigureHonoursChangeVersionAndEmptyValues(t *testing.T) {
 		t.Errorf("%T", fault)
 	}
 }
+
+func TestImpossibleDevicesAreRefused(t *testing.T) {
+	lab := labtest.Start(t)
+	client := lab.Login()
+	vm := lab.Clone(client, "node")
+	backing := func(file string) *types.VirtualDiskFlatVer2BackingInfo {
+		return &types.VirtualDiskFlatVer2BackingInfo{
+			VirtualDeviceFileBackingInfo: types.VirtualDeviceFileBackingInfo{FileName: file}, DiskMode: "persistent",
+		}
+	}
+	unit := int32(1)
+	for name, device := range map[string]types.BaseVirtualDevice{
+		"no device":             nil,
+		"a disk without file":   &types.VirtualDisk{VirtualDevice: types.VirtualDevice{ControllerKey: 1000, UnitNumber: &unit}, CapacityInKB: 1 << 20},
+		"an unknown datastore":  &types.VirtualDisk{VirtualDevice: types.VirtualDevice{ControllerKey: 1000, UnitNumber: &unit, Backing: backing("[nowhere] x.vmdk")}, CapacityInKB: 1 << 20},
+		"a NIC without network": &types.VirtualVmxnet3{},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fault, text := lab.Fault(vm.Reconfigure(lab.Context(), types.VirtualMachineConfigSpec{
+				DeviceChange: []types.BaseVirtualDeviceConfigSpec{&types.VirtualDeviceConfigSpec{Operation: "add", FileOperation: "create", Device: device}},
+			}))
+			if fault == nil || text == "" {
+				t.Errorf("%T", fault)
+			}
+		})
+	}
+	lab.Done(vm.Reconfigure(lab.Context(), types.VirtualMachineConfigSpec{
+		DeviceChange: []types.BaseVirtualDeviceConfigSpec{&types.VirtualDeviceConfigSpec{
+			Operation: "add", FileOperation: "create",
+			Device: &types.VirtualDisk{VirtualDevice: types.VirtualDevice{ControllerKey: 1000, UnitNumber: &unit, Backing: backing("")}, CapacityInKB: 1 << 20},
+		}},
+	}))
+}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/soap"
@@ -93,13 +94,35 @@ func (s *Server) checkReconfigure(ctx *simulator.Context, vm *simulator.VirtualM
 		if device.Device == nil {
 			return refuse(&types.InvalidDeviceSpec{DeviceIndex: int32(i)})
 		}
-		if nic, is := device.Device.(types.BaseVirtualEthernetCard); is && ok && device.Operation != types.VirtualDeviceConfigSpecOperationRemove {
-			if refused := s.checkNetwork(ctx, host, nic.GetVirtualEthernetCard().Backing, i); refused != nil {
+		if !ok || device.Operation == types.VirtualDeviceConfigSpecOperationRemove {
+			continue
+		}
+		switch d := device.Device.(type) {
+		case types.BaseVirtualEthernetCard:
+			if refused := s.checkNetwork(ctx, host, d.GetVirtualEthernetCard().Backing, i); refused != nil {
 				return refused
+			}
+		case *types.VirtualDisk:
+			if !s.isDiskFile(host, d.Backing) {
+				return refuse(&types.InvalidDeviceSpec{DeviceIndex: int32(i)})
 			}
 		}
 	}
 	return nil
+}
+
+// isDiskFile is false for what the simulator would panic over: no file, or one on a datastore that the host lacks.
+func (s *Server) isDiskFile(host *simulator.HostSystem, backing types.BaseVirtualDeviceBackingInfo) bool {
+	file, ok := backing.(types.BaseVirtualDeviceFileBackingInfo)
+	if !ok {
+		return false
+	}
+	name := file.GetVirtualDeviceFileBackingInfo().FileName
+	if name == "" {
+		return true // a new one beside the machine
+	}
+	var path object.DatastorePath
+	return path.FromString(name) && s.registry.FindByName(path.Datastore, host.Datastore) != nil
 }
 
 // stockReconfigure leaves hardware, name and the like to the simulator, as a task that nobody sees long.
