@@ -1,5 +1,6 @@
 """Names and paths to morefs: all faults at once, at the caller's fields, with what is meant."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,7 +8,7 @@ from pyVmomi import vim
 
 from moorage.kit.errors import FieldFault, InvalidError, UnavailableError
 from moorage.vsphere import Target
-from vsphere.harness import TARGET, Site, raw_task, until
+from vsphere.harness import TARGET, Site, a_request, clone_and_wait, raw_task, until
 
 pytestmark = pytest.mark.anyio
 
@@ -237,3 +238,16 @@ async def test_templates_are_listed_by_path(mixed: Site) -> None:
         ("east", "infra/templates/ubuntu-2404-kube-v1.34.4-plain"),
     ]
     assert await vcenter.templates("west") == []
+
+
+async def test_a_vm_that_is_no_template_is_told_from_nothing(site: Site) -> None:
+    vcenter = await site.connect()
+    request = a_request(await vcenter.resolve(TARGET))
+    await clone_and_wait(vcenter, request)
+    name = f"clusters/{request.name}"
+
+    with pytest.raises(InvalidError) as refused:
+        await vcenter.resolve(replace(TARGET, template=name))
+
+    assert [fault.path for fault in refused.value.faults] == ["spec.placement.template"]
+    assert "is a virtual machine, not a template" in refused.value.faults[0].message

@@ -1,14 +1,18 @@
 """The inventory: found, absent or unknown; complete again after whatever broke."""
 
 import time
+from contextlib import AsyncExitStack
 
 import anyio
 import pytest
+import yaml
 from pyVmomi import vim
 
 from moorage.kit.ids import new_uid
-from moorage.vsphere import Absent, Found, Limits, Unknown
+from moorage.vsphere import Absent, Found, Limits, TaskState, Unknown
 from moorage.vsphere.types import PROGRESS_KEY
+from moorage_lab.api import VCenterProcess
+from moorage_lab.inventory import default_inventory
 from vsphere.harness import TARGET, Site, a_request, clone_and_wait, is_found, raw_task, until
 
 pytestmark = pytest.mark.anyio
@@ -229,3 +233,51 @@ async def test_a_busy_stream_returns_at_most_twice_a_second(site: Site) -> None:
     await until(
         lambda: is_found(vcenter, request.uid).vm.addresses == (f"10.77.1.{number % 200 + 1}",)  # type: ignore[union-attr]
     )
+
+
+async def test_a_clone_lost_in_a_restart_is_made_again() -> None:
+    """Its task is forgotten by vCenter: that must not read as running for ever."""
+    async with AsyncExitStack() as stack:
+        process = stack.enter_context(VCenterProcess.start(arguments=("--task-seconds", "4")))
+        site = Site(process, stack)
+        vcenter = await site.connect()
+        request = a_request(await vcenter.resolve(TARGET))
+        task = await vcenter.clone(request)
+        seen = vcenter.find(request.uid)
+        assert isinstance(seen, Unknown)
+        assert seen.reason == "Cloning"
+
+        process.control.restart(1)
+        await until(lambda: isinstance(vcenter.find(request.uid), Absent), 40)
+        lost = vcenter.task(str(task.moref))
+        await vcenter.clone(request)
+        await until(lambda: is_found(vcenter, request.uid), 30)
+
+        assert lost is not None
+        assert lost.state is TaskState.LOST
+        assert list(site.vms()) == [request.name]
+
+
+async def test_a_clone_is_asked_for_once_when_the_session_had_expired(site: Site) -> None:
+    vcenter = await site.connect()
+    request = a_request(await vcenter.resolve(TARGET))
+
+    site.process.control.expire_sessions()
+    await vcenter.clone(request)
+    await until(lambda: is_found(vcenter, request.uid))
+
+    assert list(site.vms()) == [request.name]
+
+
+async def test_an_answer_in_many_pages_is_taken_whole() -> None:
+    inventory = yaml.safe_load(default_inventory().read_text())
+    inventory["datacenters"][0]["computeClusters"][0]["hostCount"] = 230
+    async with AsyncExitStack() as stack:
+        process = stack.enter_context(VCenterProcess.start(inventory))
+        site = Site(process, stack)
+
+        vcenter = await site.connect()
+
+        assert vcenter.counters.stream_returns >= 3, "vCenter gives 100 objects at a time"
+        resolved = await vcenter.resolve(TARGET)
+        assert len(vcenter._stream.places.hosts(resolved.compute_cluster)) == 230

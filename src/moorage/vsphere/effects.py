@@ -189,8 +189,13 @@ class Effects:
                     self._clones.setdefault(uid, task)
         return known
 
+    def note_folder(self, uid: str, folder: str | None) -> None:
+        """Remember where a VM of ours was seen: its absence is to be proven there."""
+        if folder is not None:
+            self._folders[uid] = folder
+
     def folder_of(self, uid: str) -> str | None:
-        """Return the folder that was last cloned into for a UID."""
+        """Return the folder that was last cloned into, or where the VM was seen."""
         return self._folders.get(uid)
 
     def made_lately(self, uid: str, within_s: float) -> bool:

@@ -9,6 +9,7 @@ from moorage.kit.errors import InvalidError, UnavailableError
 from moorage.vsphere.effects import Effects
 from moorage.vsphere.inventory import Inventory, make_vm
 from moorage.vsphere.ownership import Ownership
+from moorage.vsphere.places import Place, encode, split_path
 from moorage.vsphere.properties import Want, moref, retrieve
 from moorage.vsphere.resolve import Resolver
 from moorage.vsphere.session import Session
@@ -54,6 +55,7 @@ class Lookup:
         if vm is not None:
             if vm.moref == recorded:
                 self._ownership.made.setdefault(uid, recorded)
+            self._effects.note_folder(uid, vm.folder)
             return Found(vm)
         unmarked = self._ownership.unmarked(uid)
         if unmarked is not None:
@@ -132,6 +134,8 @@ class Lookup:
         resolver = Resolver(self._stream.places, templates, target)
         chosen = resolver.resolve()
         template, network = chosen.template, chosen.network
+        if template is None and chosen.datacenter is not None:
+            await self._explain_template(resolver, chosen.datacenter)
         if resolver.faults or not (
             chosen.datacenter
             and chosen.folder
@@ -155,6 +159,23 @@ class Lookup:
             datastore=chosen.datastore.moref,
             network=backing,
         )
+
+    async def _explain_template(self, resolver: Resolver, datacenter: Place) -> None:
+        """Tell a VM that is no template from a name that is nothing."""
+        asked = resolver.target.template
+        path = "/".join(encode(part) for part in split_path(asked))
+        if not asked.startswith("/"):
+            path = f"{self._stream.places.path(datacenter)}/vm/{path}"
+
+        def is_vm() -> bool:
+            found = self._session.content.searchIndex.FindByInventoryPath(path)
+            return isinstance(found, vim.VirtualMachine)
+
+        if await self._session.call(f"look for {asked}", is_vm):
+            resolver.replace_fault(
+                "template",
+                f"{asked} is a virtual machine, not a template: convert it to a template",
+            )
 
     async def _detail(
         self, template: str, network: str, kind: str

@@ -43,6 +43,12 @@ class Resolver:
         """Note a fault of one field of the target."""
         self.faults.append(FieldFault(self.target.field_path(field), message))
 
+    def replace_fault(self, field: str, message: str) -> None:
+        """Say better what is wrong with one field."""
+        path = self.target.field_path(field)
+        self.faults = [fault for fault in self.faults if fault.path != path]
+        self.fault(field, message)
+
     def resolve(self) -> Chosen:
         """Look everything up, and check that it fits together."""
         chosen = Chosen(datacenter=self._datacenter())

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import prometheus_client
 from pyVmomi.SoapAdapter import SoapStubAdapter
 
 from moorage.kit.errors import InvalidError
@@ -26,6 +27,17 @@ from moorage.vsphere.types import Endpoint
 
 WIRE_VERSION = "vim.version.version15"
 """``vim25/6.7.3``, the oldest API that we support: newer vCenters speak it too."""
+
+CALLS = prometheus_client.Counter(
+    "moorage_vcenter_calls", "Calls to vCenter by SOAP method.", ["server", "method"]
+)
+
+_KEEPALIVE = {
+    socket.TCP_KEEPIDLE: 15,
+    socket.TCP_KEEPINTVL: 5,
+    socket.TCP_KEEPCNT: 3,
+}
+"""A peer that vanished without a word is noticed in half a minute, also by the waiting stream."""
 
 _IDLE_S = 240
 """Pooled connections idle for longer are closed by us, before a firewall forgets them."""
@@ -103,6 +115,8 @@ class _Connection(http.client.HTTPSConnection):
         self._stub.connections_opened += 1
         super().connect()
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _KEEPALIVE.items():
+            self.sock.setsockopt(socket.IPPROTO_TCP, option, value)
         pin = self._stub.endpoint.trust.sha256
         if pin is None:
             return
@@ -184,6 +198,7 @@ class Stub(SoapStubAdapter):
         outerStub: Any = None,  # noqa: N803
     ) -> Any:
         self.calls[info.wsdlName] += 1
+        CALLS.labels(self.endpoint.server, info.wsdlName).inc()
         return super().InvokeMethod(mo, info, args, outerStub)  # type: ignore[no-untyped-call]
 
     def GetConnection(self) -> _Connection:  # noqa: N802
