@@ -363,3 +363,33 @@ func TestSessionsOverAPI(t *testing.T) {
 		t.Errorf("after its end %d", code)
 	}
 }
+
+func TestPowerOnUnderWayOutlivesTheRestart(t *testing.T) {
+	lab := labtest.Start(t)
+	client := lab.Login()
+	vm := lab.Clone(client, "node")
+	asked, answered := make(chan struct{}), make(chan struct{})
+	lab.Hypervisor.Set(func(_, path string) (int, string) {
+		if strings.HasSuffix(path, "/power-on") {
+			close(asked)
+			<-answered
+		}
+		return 0, ""
+	})
+	if _, err := vm.PowerOn(lab.Context()); err != nil {
+		t.Fatal(err)
+	}
+	<-asked
+	if code, text := lab.Control(http.MethodPost, "/restart?seconds=0", ""); code != http.StatusNoContent {
+		t.Fatal(code, text)
+	}
+	close(answered)
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if vms := lab.Server.Inventory().VMs; vms[0].Name == "node" && vms[0].Power == "poweredOn" {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%+v", lab.Server.Inventory().VMs)
+		}
+	}
+}
