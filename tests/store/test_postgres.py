@@ -1,15 +1,19 @@
 """What only PostgreSQL has: other processes on the same database."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 
 import anyio
+import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
-from moorage.engine import Changes
+from moorage.engine import Changes, manager
 from moorage.kit.clock import FakeClock
+from moorage.kit.errors import UnavailableError
 from moorage.resources import Metadata, Project
 from moorage.store import SqlStore, open_store
+from tests.engine.world import World, a_manager
 
 pytestmark = pytest.mark.postgres
 
@@ -114,6 +118,50 @@ async def test_versions_come_in_order_from_two_processes(
             tasks.start_soon(write, two, "b")
 
     assert seen == list(range(1, 51))
+
+
+async def test_an_outage_is_named_and_work_goes_on_after_it(
+    postgres_url: str, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manager, "_STORE_PAUSE_S", 0.05)
+    store = await open_store(postgres_url, clock=clock)
+    world = World()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(a_manager(store, world).run)
+        await store.create(a_project("before"))
+        await _until(lambda: "second before" in world.calls)
+        with outage(postgres_url):
+            with pytest.raises(UnavailableError, match="did not do its work"):
+                await store.create(a_project("during"))
+            with pytest.raises(UnavailableError):
+                await store.version()
+        await store.create(a_project("after"))
+        await _until(lambda: "second after" in world.calls)
+        tasks.cancel_scope.cancel()
+    await store.close()
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    with anyio.fail_after(30):
+        while not holds():
+            await anyio.lowlevel.checkpoint()
+
+
+@contextmanager
+def outage(url: str) -> Iterator[None]:
+    """Cut all connections to a database, and let nobody in meanwhile."""
+    parsed = make_url(url)
+    admin = parsed.set(drivername="postgresql", database="postgres")
+    name = parsed.database
+    with psycopg.connect(
+        admin.render_as_string(hide_password=False), autocommit=True
+    ) as connection:
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false".encode())
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+        )
+        yield
+        connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
 
 
 async def test_a_lost_server_connection_is_replaced(pair: tuple[SqlStore, SqlStore]) -> None:

@@ -10,7 +10,9 @@ from moorage.kit.errors import ConflictError, NotFoundError, TerminalError
 from moorage.resources import Cluster, Metadata, Project
 from moorage.resources.access import ProjectSpec
 from moorage.resources.cluster import Layer
+from moorage.resources.meta import Status
 from moorage.store import SqlStore, open_store
+from moorage.store.codec import encode_document
 from tests.builders import a_cluster, a_machine, a_node_pool, an_ip_pool
 
 MINE = "moorage.dev/test"
@@ -41,6 +43,13 @@ async def test_nothing_of_a_document_is_lost(store: SqlStore) -> None:
     await store.create(cluster)
 
     assert (await store.get(Cluster, *cluster.key)).spec.layers[0].values == values
+
+
+def test_a_field_set_to_nothing_does_not_come_back_as_its_default() -> None:
+    class Limited(Status):
+        limit: int | None = 5
+
+    assert Limited.model_validate_json(encode_document(Limited(limit=None))).limit is None
 
 
 async def test_create_fills_in_what_the_store_knows(store: SqlStore, clock: FakeClock) -> None:
