@@ -21,6 +21,7 @@ from moorage.store import SqlStore, open_store
 
 from .world import a_machine, a_pool, open_stores
 
+KINDS = frozenset({"IPPool"})
 NAMES = st.sampled_from(["a", "a", "b"])
 NUMBERS = st.integers(11, 99)
 SOME = st.integers(0, 3)
@@ -55,7 +56,7 @@ class Wire:
 
     async def down(self, passed: int) -> bool:
         """Let ``passed`` frames through, then lose the connection if there were more."""
-        found = await read_down(self.hub, "gw1", self.down_position)
+        found = await read_down(self.hub, "gw1", self.down_position, KINDS)
         frames = found.frames[:passed]
         await self.to_gateway(frames)
         if len(frames) < len(found.frames):

@@ -1,8 +1,9 @@
 """Limits on what is under way, peers that do not listen, and peers of other releases."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 
 import anyio
@@ -52,7 +53,12 @@ class RawGateway:
 
 @asynccontextmanager
 async def raw_gateway(
-    world: World, name: str, identity: PrivateIdentity
+    world: World,
+    name: str,
+    identity: PrivateIdentity,
+    *,
+    kinds: Sequence[str] = ("IPPool", "CloudAccount"),
+    since: int = 0,
 ) -> AsyncIterator[RawGateway]:
     url = f"ws://127.0.0.1:{world.hub.port}/v1/link"
     async with connect(url, proxy=None, max_queue=1, compression=None) as connection:
@@ -60,11 +66,22 @@ async def raw_gateway(
         (challenge,) = await raw.next_message()
         assert isinstance(challenge, Challenge)
         signature = identity.sign(hello_statement(challenge, name, "raw"))
-        await raw.send(Hello(gateway=name, signature=signature, version="0", store="raw"))
+        hello = Hello(
+            gateway=name,
+            signature=signature,
+            version="0",
+            store="raw",
+            capabilities=[f"kind:{kind}" for kind in kinds],
+            since=since,
+            incarnation="life-1",
+            restored=since > 0,
+        )
+        await raw.send(hello)
         (welcome,) = await raw.next_message()
         assert isinstance(welcome, Welcome)
-        (restored,) = await raw.next_message()
-        assert isinstance(restored, Restored)
+        if since == 0:
+            (restored,) = await raw.next_message()
+            assert isinstance(restored, Restored)
         yield raw
 
 
@@ -196,3 +213,31 @@ async def test_a_message_beyond_all_limits_ends_the_connection(tmp_path: Path) -
             await raw.send(Put(sequence=1, resource={"kind": "Machine", "x": "y" * 7_000_000}))
             await gateway_status(world, connected=False)
         assert await world.hub.store.list(CloudAccount) == []
+
+
+async def test_kinds_that_an_older_gateway_does_not_know_come_after_its_upgrade(
+    tmp_path: Path,
+) -> None:
+    async with a_world(tmp_path) as world:
+        account = await world.hub.store.create(an_account())
+        pool = await world.hub.store.create(a_pool())
+        numbers = count()
+
+        async def kinds_sent(kinds: Sequence[str], since: int) -> list[str]:
+            async with raw_gateway(world, "gw1", world.identity, kinds=kinds, since=since) as raw:
+                marker = await world.hub.store.create(a_pool(f"marker-{next(numbers)}"))
+                uids: list[str] = []
+                with anyio.fail_after(10):
+                    while marker.metadata.uid not in uids:
+                        puts = [one for one in await raw.next_message() if isinstance(one, Put)]
+                        uids += [one.resource["metadata"]["uid"] for one in puts]
+            return uids
+
+        older = await kinds_sent(["IPPool"], 0)
+        assert pool.metadata.uid in older
+        assert account.metadata.uid not in older
+        position = await world.hub.store.version()
+        assert account.metadata.uid not in await kinds_sent(["IPPool"], position)
+        upgraded = await kinds_sent(["IPPool", "CloudAccount"], position)
+        assert account.metadata.uid in upgraded
+        assert account.metadata.uid not in await kinds_sent(["IPPool", "CloudAccount"], position)

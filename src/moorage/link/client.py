@@ -34,6 +34,7 @@ from moorage.link.gateway_side import HubView, apply_down, read_released, read_u
 from moorage.link.replicate import NEWER_MAY_TAKE
 from moorage.link.session import LinkClosedError, Session
 from moorage.link.trust import RecoveryKeys
+from moorage.resources import KINDS, Ownership
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +51,9 @@ STEADY_S = 10.0
 """A connection that lived this long makes the next delay the first again."""
 
 
+_CAPABILITIES = [
+    f"kind:{name}" for name, kind in KINDS.items() if kind.ownership is Ownership.INTENT
+]
 _SAID_NO = frozenset({"NotEnrolled", "ProtocolMismatch", "Replaced", "WrongInstallation"})
 
 
@@ -229,6 +233,7 @@ class Link:
             signature=self._identity.sign(statement),
             version=self._version,
             protocol=PROTOCOL,
+            capabilities=_CAPABILITIES,
             since=position.sequence,
             incarnation=position.incarnation,
             store=store_id,

@@ -26,7 +26,7 @@ MAX_FRAME_BYTES = 4 * 1024 * 1024
 MAX_MESSAGE_BYTES = 6 * 1024 * 1024
 BATCH_BYTES = 512 * 1024
 """A message is closed when it has grown to this size."""
-BATCH_FRAMES = 200
+BATCH_FRAMES = 100
 MAX_HELLO_BYTES = 16 * 1024
 """What a peer may send before it has shown who it is."""
 
@@ -57,7 +57,8 @@ class Hello(_Frame):
     """Of ``hello_statement``, by the identity key."""
     version: str = Field(max_length=128)
     protocol: int = PROTOCOL
-    capabilities: list[str] = Field(default_factory=list, max_length=64)
+    capabilities: list[str] = Field(default_factory=list, max_length=256)
+    """``kind:NAME`` for each kind of intent that the gateway knows; others are not sent to it."""
     since: int = Field(default=0, ge=0)
     """Highest hub sequence that the gateway has stored, of the hub's ``incarnation`` below."""
     incarnation: str = Field(default="", max_length=64)
@@ -65,6 +66,12 @@ class Hello(_Frame):
     """Names the gateway's own sequence: another one after its database was lost."""
     restored: bool = False
     """The gateway has once received everything that the hub mirrors of it."""
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of intents that the gateway knows."""
+        named = (word.partition(":") for word in self.capabilities)
+        return frozenset(name for what, _, name in named if what == "kind")
 
 
 class Welcome(_Frame):

@@ -28,16 +28,16 @@ from moorage.link.replicate import (
 from moorage.resources import KINDS, Ownership, Resource
 
 
-async def read_down(store: Store, gateway: str, since: int) -> Outgoing:
-    """Collect the intents, and tombstones of intents, that a gateway shall have."""
+async def read_down(store: Store, gateway: str, since: int, kinds: frozenset[str]) -> Outgoing:
+    """Collect the intents, and tombstones of intents, that a gateway shall have and knows."""
     rows = await store.changed_since(since, route=gateway, spec_only=True, limit=PAGE)
     frames: list[Sequenced] = []
     for row in rows:
         match row:
             case Tombstone():
-                if ownership_of(row.kind) is Ownership.INTENT:
+                if ownership_of(row.kind) is Ownership.INTENT and row.kind in kinds:
                     frames.append(delete_of(row))
-            case _ if row.ownership is Ownership.INTENT:
+            case _ if row.ownership is Ownership.INTENT and row.kind in kinds:
                 frames.append(Put(sequence=row.metadata.resource_version, resource=row.document()))
     return Outgoing(frames, last_version(rows, since), len(rows) == PAGE)
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 import anyio
 import structlog
@@ -32,6 +32,9 @@ class _Position:
     """The one connection that may write. It is a fence: a replaced one loses its right."""
     rejected_by: str = ""
     """Version of the hub that could not take a frame: another one asks for all again."""
+
+    kinds: list[str] = field(default_factory=list)
+    """What the gateway could take when it was last here: if it can take more now, it gets all."""
 
     @classmethod
     async def load(cls, store: Store, gateway: str) -> "_Position":
@@ -85,7 +88,7 @@ class ServedGateway:
         session = Session(
             transport,
             side="hub",
-            read=lambda since: read_down(self._store, self._name, since),
+            read=lambda since: read_down(self._store, self._name, since, self._hello.kinds),
             apply=self._apply,
             start=welcome.start,
             heartbeat_s=welcome.heartbeat_s,
@@ -118,10 +121,11 @@ class ServedGateway:
             elif position.rejected_by not in {"", settings.hub_version}:
                 position.sequence = 0
                 position.rejected_by = ""
-            position.session = self._session_id
-            await position.save(store, self._name)
-            known = hello.incarnation == settings.incarnation
+            known = hello.incarnation == settings.incarnation and hello.kinds <= {*position.kinds}
             usable = known and hello.since <= await store.version()
+            position.session = self._session_id
+            position.kinds = sorted(hello.kinds)
+            await position.save(store, self._name)
         welcome = Welcome(
             since=position.sequence,
             start=hello.since if usable else 0,
