@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-lab fmt check test test-all lab-test e2e demo demo-down ci lock openapi clean
+.PHONY: help setup setup-lab fmt check test test-all lab-test e2e faults-real demo demo-down ci lock openapi clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -52,6 +52,10 @@ e2e: setup-lab ## The lab's own real nodes, then one real cluster through its li
 	moorage-lab build image >/dev/null
 	pytest lab/tests -m root
 	pytest tests/e2e -m root
+
+faults-real: setup-lab ## Break a whole system with real nodes in every way we know (root, long)
+	moorage-lab build image >/dev/null
+	pytest tests/e2e -m faults
 
 demo: setup-lab ## A real Kubernetes cluster on a simulated vCenter, left running
 	demo/up

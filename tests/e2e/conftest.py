@@ -14,7 +14,8 @@ import pytest
 from moorage_lab.api import Lab
 
 ROOT = Path(__file__).resolve().parents[2]
-DIRECTORY = Path("/var/tmp/moorage-e2e")  # noqa: S108 - root's own, made with mode 0700
+DIRECTORY = Path(os.environ.get("MOORAGE_E2E_DIR", "/var/tmp/moorage-e2e"))  # noqa: S108 - 0700
+"""With ``MOORAGE_E2E_KEEP`` the stack there stays up, and the next run goes on with it."""
 
 
 def run(*command: str, timeout_s: float = 120, check: bool = True, **env: str) -> str:

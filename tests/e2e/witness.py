@@ -1,0 +1,82 @@
+"""A second witness: what vCenter tells an administrator over its own API. Not our code, pyVmomi only.
+
+Run inside the lab's network: ``witness.py ADDRESS USER PASSWORD inventory|destroy|make [NAME]``.
+"""
+
+import json
+import ssl
+import sys
+import time
+from typing import Any
+
+from pyVim.connect import Disconnect, SmartConnect
+from pyVmomi import vim
+
+
+def objects(content: Any, kind: Any) -> list[Any]:
+    """Return all managed objects of a kind."""
+    view = content.viewManager.CreateContainerView(content.rootFolder, [kind], recursive=True)
+    found = list(view.view)
+    view.Destroy()
+    return found
+
+
+def inventory(content: Any) -> list[list[str]]:
+    """Return type, moref and name of all that there is; of VMs their identity and power too."""
+    rows = []
+    for one in objects(content, vim.ManagedEntity):
+        row = [type(one).__name__, one._moId, one.name]  # noqa: SLF001
+        if isinstance(one, vim.VirtualMachine):
+            row += [one.config.instanceUuid, one.config.uuid, str(one.runtime.powerState)]
+        rows.append(row)
+    return sorted(rows)
+
+
+def finish(task: Any) -> None:
+    """Wait for a task's end."""
+    while task.info.state not in ("success", "error"):
+        time.sleep(0.02)
+    if task.info.error is not None:
+        raise task.info.error
+
+
+def destroy(content: Any, name: str) -> None:
+    """Power a VM off and delete it, as an administrator might by mistake."""
+    vm = next(one for one in objects(content, vim.VirtualMachine) if one.name == name)
+    if vm.runtime.powerState == "poweredOn":
+        finish(vm.PowerOffVM_Task())
+    finish(vm.Destroy_Task())
+
+
+def make(content: Any, name: str) -> None:
+    """Make a small VM of that name in the folder of clusters, as a stranger."""
+    folder = next(one for one in objects(content, vim.Folder) if one.name == "clusters")
+    pool = objects(content, vim.ResourcePool)[0]
+    spec = vim.vm.ConfigSpec(
+        name=name,
+        numCPUs=1,
+        memoryMB=128,
+        guestId="otherGuest",
+        files=vim.vm.FileInfo(vmPathName="[ds1]"),
+    )
+    finish(folder.CreateVM_Task(spec, pool))
+
+
+def main(address: str, user: str, password: str, verb: str, *names: str) -> None:
+    """Do one thing and print its result."""
+    context = ssl._create_unverified_context()  # noqa: S323, SLF001 - the lab's own network
+    service = SmartConnect(
+        host=address.partition(":")[0], user=user, pwd=password, sslContext=context
+    )
+    try:
+        content = service.RetrieveContent()
+        for name in names:
+            {"destroy": destroy, "make": make}[verb](content, name)
+        if verb == "inventory":
+            print(json.dumps(inventory(content)))
+    finally:
+        Disconnect(service)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
