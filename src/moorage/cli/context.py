@@ -28,16 +28,22 @@ class Context:
         stored = config.load()
         name = asked.context or stored.current
         if name is None:
-            raise UnauthenticatedError("not logged in to any hub")
+            raise UnauthenticatedError("not logged in: run `moorage login https://HUB`")
         hub = stored.context(name)
         return cls(name=name, hub=hub, project=asked.project or hub.project)
 
     @asynccontextmanager
     async def api(self) -> AsyncIterator[Api]:
-        """Open the client of the chosen hub."""
+        """Open the client of the chosen hub; an ended session says how to begin another."""
         tls = ServerTrust(ca_pem=self.hub.ca).context()
         async with Api(self.hub.server, token=self.hub.token, tls=tls) as api:
-            yield api
+            try:
+                yield api
+            except UnauthenticatedError as error:
+                hub = self.hub
+                raise UnauthenticatedError(
+                    f"{error}: `moorage login {hub.server} --username {hub.username}`"
+                ) from error
 
     def remember(self, hub: HubContext) -> None:
         """Store a changed context."""

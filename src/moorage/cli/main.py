@@ -26,7 +26,7 @@ from moorage.cli import (
 )
 from moorage.cli.say import say
 from moorage.cli.settings import Settings, use
-from moorage.kit.errors import InvalidError, MoorageError, UnauthenticatedError
+from moorage.kit.errors import InvalidError, MoorageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,10 +96,6 @@ def run(tokens: "Sequence[str] | None" = None) -> int:
         say(f"error: {error}", "error")
         say("try `moorage --help`", "dim")
         return EXIT_USAGE
-    except UnauthenticatedError as error:
-        say(f"error: {error}", "error")
-        say("`moorage login https://HUB` begins a new session", "dim")
-        return EXIT_FAILED
     except InvalidError as error:
         say(f"error: {error}", "error")
         return EXIT_USAGE

@@ -1,5 +1,6 @@
 """The hub's REST API as typed calls."""
 
+import random
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -7,14 +8,14 @@ from types import TracebackType
 from typing import Any, Generic, NamedTuple, Self, TypeVar
 from urllib.parse import quote
 
+import anyio
 import httpx2
-import stamina
 from pydantic import ValidationError
 
 from moorage import __version__
-from moorage.client.problems import raise_for
+from moorage.client.problems import ChangedError, raise_for, untrusted
 from moorage.client.watch import WatchEvent, events
-from moorage.kit.errors import ConflictError, MoorageError, UnavailableError
+from moorage.kit.errors import MoorageError, UnavailableError
 from moorage.resources import Cluster, Gateway, Operation, Resource
 from moorage.resources.meta import Document
 
@@ -22,6 +23,8 @@ R = TypeVar("R", bound=Resource)
 
 _PAGE = 200
 _CHANGE_ATTEMPTS = 8
+_READ_ATTEMPTS = 3
+_PAUSE_S = (0.1, 0.5)
 
 
 class Page(NamedTuple, Generic[R]):
@@ -156,7 +159,7 @@ class Api:
             change(found)
             try:
                 return await self.put_spec(found)
-            except ConflictError:
+            except ChangedError:
                 if attempt == _CHANGE_ATTEMPTS - 1:
                     raise
         raise AssertionError(name)
@@ -216,18 +219,27 @@ class Api:
         Raises the error that the hub's problem stands for, ``UnavailableError`` when the hub
         cannot be reached.
         """
-        attempts = 3 if method == "GET" else 1
+        attempts = _READ_ATTEMPTS if method == "GET" else 1
         given = {key: value for key, value in (params or {}).items() if value is not None}
-        async for attempt in stamina.retry_context(on=UnavailableError, attempts=attempts):
-            with attempt:
-                try:
-                    response = await self._http.request(
-                        method, path, json=body, params=given, headers=headers
-                    )
-                except httpx2.TransportError as error:
+        while True:
+            attempts -= 1
+            try:
+                response = await self._http.request(
+                    method, path, json=body, params=given, headers=headers
+                )
+                break
+            except httpx2.TransportError as error:
+                if fault := untrusted(error):
+                    raise MoorageError(
+                        f"the certificate of {self.server} is not trusted: "
+                        f"{fault.verify_message}. `moorage login {self.server} --ca-file FILE` "
+                        "names the hub's own CA (ca.crt in the hub's data directory)"
+                    ) from error
+                if attempts == 0:
                     raise UnavailableError(
                         f"{self.server} does not answer: {error or type(error).__name__}"
                     ) from error
+            await anyio.sleep(random.uniform(*_PAUSE_S))  # noqa: S311 - only spreads the load
         tried = f"{method} {path} at {self.server}"
         raise_for(response, tried)
         if not response.content:

@@ -1,5 +1,8 @@
 """RFC 9457 problems from the hub, back into our errors."""
 
+import ssl
+from http import HTTPStatus
+
 import httpx2
 
 from moorage.kit.errors import (
@@ -13,12 +16,17 @@ from moorage.kit.errors import (
     UnavailableError,
 )
 
+
+class ChangedError(ConflictError):
+    """Somebody has written to the resource since it was read: read it again."""
+
+
 _BY_STATUS: dict[int, type[MoorageError]] = {
     401: UnauthenticatedError,
     403: ForbiddenError,
     404: NotFoundError,
     409: ConflictError,
-    412: ConflictError,
+    412: ChangedError,
     429: UnavailableError,
     502: UnavailableError,
     503: UnavailableError,
@@ -43,6 +51,16 @@ def raise_for(response: httpx2.Response, tried: str) -> None:
     except (ValueError, KeyError, TypeError):
         detail = f"{tried} was answered with HTTP {response.status_code}, not by Moorage's hub"
         faults = ()
-    if response.status_code == httpx2.codes.UNPROCESSABLE_ENTITY:
+    if response.status_code == HTTPStatus.UNPROCESSABLE_ENTITY:
         raise InvalidError(detail, faults)
     raise _BY_STATUS.get(response.status_code, MoorageError)(detail)
+
+
+def untrusted(error: BaseException) -> ssl.SSLCertVerificationError | None:
+    """Return what was wrong with the server's certificate, if that is why a call failed."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return None
