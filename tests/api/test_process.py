@@ -25,7 +25,7 @@ from moorage.hub.serve import Listen, TLSChoice
 from moorage.hub.start import open_hub
 from moorage.hub.tls import CA_LIFETIME, SERVER_LIFETIME, SelfMadeTLS, fingerprint
 from moorage.kit.clock import FakeClock, SystemClock
-from moorage.kit.errors import ConflictError, InvalidError, NotFoundError
+from moorage.kit.errors import ConflictError, InvalidError, NotFoundError, UnavailableError
 from moorage.resources import Project
 from moorage.store import open_store
 
@@ -269,6 +269,13 @@ def test_a_given_certificate_is_loaded_and_loaded_again_when_it_changes(tmp_path
     files.certificate.write_text("no certificate")
     with pytest.raises(InvalidError, match=r"server\.pem"):
         choice.load()
+
+
+def test_a_taken_port_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(UnavailableError, match="Address already in use.*give another --listen"):
+            Listen("127.0.0.1", port).bind()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from moorage.hub.context import Hub, HubSettings
 from moorage.hub.start import open_hub
 from moorage.hub.tls import SelfMadeTLS, TLSFiles, fingerprint, load_certificate, server_context
 from moorage.kit.clock import Clock, SystemClock
-from moorage.kit.errors import FieldFault, InvalidError
+from moorage.kit.errors import FieldFault, InvalidError, UnavailableError
 from moorage.link.frames import MAX_MESSAGE_BYTES
 from moorage.store import open_store
 
@@ -47,6 +48,21 @@ class Listen(NamedTuple):
                 (FieldFault("listen", "give address:port, such as 0.0.0.0:443 or [::]:443"),),
             )
         return cls(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - a server's default
+
+    def bind(self) -> socket.socket:
+        """Return a listening socket; raises ``UnavailableError``."""
+        try:
+            if ":" in self.host:
+                both = self.host == "::" and socket.has_dualstack_ipv6()
+                return socket.create_server(
+                    (self.host, self.port), family=socket.AF_INET6, dualstack_ipv6=both
+                )
+            return socket.create_server((self.host, self.port))
+        except OSError as error:
+            raise UnavailableError(
+                f"cannot listen on {self.host}:{self.port}: {error.strerror or error}; stop what "
+                "listens there, or give another --listen"
+            ) from error
 
 
 class TLSChoice:
@@ -121,6 +137,7 @@ async def serve(
 ) -> None:
     """Serve until told to stop; raises ``MoorageError`` when it cannot begin."""
     clock = SystemClock()
+    listener = listen.bind()
     files = tls.load()
     settings = HubSettings(data=data, public_url=public_url)
     if files.ca is not None:
@@ -159,9 +176,10 @@ async def serve(
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_renew, tls)
             log.info("hub serves", listen=f"{listen.host}:{listen.port}", url=public_url)
-            await _Server(config, hub).serve()
+            await _Server(config, hub).serve(sockets=[listener])
             tasks.cancel_scope.cancel()
     finally:
+        listener.close()
         with anyio.CancelScope(shield=True):
             await store.close()
 
