@@ -7,6 +7,7 @@ import pytest
 
 from moorage.link import GATEWAY_FINALIZER
 from moorage.resources import IPPool, Machine
+from moorage.store import open_store
 
 from .world import CuttingProxy, World, a_machine, a_pool, a_world, until
 
@@ -63,3 +64,31 @@ async def test_a_life_with_connections_cut_anywhere(tmp_path: Path, first: int) 
             await _life(world, proxy.port)
 
     assert proxy.connections >= 2 or proxy.passed <= first
+
+
+@pytest.mark.postgres
+async def test_a_life_with_the_hub_on_postgresql(tmp_path: Path, postgres_url: str) -> None:
+    async with (
+        a_world(tmp_path, hub_url=postgres_url) as world,
+        CuttingProxy(world.hub.port).serve() as proxy,
+    ):
+        proxy.next_budgets = [2500]
+        with anyio.fail_after(60):
+            await _life(world, proxy.port)
+
+
+@pytest.mark.postgres
+async def test_two_hub_replicas_on_postgresql(tmp_path: Path, postgres_url: str) -> None:
+    """What is asked at one replica reaches the gateway that is connected to the other."""
+    async with a_world(tmp_path, hub_url=postgres_url) as world:
+        other = await open_store(postgres_url)
+        try:
+            async with world.running(world.link()) as link:
+                pool = await other.create(a_pool())
+                copy = await world.at_gateway(pool)
+                copy.status.total = 11
+                await world.gateway_store.put_status(copy)
+                await world.in_step(link)
+                assert (await other.get(IPPool, "", "pool-1")).status.total == 11
+        finally:
+            await other.close()

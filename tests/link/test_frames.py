@@ -1,10 +1,17 @@
 """Messages: what is read, what is refused, and what a newer or older peer may say."""
 
+import json
+from contextlib import suppress
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from moorage.kit.errors import InvalidError
 from moorage.link.frames import Ack, Ping, Put, decode, encode, read_resource
-from moorage.resources import Machine
+from moorage.link.replicate import reject
+from moorage.resources import KINDS, Machine
 from moorage.resources.meta import Document
 
 from .world import a_machine, a_pool
@@ -80,3 +87,37 @@ def test_an_invalid_resource_is_refused_with_its_fields() -> None:
 def test_an_unknown_kind_is_refused(kind: object) -> None:
     with pytest.raises(InvalidError, match="not known here"):
         read_resource({"kind": kind})
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["type", "kind", "metadata", "sequence", "resource", "spec", "name"])
+            | st.text(max_size=5),
+            inner,
+            max_size=5,
+        )
+    ),
+)
+
+
+@given(JSON)
+def test_no_json_gets_past_as_something_else(value: object) -> None:
+    for text in (json.dumps(value), json.dumps([value])):
+        with suppress(InvalidError):
+            assert all(isinstance(frame, BaseModel) for frame in decode(text))
+
+
+@given(st.sampled_from(sorted(KINDS)), st.dictionaries(st.text(max_size=8), JSON, max_size=5))
+def test_no_document_breaks_the_reader(kind: str, document: dict[str, object]) -> None:
+    frame = Put(sequence=1, resource={**document, "kind": kind})
+    with pytest.raises(InvalidError) as caught:
+        read_resource(frame.resource)
+    assert reject(frame, caught.value).sequence == 1
+
+
+def test_a_bottomless_message_is_refused() -> None:
+    with pytest.raises(InvalidError):
+        decode("[" * 100_000 + "]" * 100_000)

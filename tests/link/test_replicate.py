@@ -99,6 +99,21 @@ async def test_a_gateway_cannot_touch_what_belongs_to_another(stores: Stores) ->
     assert (await hub.get(IPPool, "", "pool-1")).status.total == 0
 
 
+async def test_a_new_mirror_stands_among_the_gateways_own_only(stores: Stores) -> None:
+    hub, _ = stores
+    theirs = await hub.create(a_pool("theirs", gateway="gw2"))
+    mine = await hub.create(a_pool("mine"))
+    foreign, own, lost = (with_uid(a_machine(name), f"u-{name}") for name in ("f", "o", "l"))
+    foreign.metadata.owner = theirs.owner()
+    own.metadata.owner = mine.owner()
+    lost.metadata.project = "../evil"
+
+    assert await reasons_up(hub, put(foreign)) == ["NotRouted"]
+    assert await reasons_up(hub, put(own)) == []
+    assert await reasons_up(hub, put(lost)) == ["Invalid"]
+    assert await hub.count(Machine) == 1
+
+
 async def test_a_release_ends_only_a_deletion_that_was_asked_for(stores: Stores) -> None:
     hub, _ = stores
     pool = await hub.create(a_pool())

@@ -183,3 +183,16 @@ async def test_something_else_than_a_hub_is_said(tmp_path: Path) -> None:
             link = world.link(port=server.sockets[0].getsockname()[1])
             async with world.running(link):
                 assert "HTTP 404" in await reason(link, "NotAHub")
+
+
+@pytest.mark.parametrize("url", ["hub.example.com", "ftp://hub", "https://", ""])
+def test_a_hub_that_cannot_be_dialled_is_refused_at_once(url: str) -> None:
+    with pytest.raises(InvalidError, match="https://host"):
+        Dial(url).check()
+
+
+def test_certificates_that_cannot_be_read_are_refused_at_once() -> None:
+    with pytest.raises(InvalidError, match="certificate"):
+        Dial("https://hub", ServerTrust(ca_pem="no PEM")).check()
+    with pytest.raises(InvalidError, match="certificate"):
+        Dial("https://hub", proxy=ProxySettings(url="https://proxy:1", ca_pem="no PEM")).check()

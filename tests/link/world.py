@@ -47,8 +47,10 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def open_stores(folder: Path) -> AsyncIterator[tuple[SqlStore, SqlStore]]:
-    hub = await open_store(f"sqlite+aiosqlite:///{folder}/hub.db")
+async def open_stores(
+    folder: Path, *, hub_url: str | None = None
+) -> AsyncIterator[tuple[SqlStore, SqlStore]]:
+    hub = await open_store(hub_url or f"sqlite+aiosqlite:///{folder}/hub.db")
     gateway = await open_store(f"sqlite+aiosqlite:///{folder}/gateway.db", mirror=True)
     try:
         yield hub, gateway
@@ -228,7 +230,11 @@ async def until(
 
 @asynccontextmanager
 async def a_world(
-    folder: Path, *, heartbeat_s: float = 5.0, tls: ssl.SSLContext | None = None
+    folder: Path,
+    *,
+    heartbeat_s: float = 5.0,
+    tls: ssl.SSLContext | None = None,
+    hub_url: str | None = None,
 ) -> AsyncIterator[World]:
     identity = PrivateIdentity.generate()
     settings = LinkSettings(
@@ -238,7 +244,7 @@ async def a_world(
         heartbeat_s=heartbeat_s,
         seen_every=timedelta(seconds=5),
     )
-    async with open_stores(folder) as (hub_store, gateway_store):
+    async with open_stores(folder, hub_url=hub_url) as (hub_store, gateway_store):
         await hub_store.create(a_gateway("gw1", identity))
         async with anyio.create_task_group() as tasks:
             world = World(Hub(hub_store, settings, tls), gateway_store, identity, tasks)

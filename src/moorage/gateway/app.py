@@ -42,6 +42,8 @@ async def run_gateway(
     clock = clock or SystemClock()
     record = data.enrollment()
     identity, sealing = data.identity(), data.sealing()
+    dial = Dial(config.hub or record.hub, record.trust(), config.proxy_settings())
+    dial.check()
     address = config.health_address()
     listener = bind_health(*address) if address else None
     async with _opened(data, clock) as store:
@@ -52,7 +54,7 @@ async def run_gateway(
             gateway=record.gateway,
             installation=record.installation,
             identity=identity,
-            dial=Dial(config.hub or record.hub, record.trust(), config.proxy_settings()),
+            dial=dial,
             version=__version__,
             recovery_keys=recovery_keys,
             clock=clock,
@@ -84,7 +86,7 @@ async def run_gateway(
         log.info(
             "gateway starts",
             gateway=record.gateway,
-            hub=config.hub or record.hub,
+            hub=dial.url,
             version=__version__,
             fingerprint=identity.public().fingerprint,
         )

@@ -43,7 +43,7 @@ RESTORED = "link.restored"
 POSITION = "link.down"
 
 FIRST_DELAY_S = 0.5
-LONGEST_DELAY_S = 60.0
+LONGEST_DELAY_S = 30.0
 REFUSED_DELAY_S = 30.0
 """Least wait after the hub said no: asking sooner would hardly be answered otherwise."""
 LEAST_BEAT_S, LONGEST_BEAT_S = 0.05, 300.0

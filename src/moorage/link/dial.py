@@ -34,6 +34,15 @@ class Dial:
     trust: ServerTrust = field(default_factory=ServerTrust)
     proxy: ProxySettings = field(default_factory=ProxySettings)
 
+    def check(self) -> None:
+        """Raise ``InvalidError`` for what no waiting mends: a wrong URL, bad certificates."""
+        _ = self.link_url
+        try:
+            self.trust.context()
+            self.proxy.tls_context()
+        except ssl.SSLError as error:
+            raise InvalidError(f"the certificates to trust cannot be used: {error}") from error
+
     def open_way(self) -> str | None:
         """Return the proxy that leads to the hub; ``None`` when it is reached directly."""
         return self.proxy.proxy_for(self.url)

@@ -1,5 +1,6 @@
 """The hub's end of replication: intents go down, statuses and mirrors are taken in."""
 
+import re
 from collections.abc import Iterable
 
 from moorage.engine.store import Store, Tombstone
@@ -26,6 +27,7 @@ from moorage.link.replicate import (
     reject,
 )
 from moorage.resources import KINDS, Ownership, Resource
+from moorage.resources.meta import NAME_PATTERN
 
 
 async def read_down(store: Store, gateway: str, since: int, kinds: frozenset[str]) -> Outgoing:
@@ -79,9 +81,18 @@ async def _mirror(store: Store, gateway: str, resource: Resource) -> None:
     found = await store.find(type(resource), *resource.key)
     _check_route(found, gateway)
     if found is None or found.metadata.uid != resource.metadata.uid:
-        # Nor may the UID be that of another gateway's resource under another name.
-        _check_route(await store.find_uid(type(resource), resource.metadata.uid), gateway)
+        await _check_new(store, gateway, resource)
     await store.put_mirror(resource)
+
+
+async def _check_new(store: Store, gateway: str, resource: Resource) -> None:
+    """Refuse what would take over, or stand among, the resources of another gateway."""
+    meta = resource.metadata
+    if not re.fullmatch(NAME_PATTERN, meta.project or "hub"):
+        raise RejectedError("Invalid", f"{meta.project!r} is not the name of a project")
+    _check_route(await store.find_uid(type(resource), meta.uid), gateway)
+    if meta.owner is not None:
+        _check_route(await store.find_uid(kind_of(meta.owner.kind), meta.owner.uid), gateway)
 
 
 def _check_route(found: Resource | None, gateway: str) -> None:

@@ -63,7 +63,8 @@ def delete_of(row: Tombstone) -> Delete:
 def reject(frame: Frame, error: MoorageError) -> Reject:
     match frame:
         case Put() | Restore():
-            meta = frame.resource.get("metadata") or {}
+            meta = frame.resource.get("metadata")
+            meta = meta if isinstance(meta, dict) else {}
             subject = f"{frame.resource.get('kind')} {meta.get('project')}/{meta.get('name')}"
         case StatusOf() | Delete():
             subject = f"{frame.kind} {frame.project}/{frame.name}"
