@@ -1,4 +1,4 @@
-"""A second witness: what vCenter tells an administrator over its own API. Not our code, pyVmomi only.
+"""A second witness: what vCenter tells an administrator over its API. pyVmomi only, not our code.
 
 Run inside the lab's network: ``witness.py ADDRESS USER PASSWORD inventory|destroy|make [NAME]``.
 """
@@ -25,7 +25,7 @@ def inventory(content: Any) -> list[list[str]]:
     """Return type, moref and name of all that there is; of VMs their identity and power too."""
     rows = []
     for one in objects(content, vim.ManagedEntity):
-        row = [type(one).__name__, one._moId, one.name]  # noqa: SLF001
+        row = [type(one).__name__, one._moId, one.name]
         if isinstance(one, vim.VirtualMachine):
             row += [one.config.instanceUuid, one.config.uuid, str(one.runtime.powerState)]
         rows.append(row)
@@ -64,7 +64,7 @@ def make(content: Any, name: str) -> None:
 
 def main(address: str, user: str, password: str, verb: str, *names: str) -> None:
     """Do one thing and print its result."""
-    context = ssl._create_unverified_context()  # noqa: S323, SLF001 - the lab's own network
+    context = ssl._create_unverified_context()  # noqa: S323 - the lab's own network
     service = SmartConnect(
         host=address.partition(":")[0], user=user, pwd=password, sslContext=context
     )
@@ -73,7 +73,7 @@ def main(address: str, user: str, password: str, verb: str, *names: str) -> None
         for name in names:
             {"destroy": destroy, "make": make}[verb](content, name)
         if verb == "inventory":
-            print(json.dumps(inventory(content)))
+            sys.stdout.write(json.dumps(inventory(content)) + "\n")
     finally:
         Disconnect(service)
 

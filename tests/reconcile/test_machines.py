@@ -1,5 +1,6 @@
 """From intent to VMs and back to nothing, whatever is lost on the way."""
 
+import time
 from typing import Any
 
 import pytest
@@ -185,4 +186,24 @@ async def test_a_foreign_vm_survives_our_deletion(world: World) -> None:
 
     await delete_all(world, cluster)
 
+    assert world.vms() == []
+
+
+async def test_a_restart_in_the_middle_of_a_deletion_does_not_slow_it(world: World) -> None:
+    cluster = await ask_all(world)
+    await world.until(Machine, powered_on(3), "three machines are powered on")
+    world.vcenter.control.fault("Destroy_Task", "delay", count=3, seconds=1)
+    for pool in await world.store.list(NodePool):
+        await world.delete(pool)
+    await world.delete(cluster)
+    await world.until(Machine, lambda m: all(one.is_deleting for one in m), "all are going")
+
+    await world.stop()
+    await world.start()
+    began = time.monotonic()
+    await world.until(
+        Cluster, lambda items: not items[0].metadata.finalizers, "the cluster is torn down"
+    )
+
+    assert time.monotonic() - began < 9  # the events are heard; no resync is waited for
     assert world.vms() == []

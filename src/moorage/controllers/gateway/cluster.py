@@ -126,6 +126,7 @@ async def ensure_nodes_ready(cluster: Cluster, env: Env) -> Outcome:
 
 @step("MachinesGone")
 async def ensure_no_machines(cluster: Cluster, env: Env) -> Outcome:
+    env.index.clusters[cluster.metadata.uid] = key_of(cluster)  # a restart begins here
     machines = await env.store.list(Machine, owner=cluster.metadata.uid)
     for machine in machines:
         if not machine.is_deleting:

@@ -67,15 +67,16 @@ async def ensure_no_machines(pool: NodePool, env: Env) -> Outcome:
     cluster = await env.store.find(Cluster, pool.metadata.project, pool.spec.cluster)
     if cluster is None:
         return DONE
+    key = f"{pool.metadata.project}/{pool.metadata.name}"
+    pools = env.index.pools.setdefault(cluster.metadata.uid, set())
+    pools.add(key)  # a restart begins here
     machines = await machines_of(env, cluster, pool.spec.pool)
     for machine in machines:
         if not machine.is_deleting:
             await env.store.request_deletion(Machine, *machine.key)
     if machines:
         return wait("DeletingMachines", f"{len(machines)} machines remain", after=30)
-    env.index.pools.get(cluster.metadata.uid, set()).discard(
-        f"{pool.metadata.project}/{pool.metadata.name}"
-    )
+    pools.discard(key)
     return DONE
 
 
