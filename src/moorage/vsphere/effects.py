@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from pyVmomi import vim
@@ -27,7 +28,6 @@ class BusyError(UnavailableError):
 @dataclass(frozen=True, slots=True)
 class _Started:
     task: str
-    uid: str
     is_done: Callable[[], bool] | None
 
 
@@ -40,9 +40,12 @@ class Effects:
         self._ownership = ownership
         self._limits = session.limits
         self._lock = threading.Lock()
-        self._started: dict[Hashable, _Started] = {}
+        self._started: dict[str, dict[Hashable, _Started]] = {}
+        """By UID, then by what makes two effects the same."""
         self._clones: dict[str, str] = {}
-        self._calling = 0
+        """UID -> its last clone task."""
+        self._cloning: set[str] = set()
+        """UIDs whose clone task is not known to be over, or is just being asked for."""
         self._waiting: dict[str, None] = {}
         self._folders: dict[str, str] = {}
         self._made_at: dict[str, float] = {}
@@ -72,27 +75,29 @@ class Effects:
             deadline_s: For the call.
             detail: What else makes this different from another with the same verb.
         """
+        uid = vm.owner.uid if vm.owner is not None else vm.instance_uuid
         key = (vm.moref, verb, detail)
         if is_done is not None and is_done():
             return TaskRef(None, vm.moref)
         with self._lock:
-            before = self._started.get(key)
+            before = self._started.get(uid, {}).get(key)
             last = self._tasks.get(before.task) if before else None
             if last is not None and last.state is TaskState.RUNNING:
                 return TaskRef(last.moref, vm.moref)
-            self._started.pop(key, None)
+            self._end(uid, key)
         if last is not None and last.error is not None:
             raise last.error
         what = f"{verb} VM {vm.name}"
-        task = await self._session.call(
-            what,
-            partial(_started_task, start, self._session, vm),
-            deadline_s=deadline_s or self._limits.effect_s,
-        )
-        uid = vm.owner.uid if vm.owner is not None else vm.instance_uuid
-        with self._lock:
-            self._started[key] = _Started(task, uid, is_done)
-        self._tasks.track(task, uid, what, after_s=LATER_S)
+
+        def work() -> str:
+            # Noted in the thread: a caller that is cancelled meanwhile does not lose the task.
+            task = moref(start(self._session, vm)) or ""
+            self._tasks.track(task, uid, what, after_s=LATER_S)
+            with self._lock:
+                self._started.setdefault(uid, {})[key] = _Started(task, is_done)
+            return task
+
+        task = await self._session.call(what, work, deadline_s=deadline_s or self._limits.effect_s)
         return TaskRef(task, vm.moref)
 
     # Clones
@@ -112,15 +117,18 @@ class Effects:
         if taken:
             return await self._name_is_taken(request)
         what = f"clone {request.target.template.name} to VM {request.name}"
-        try:
-            task = await self._session.call(
-                what,
-                partial(start_clone, self._session, request),
-                deadline_s=deadline_s or self._limits.effect_s,
-            )
-            self._tasks.track(task, uid, what)
+
+        def work() -> str:
+            task = start_clone(self._session, request)
             with self._lock:
                 self._clones[uid] = task
+            self._tasks.track(task, uid, what)
+            return task
+
+        try:
+            task = await self._session.call(
+                what, work, deadline_s=deadline_s or self._limits.effect_s
+            )
         except ConflictError as error:
             if not isinstance(error.__cause__, vim.fault.DuplicateName):
                 raise
@@ -128,7 +136,8 @@ class Effects:
             return TaskRef(task)
         finally:
             with self._lock:
-                self._calling -= 1
+                if uid not in self._clones:
+                    self._cloning.discard(uid)
         return await self._name_is_taken(request)
 
     async def _name_is_taken(self, request: CloneRequest) -> TaskRef:
@@ -156,18 +165,14 @@ class Effects:
         raise AssertionError(holder)
 
     def _take_slot(self, uid: str) -> None:
-        running = sum(
-            state is not None and state.state is TaskState.RUNNING
-            for state in map(self._tasks.get, self._clones.values())
-        )
-        if running + self._calling >= self._limits.clones:
+        if len(self._cloning) >= self._limits.clones:
             self._waiting[uid] = None
             raise BusyError(
-                f"{running + self._calling} clones are running in this vCenter, "
+                f"{len(self._cloning)} clones are running in this vCenter, "
                 f"which is the limit of {self._limits.clones}: this one waits its turn"
             )
         self._waiting.pop(uid, None)
-        self._calling += 1
+        self._cloning.add(uid)
 
     def _last_clone(self, uid: str) -> Task | None:
         task = self._clones.get(uid)
@@ -186,7 +191,9 @@ class Effects:
             known = self._tasks.get(task)
             if uid:
                 with self._lock:
-                    self._clones.setdefault(uid, task)
+                    if uid not in self._clones:
+                        self._clones[uid] = task
+                        self._cloning.add(uid)
         return known
 
     def note_folder(self, uid: str, folder: str | None) -> None:
@@ -207,35 +214,42 @@ class Effects:
 
     def changed(self, uids: frozenset[str]) -> frozenset[str]:
         """Take note of changes; returns further UIDs whose turn has come."""
-        ended = False
         with self._lock:
             for uid in uids & self._clones.keys():
                 last = self._last_clone(uid)
-                if last is None or not last.is_over:
+                if last is not None and not last.is_over:
                     continue
-                ended = True
-                if last.result is not None and self._ownership.made.get(uid) != last.result:
-                    self._note_made(uid, last.result)
-            done = [
-                (key, started)
-                for key, started in self._started.items()
-                if started.uid in uids and started.is_done is not None and started.is_done()
-            ]
-            for key, started in done:
-                del self._started[key]
-                self._tasks.forget(started.task)
+                self._cloning.discard(uid)
+                made = last.result if last is not None else None
+                if made is not None and self._ownership.made.get(uid) != made:
+                    self._note_made(uid, made)
+            for uid in uids & self._started.keys():
+                for key, started in list(self._started[uid].items()):
+                    if self._is_over(started):
+                        self._end(uid, key)
             for uid in uids & self._made_at.keys():
                 if self._ownership.inventory.get(self._ownership.made[uid]) is not None:
                     del self._made_at[uid]  # shown: from now on its absence means something
-            woken = list(self._waiting) if ended else []
+            free = max(0, self._limits.clones - len(self._cloning))
+            woken = list(islice(self._waiting, free))
             for uid in woken:
                 del self._waiting[uid]
         return frozenset(woken)
 
+    def _is_over(self, started: _Started) -> bool:
+        """Tell what need not be remembered: failures must, until somebody has heard of them."""
+        if started.is_done is not None and started.is_done():
+            self._tasks.forget(started.task)
+            return True
+        task = self._tasks.get(started.task)
+        return task is None or task.state in (TaskState.SUCCESS, TaskState.LOST)
+
+    def _end(self, uid: str, key: Hashable) -> None:
+        mine = self._started.get(uid, {})
+        mine.pop(key, None)
+        if not mine:
+            self._started.pop(uid, None)
+
     def _note_made(self, uid: str, vm: str) -> None:
         self._ownership.made[uid] = vm
         self._made_at[uid] = time.monotonic()
-
-
-def _started_task(start: Start, session: Session, vm: VM) -> str:
-    return moref(start(session, vm)) or ""

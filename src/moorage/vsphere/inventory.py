@@ -7,6 +7,8 @@ ours may get its mark a moment after it appears). Of all other VMs, nothing is k
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
+from itertools import islice
 from typing import Any
 
 from moorage.vsphere.properties import Values, keyed, lower, moref, text
@@ -23,27 +25,36 @@ from moorage.vsphere.types import (
 Fields = Callable[[VM, Any], Mapping[str, Any]]
 
 
-def _is_link_local(address: str) -> bool:
-    return address.lower().startswith(("fe80:", "169.254."))
+_MOST_ADDRESSES = 32
+_LONGEST_VALUE = 256 * 1024
+
+
+def _is_usable(address: str) -> bool:
+    """Tell addresses that others can reach from link-local ones, and from what is none at all."""
+    try:
+        return not ip_address(address).is_link_local
+    except ValueError:
+        return False
 
 
 def _network(_: VM, nics: Any) -> Mapping[str, Any]:
     nics = nics or ()
     return {
         "addresses": tuple(
-            address
-            for nic in nics
-            for address in nic.ipAddress or ()
-            if not _is_link_local(address)
+            islice(
+                (address for nic in nics for address in nic.ipAddress or () if _is_usable(address)),
+                _MOST_ADDRESSES,
+            )
         ),
-        "macs": tuple(lower(nic.macAddress) for nic in nics if nic.macAddress),
+        "macs": tuple(lower(nic.macAddress) for nic in nics if nic.macAddress)[:_MOST_ADDRESSES],
     }
 
 
 def _guest_key(key: str) -> Fields:
     def fields(vm: VM, value: Any) -> Mapping[str, Any]:
         rest = {name: old for name, old in vm.extra.items() if name != key}
-        return {"extra": {**rest, key: text(value)} if text(value) else rest}
+        said = text(value)[:_LONGEST_VALUE]
+        return {"extra": {**rest, key: said} if said else rest}
 
     return fields
 

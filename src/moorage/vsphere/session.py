@@ -50,7 +50,8 @@ class Session:
     ) -> None:
         self.endpoint = endpoint
         self.limits = limits
-        self.stub = Stub(endpoint, pool_size=limits.calls + 1)
+        # The inventory's two threads call beside the limiter; each connection is kept.
+        self.stub = Stub(endpoint, pool_size=limits.calls + 2)
         self.logins = 0
         self.state = State.CONNECTING
         self.message = f"connecting to vCenter {endpoint.host}:{endpoint.port}"

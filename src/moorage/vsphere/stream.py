@@ -120,18 +120,32 @@ class Stream:
                 self._open()
                 self._follow()
             except MoorageError as error:
-                had_synced = self.inventory.synced.is_set()
-                self.inventory.lost(f"the inventory stream is down: {error}")
-                if self._stop.is_set():
-                    break
-                self.restarts += 1
-                log.warning("inventory stream down", error=str(error), server=self._server)
-                backoff = _FIRST_BACKOFF_S if had_synced else min(backoff * 2, _MAX_BACKOFF_S)
-                self._again.wait(
-                    None if self.session.is_refused else random.uniform(0.5, 1.0) * backoff  # noqa: S311
-                )
-                self._again.clear()
+                backoff = self._down(error, backoff)
+            except Exception as error:
+                log.exception("inventory stream broke", server=self._server)
+                backoff = self._down(error, backoff)
         self.inventory.lost("the connection to vCenter was closed")
+
+    def _down(self, error: Exception, backoff: float) -> float:
+        """Say that nobody can tell now, and wait a while; returns the next back-off."""
+        had_synced = self.inventory.synced.is_set()
+        self.inventory.lost(f"the inventory stream is down: {error}")
+        if self._stop.is_set():
+            return backoff
+        self.restarts += 1
+        log.warning("inventory stream down", error=str(error), server=self._server)
+        backoff = _FIRST_BACKOFF_S if had_synced else min(backoff * 2, _MAX_BACKOFF_S)
+        # A refused password is not tried again: only another one ends that wait.
+        wait_s = None if self.session.is_refused else random.uniform(0.5, 1.0) * backoff  # noqa: S311
+        self._again.wait(wait_s)
+        self._again.clear()
+        return backoff
+
+    def _tell(self, uids: frozenset[str]) -> None:
+        try:
+            self._on_change(uids)
+        except Exception:
+            log.exception("a listener failed", server=self._server)
 
     @property
     def _server(self) -> str:
@@ -188,7 +202,7 @@ class Stream:
                 changed = changed | self.inventory.complete(model)
                 log.info("inventory synced", server=self._server, kept=len(model.vms))
             if changed and complete:
-                self._on_change(changed)
+                self._tell(changed)
 
     def _wait(self, version: str, *, at_once: bool) -> Any:
         wait_s = 0 if at_once else self._limits.stream_wait_s
@@ -280,12 +294,12 @@ class Stream:
             gone = session.run(
                 "watch tasks", modify, deadline=time.monotonic() + self._limits.read_s
             )
-        except MoorageError as error:
+        except Exception as error:  # noqa: BLE001 - this thread too must live on
             log.warning("tasks not watched", error=str(error), server=self._server)
             self.tasks.unwatched(add)
             return
         if lost := self.tasks.lose([task for task in gone if task in add]):
-            self._on_change(frozenset(lost))
+            self._tell(frozenset(lost))
 
 
 def _filter(view: Any, paths: Mapping[Any, Collection[str]]) -> Any:

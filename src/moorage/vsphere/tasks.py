@@ -17,6 +17,7 @@ from moorage.vsphere.types import Task, TaskState
 PATHS = ("info.state", "info.result", "info.error")
 
 _KEEP_S = 900.0
+_PRUNE_S = 60.0
 _BATCH_S = 0.05
 _APART_S = 0.25
 """Between two changes of the view: clones that are started meanwhile share the next one."""
@@ -29,8 +30,6 @@ _STATES = {"success": TaskState.SUCCESS, "error": TaskState.ERROR}
 class _Tracked:
     uid: str
     state: Task
-    due: float
-    """When to put it into the view (``time.monotonic``)."""
     watched: bool = False
     ended_at: float | None = None
 
@@ -42,8 +41,11 @@ class Tasks:
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
         self._tasks: dict[str, _Tracked] = {}
+        self._due: dict[str, float] = {}
+        """Task -> when to put it into the view (``time.monotonic``)."""
         self._remove: list[str] = []
         self._not_before = 0.0
+        self._pruned_at = time.monotonic()
 
     def track(self, task: str, uid: str, what: str, *, after_s: float = _BATCH_S) -> None:
         """Begin to follow a task."""
@@ -51,13 +53,15 @@ class Tasks:
             self._prune()
             if task not in self._tasks:
                 running = Task(moref=task, state=TaskState.RUNNING, what=what)
-                self._tasks[task] = _Tracked(uid, running, time.monotonic() + after_s)
+                self._tasks[task] = _Tracked(uid, running)
+                self._due[task] = time.monotonic() + after_s
                 self._wake.notify_all()
 
     def forget(self, task: str) -> None:
         """Stop following: what it was for has been seen."""
         with self._lock:
             tracked = self._tasks.pop(task, None)
+            self._due.pop(task, None)
             if tracked is not None and tracked.watched:
                 self._remove.append(task)
 
@@ -113,7 +117,10 @@ class Tasks:
         """The view was lost: everything unfinished belongs into the next one."""
         with self._wake:
             self._remove.clear()
-            for tracked in self._tasks.values():
+            now = time.monotonic()
+            for task, tracked in self._tasks.items():
+                if tracked.watched and not tracked.state.is_over:
+                    self._due[task] = now
                 tracked.watched = False
             self._wake.notify_all()
 
@@ -122,20 +129,19 @@ class Tasks:
         with self._wake:
             while not stop():
                 now = time.monotonic()
-                waiting = {
-                    task: max(tracked.due, self._not_before)
-                    for task, tracked in self._tasks.items()
-                    if not tracked.watched and not tracked.state.is_over
-                }
-                ready = [task for task, due in waiting.items() if due <= now]
-                if ready:
+                soonest = min(self._due.values(), default=None)
+                if soonest is None:
+                    self._wake.wait()
+                elif (delay := max(soonest, self._not_before) - now) > 0:
+                    self._wake.wait(delay)
+                else:
+                    ready = [task for task, due in self._due.items() if due <= now]
                     for task in ready:
+                        del self._due[task]
                         self._tasks[task].watched = True
                     remove, self._remove = self._remove, []
                     self._not_before = now + _APART_S
                     return ready, remove
-                soonest = min(waiting.values(), default=None)
-                self._wake.wait(None if soonest is None else soonest - now)
         return [], []
 
     def unwatched(self, tasks: list[str]) -> None:
@@ -144,7 +150,8 @@ class Tasks:
             for task in tasks:
                 if task in self._tasks:
                     self._tasks[task].watched = False
-                    self._tasks[task].due = time.monotonic() + 1.0
+                    self._due[task] = time.monotonic() + 1.0
+            self._wake.notify_all()
 
     def wake(self) -> None:
         """Let ``due`` look at its ``stop`` again."""
@@ -152,7 +159,11 @@ class Tasks:
             self._wake.notify_all()
 
     def _prune(self) -> None:
-        before = time.monotonic() - _KEEP_S
+        now = time.monotonic()
+        if now - self._pruned_at < _PRUNE_S:
+            return
+        self._pruned_at = now
+        before = now - _KEEP_S
         old = [
             task
             for task, tracked in self._tasks.items()
