@@ -154,6 +154,30 @@ async def test_threads_of_a_pass_see_its_lease(store: SqlStore) -> None:
     assert seen == [True]
 
 
+async def test_a_lease_too_short_for_a_call_writes_nothing_and_is_tried_again(
+    store: SqlStore,
+) -> None:
+    calls = 0
+
+    async def call(_project: Project) -> Outcome:
+        nonlocal calls
+        calls += 1
+        held = current()
+        assert held is not None
+        held.ensure_outlives(TTL)
+        return DONE
+
+    made = await store.create(a_project())
+    manager = a_manager(store, World(first=call))
+    await manager.settle()
+
+    assert await store.get(Project, "", "blue") == made
+    assert await store.next_due(["project"]) == store.clock.now() + timedelta(seconds=1)
+    fake(store).advance(timedelta(seconds=1))
+    await manager.settle()
+    assert calls == 2
+
+
 async def test_holding_extends_a_lease_that_is_too_short(
     store: SqlStore,
 ) -> None:

@@ -15,7 +15,7 @@ from moorage.engine import metrics
 from moorage.engine.controller import Controller
 from moorage.engine.intake import Intake, Item
 from moorage.engine.lease import HeldLease, set_current
-from moorage.engine.step import RESULT_FAILED, Result
+from moorage.engine.step import RESULT_FAILED, RESULT_LOST, Result
 from moorage.engine.store import Change, Changes, Lease, LeaseLostError, Store
 from moorage.kit.clock import Clock
 from moorage.kit.errors import MoorageError, UnavailableError
@@ -203,7 +203,7 @@ class Manager:
             result = await controller.reconciler.reconcile(held.lease.key, held, context)
         except LeaseLostError as error:
             log.warning("pass ended without effect", error=str(error))
-            return "lost"
+            result = RESULT_LOST  # if it is still ours, it was too short: try again later
         except MoorageError as error:
             log.warning("pass failed", error=str(error))
             result = RESULT_FAILED
@@ -221,7 +221,7 @@ class Manager:
 
     async def _give_back(self, controller: Controller[Any], lease: Lease, result: Result) -> None:
         now = self._clock.now()
-        if result.outcome == "failed":
+        if result.outcome in {"failed", "lost"}:
             await self._store.fail(lease, due=now + self._backoff(lease.attempts))
         elif result.outcome == "gone":
             await self._store.finish(lease, due=None)

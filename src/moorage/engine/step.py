@@ -101,7 +101,7 @@ def step(condition: str) -> Callable[[StepFn[R, E]], Step[R, E]]:
 class Result:
     """How a pass over one key ended."""
 
-    outcome: Literal["done", "waiting", "failed", "gone"]
+    outcome: Literal["done", "waiting", "failed", "gone", "lost"]
     after: float | None = None
     """Seconds until the next pass; ``None``: at resync. A failed pass backs off instead."""
 
@@ -110,6 +110,8 @@ RESULT_DONE = Result("done")
 RESULT_GONE = Result("gone")
 """Nothing to do until the key is enqueued: it is not there, or not ours."""
 RESULT_FAILED = Result("failed")
+RESULT_LOST = Result("lost")
+"""The lease was lost, or too short for a call: nothing was done, and nothing is written."""
 
 
 def select_all(_resource: Resource) -> bool:
