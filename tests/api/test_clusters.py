@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from moorage.controllers.hub.garbage import garbage_controllers
 from moorage.engine import Manager
+from moorage.hub.app import hub_controllers
 from moorage.link.frames import GATEWAY_FINALIZER
 from moorage.resources import Assignment, Cluster, NodePool, Operation
 from tests.api.world import Json, World, a_cluster, an_ip_pool, spec_of
@@ -254,7 +254,7 @@ async def test_deleting_a_cluster_waits_for_the_gateway_and_then_takes_all(world
     await world.site()
     await apply(world, a_cluster())
     store = world.hub.store
-    manager = Manager(store, garbage_controllers(), clock=world.clock)
+    manager = Manager(store, hub_controllers(), clock=world.clock)
 
     response = await world.ask("DELETE", f"{CLUSTERS}/one")
     assert response.status_code == 202
@@ -285,12 +285,27 @@ async def test_what_a_gateway_never_saw_goes_at_once(world: World) -> None:
     await world.refused(404, "GET", "/v1/ippools/p")
 
 
+async def test_a_gateway_counts_its_clusters(world: World) -> None:
+    await world.site()
+    manager = Manager(world.hub.store, hub_controllers(), clock=world.clock)
+    await manager.settle()
+    for name in ("one", "two"):
+        await apply(world, a_cluster(name))
+    await manager.settle()
+
+    assert (await world.ok("GET", "/v1/gateways/site-1"))["status"]["clusters"] == 2
+    await world.hub.store.delete(await world.hub.store.get(Cluster, "default", "one"))
+    await manager.settle()
+    assert (await world.ok("GET", "/v1/gateways/site-1"))["status"]["clusters"] == 1
+    await manager.close()
+
+
 async def test_an_orphaned_node_pool_is_asked_to_go(world: World) -> None:
     await world.site()
     await apply(world, a_cluster())
     store = world.hub.store
     await store.delete(await store.get(Cluster, "default", "one"))
-    manager = Manager(store, garbage_controllers(), clock=world.clock)
+    manager = Manager(store, hub_controllers(), clock=world.clock)
 
     await manager.settle()
 
@@ -326,7 +341,7 @@ async def test_an_operation_names_its_subject_and_goes_after_a_day(world: World)
     assert asked["metadata"]["name"].startswith("kubeconfig-")
     assert asked["metadata"]["labels"] == {"moorage.dev/requested-by": "admin"}
     store = world.hub.store
-    manager = Manager(store, garbage_controllers(), clock=world.clock)
+    manager = Manager(store, hub_controllers(), clock=world.clock)
     world.forward(hours=24)
     await manager.settle()
     assert len(await store.list(Operation)) == 1

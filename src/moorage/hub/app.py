@@ -12,7 +12,8 @@ from fastapi import FastAPI, WebSocket
 
 from moorage import __version__
 from moorage.controllers.hub.garbage import garbage_controllers
-from moorage.engine import Manager
+from moorage.controllers.hub.gateways import gateway_controllers
+from moorage.engine import Controller, Manager
 from moorage.hub import problems
 from moorage.hub.chronicle import Chronicle
 from moorage.hub.context import Hub
@@ -66,6 +67,11 @@ def create_app(hub: Hub, *, background: bool = True) -> FastAPI:
     app.add_api_websocket_route("/v1/link", serve_link)
     app.add_middleware(Guarded, max_body_bytes=hub.settings.max_body_bytes)
     return app
+
+
+def hub_controllers() -> list[Controller[Any]]:
+    """Return every controller that a hub runs."""
+    return [*garbage_controllers(), *gateway_controllers()]
 
 
 def bare_app(
@@ -139,7 +145,7 @@ def _lifespan(
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with anyio.create_task_group() as tasks:
             if background:
-                manager = Manager(hub.store, garbage_controllers(), clock=hub.clock)
+                manager = Manager(hub.store, hub_controllers(), clock=hub.clock)
                 tasks.start_soon(manager.run)
                 tasks.start_soon(_persist, Chronicle(hub).run)
                 tasks.start_soon(_persist, partial(_keep_house, hub, link))

@@ -20,6 +20,8 @@ SECONDS = Histogram(
     "moorage_hub_request_seconds", "Time to the start of the answer.", ["operation"]
 )
 
+_QUIET = frozenset({"healthz", "readyz", "metrics"})
+"""Asked every few seconds by machines: logged only when they fail."""
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -105,7 +107,8 @@ class Guarded:
         REQUESTS.labels(operation, str(status)).inc()
         SECONDS.labels(operation).observe(seconds)
         client = scope.get("client") or ("", 0)
-        log.info(
+        quiet = status < 400 and operation in _QUIET  # noqa: PLR2004
+        (log.debug if quiet else log.info)(
             "request",
             method=scope["method"],
             path=scope["path"],
