@@ -16,10 +16,16 @@ from tests.api.world import World
 
 
 @pytest.fixture
-async def world(tmp_path: Path, clock: FakeClock) -> AsyncIterator[World]:
-    """Start a hub on an empty SQLite file and log its first administrator in."""
+def database(tmp_path: Path) -> str:
+    """Return the URL of an empty database: SQLite, but where a module says otherwise."""
+    return f"sqlite+aiosqlite:///{tmp_path}/hub.db"
+
+
+@pytest.fixture
+async def world(tmp_path: Path, clock: FakeClock, database: str) -> AsyncIterator[World]:
+    """Start a hub on an empty database and log its first administrator in."""
     async with AsyncExitStack() as stack:
-        store = await open_store(f"sqlite+aiosqlite:///{tmp_path}/hub.db", clock=clock)
+        store = await open_store(database, clock=clock)
         stack.push_async_callback(store.close)
         settings = HubSettings(
             data=tmp_path,

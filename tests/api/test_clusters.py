@@ -1,5 +1,6 @@
 """Clusters and node pools: one document, one transaction, and a way out."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,15 @@ from tests.api.world import Json, World, a_cluster, an_ip_pool, spec_of
 
 CLUSTERS = "/v1/projects/default/clusters"
 POOLS = "/v1/projects/default/nodepools"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Run each test on SQLite and, with ``--postgres``, on PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite+aiosqlite:///{tmp_path}/hub.db"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
 
 
 async def apply(world: World, document: Json, **kwargs: Any) -> Json:

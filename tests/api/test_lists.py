@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -14,6 +15,15 @@ from moorage.store.selector import parse_selector
 from tests.api.world import Json, World
 
 PROJECTS = "/v1/projects"
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Run each test on SQLite and, with ``--postgres``, on PostgreSQL."""
+    if request.param == "sqlite":
+        return f"sqlite+aiosqlite:///{tmp_path}/hub.db"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
 
 
 async def projects(world: World, *names: str, **labels: str) -> None:
