@@ -358,3 +358,28 @@ async def test_a_hand_made_clone_is_a_copy_and_never_destroyed(site: Site) -> No
     with pytest.raises(ForbiddenError, match="not ours"):
         await vcenter.destroy(copy)
     assert set(site.vms()) == {request.name, "by-hand"}
+
+
+async def test_a_cancelled_caller_does_not_lose_the_task(site: Site) -> None:
+    vcenter = await site.connect()
+    request = a_request(await vcenter.resolve(TARGET))
+    site.process.control.fault("CloneVM_Task", "delay", seconds=0.5)
+
+    with anyio.move_on_after(0.1):
+        await vcenter.clone(request)
+    again = await vcenter.clone(request)
+    await until(lambda: is_found(vcenter, request.uid))
+
+    assert again.moref is not None
+    assert site.calls()["CloneVM_Task"] == 1
+
+
+async def test_one_lost_answer_does_not_make_the_account_unreachable(site: Site) -> None:
+    vcenter = await site.connect()
+    request = a_request(await vcenter.resolve(TARGET))
+    site.process.control.fault("CloneVM_Task", "dropAnswer")
+
+    with pytest.raises(UnavailableError, match=r"clone ubuntu-2404-kube-v1\.34\.4 to VM m-"):
+        await vcenter.clone(request)
+
+    vcenter.check()

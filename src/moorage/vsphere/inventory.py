@@ -83,7 +83,14 @@ def vm_paths(owner_key: str = OWNER_KEY) -> dict[str, Fields]:
 def make_vm(moref_: str, values: Values, paths: Mapping[str, Fields]) -> VM:
     """Return a VM from fetched properties."""
     blank = VM(moref=moref_, name="", instance_uuid="", bios_uuid="", power=Power.OFF)
-    return changed_vm(blank, values, paths)
+    fields: dict[str, Any] = {}
+    extra: dict[str, str] = {}
+    for path, value in values.items():
+        if path in paths:
+            new = paths[path](blank, value)
+            extra.update(new.get("extra", {}))
+            fields.update(new)
+    return replace(blank, **{**fields, "extra": extra})
 
 
 def changed_vm(vm: VM, values: Mapping[str, Any], paths: Mapping[str, Fields]) -> VM:

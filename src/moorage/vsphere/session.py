@@ -32,6 +32,9 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 _CLOSE_S = 5.0
+_ONE_CALL = (TimeoutError, ConnectionResetError, BrokenPipeError)
+"""Of a session that works, these say something of one call, not of the vCenter."""
+
 _TERMINAL_STATES = {
     "UntrustedCertificate": State.UNTRUSTED_CERTIFICATE,
     "NotVCenter": State.NOT_VCENTER,
@@ -230,7 +233,7 @@ class Session:
                         f"{failure} (it now shows {shown}: compare it beside vCenter first)",
                     )
             self._set_state(_TERMINAL_STATES[failure.reason], str(failure))
-        elif not isinstance(error, TimeoutError) or not self._logged_in:
+        elif not (self._logged_in and isinstance(error, _ONE_CALL)):
             self._set_state(State.UNREACHABLE, str(failure))
         return failure
 
