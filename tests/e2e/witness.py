@@ -1,6 +1,7 @@
 """A second witness: what vCenter tells an administrator over its API. pyVmomi only, not our code.
 
-Run inside the lab's network: ``witness.py ADDRESS USER PASSWORD inventory|destroy|make [NAME]``.
+Run inside the lab's network: ``witness.py ADDRESS USER PASSWORD VERB [NAME…]``; the verbs are
+inventory, extra, destroy, make and reset.
 """
 
 import json
@@ -48,6 +49,21 @@ def destroy(content: Any, name: str) -> None:
     finish(vm.Destroy_Task())
 
 
+def extra(content: Any) -> dict[str, dict[str, str]]:
+    """Return every VM's whole ``extraConfig``."""
+    return {
+        vm.name: {option.key: str(option.value) for option in vm.config.extraConfig}
+        for vm in objects(content, vim.VirtualMachine)
+    }
+
+
+def reset(content: Any, names: list[str]) -> None:
+    """Power-cycle VMs, hard and all at once."""
+    vms = [one for one in objects(content, vim.VirtualMachine) if one.name in names]
+    for task in [vm.ResetVM_Task() for vm in vms]:
+        finish(task)
+
+
 def make(content: Any, name: str) -> None:
     """Make a small VM of that name in the folder of clusters, as a stranger."""
     folder = next(one for one in objects(content, vim.Folder) if one.name == "clusters")
@@ -70,10 +86,17 @@ def main(address: str, user: str, password: str, verb: str, *names: str) -> None
     )
     try:
         content = service.RetrieveContent()
-        for name in names:
-            {"destroy": destroy, "make": make}[verb](content, name)
-        if verb == "inventory":
-            sys.stdout.write(json.dumps(inventory(content)) + "\n")
+        match verb:
+            case "inventory":
+                sys.stdout.write(json.dumps(inventory(content)))
+            case "extra":
+                sys.stdout.write(json.dumps(extra(content)))
+            case "reset":
+                reset(content, list(names))
+            case "destroy":
+                destroy(content, *names)
+            case "make":
+                make(content, *names)
     finally:
         Disconnect(service)
 

@@ -105,7 +105,12 @@ async def ensure_nodes_ready(cluster: Cluster, env: Env) -> Outcome:
     cluster.status.nodes = len(nodes)
     cluster.status.nodes_ready = len(ready)
     cluster.status.control_plane_ready = sum(1 for m in founders if m.metadata.name in ready)
-    missing = [_why(machine) for machine in staying if machine.metadata.name not in ready]
+    # A node stays Ready in the API for most of a minute after its VM is gone.
+    missing = [
+        _why(machine)
+        for machine in staying
+        if machine.metadata.name not in ready or not machine.status.is_true("Ready")
+    ]
     if missing:
         return wait(
             "NodesMissing",
