@@ -108,3 +108,18 @@ def stack() -> Iterator[Stack]:
             for log in DIRECTORY.glob("*.log"):
                 (logs / log.name).write_bytes(log.read_bytes())
             run("demo/stack", "down", str(DIRECTORY), timeout_s=300)
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After a failed fault, let the next one begin with everything running and no cluster."""
+    yield
+    if request.node.get_closest_marker("faults") is None:
+        return
+    stack: Stack = request.getfixturevalue("stack")
+    stack.stack("start", "hub")
+    stack.stack("start", "gateway")
+    for cluster in stack.json("clusters", "list"):
+        name = cluster["metadata"]["name"]
+        stack.moorage("clusters", "delete", name, "--yes", "--wait", check=False, timeout_s=300)
+        (stack.directory / f"{name}.kubeconfig").unlink(missing_ok=True)

@@ -19,7 +19,7 @@ DELETE_MOMENTS = (0.1, 0.8, 1.6, 3.0)
 
 
 @pytest.mark.parametrize(
-    ("create_at", "delete_at"), zip(CREATE_MOMENTS, DELETE_MOMENTS, strict=True)
+    ("create_at", "delete_at"), list(zip(CREATE_MOMENTS, DELETE_MOMENTS, strict=True))
 )
 def test_one_kill_of_the_gateway(stack: Stack, create_at: float, delete_at: float) -> None:
     scene = Scene(stack, "kill")
