@@ -208,3 +208,11 @@ async def test_a_commit_is_durable_on_sqlite(sqlite_store: SqlStore) -> None:
         synchronous = (await unit.execute(text("PRAGMA synchronous"))).scalar_one()
 
     assert (journal, synchronous) == ("wal", 2)  # 2 is FULL: each commit is flushed to disk
+
+
+async def test_what_a_restart_makes_anew_is_not_flushed_by_itself(sqlite_store: SqlStore) -> None:
+    async with sqlite_store.writing(durable=False) as unit:
+        journal = (await unit.execute(text("PRAGMA journal_mode"))).scalar_one()
+        synchronous = (await unit.execute(text("PRAGMA synchronous"))).scalar_one()
+
+    assert (journal, synchronous) == ("wal", 1)  # NORMAL: in order, with the next full one

@@ -135,7 +135,7 @@ async def touch_session(
     new = {"last_seen_at": store.clock.now()}
     if expires_at is not None:
         new["expires_at"] = expires_at
-    async with store.writing() as unit:
+    async with store.writing(durable=False) as unit:
         await unit.execute(update(tables.session).where(_SESSION.id_hash == id_hash).values(new))
 
 
@@ -214,7 +214,7 @@ async def delete_api_key(store: SqlOperations, id_: str, *, user: str | None = N
 
 async def touch_api_key(store: SqlOperations, id_: str) -> None:
     """Note that an API key was used just now."""
-    async with store.writing() as unit:
+    async with store.writing(durable=False) as unit:
         await unit.execute(
             update(tables.api_key).where(_KEY.id == id_).values(last_used_at=store.clock.now())
         )

@@ -1,7 +1,7 @@
 """Connections and transactions: how SQLite and PostgreSQL are made to behave alike.
 
-SQLite has one writer: a single connection, taken in turn, that begins with ``BEGIN IMMEDIATE``,
-and separate connections that only read. With the write-ahead log readers never wait, and nobody
+SQLite has one writer at a time: it takes turns, and begins with ``BEGIN IMMEDIATE``. There are
+separate connections that only read. With the write-ahead log readers never wait, and nobody
 meets "database is locked". On PostgreSQL an advisory lock puts writers of resources in turn, so
 that versions become visible in their order. A statement that has begun is not cancelled: it is
 short, and what became of it would not be known; between statements a task can be cancelled.
@@ -35,11 +35,11 @@ MIGRATION_LOCK: Final = _ORDER_LOCK + 1
 
 _SQLITE_PRAGMAS = (
     "PRAGMA journal_mode = WAL",
-    # A committed write must survive a power cut: a UID is stored before the VM is cloned.
-    "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
     "PRAGMA journal_size_limit = 67108864",
 )
+
+_READING: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}
 
 
 class Unit:
@@ -78,12 +78,13 @@ class Database:
         self.where = self.url.render_as_string(hide_password=True)
         self._turn = anyio.Lock()
         if self.is_postgresql:
-            self.writer = self.reader = _postgresql_engine(self.url)
+            self.reader = self._writer = self._quick_writer = _postgresql_engine(self.url)
         else:
             self.where = str(self.url.database)
             _create_private(Path(self.where))
-            self.writer = _sqlite_engine(self.url, writes=True)
-            self.reader = _sqlite_engine(self.url, writes=False)
+            self.reader = _sqlite_engine(self.url, "PRAGMA query_only = ON", _READERS)
+            self._writer = _sqlite_engine(self.url, "PRAGMA synchronous = FULL")
+            self._quick_writer = _sqlite_engine(self.url, "PRAGMA synchronous = NORMAL")
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Unit]:
@@ -93,14 +94,17 @@ class Database:
                 yield Unit(connection, is_postgresql=self.is_postgresql)
 
     @asynccontextmanager
-    async def write(self, *, ordered: bool) -> AsyncIterator[Unit]:
+    async def write(self, *, ordered: bool, durable: bool = True) -> AsyncIterator[Unit]:
         """Yield a unit whose writes are committed together when the block ends without error.
 
         Args:
             ordered: Take the turn that gives resource versions in the order of commits.
+            durable: Whether it must survive a power cut. On SQLite, flushing to disk is most of
+                the time of a commit, and the queue is made anew at each start.
         """
+        engine = self._writer if durable else self._quick_writer
         with translated(self.where):
-            async with self._taking_turns(), self._connected(self.writer) as connection:
+            async with self._taking_turns(), self._connected(engine) as connection:
                 unit = Unit(connection, is_postgresql=self.is_postgresql)
                 with _uncancelled():
                     await connection.begin()
@@ -121,9 +125,8 @@ class Database:
     async def close(self) -> None:
         """Close all connections."""
         with anyio.CancelScope(shield=True):
-            await self.writer.dispose()
-            if self.reader is not self.writer:
-                await self.reader.dispose()
+            for engine in {self.reader, self._writer, self._quick_writer}:
+                await engine.dispose()
 
     @asynccontextmanager
     async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
@@ -197,7 +200,8 @@ def _create_private(path: Path) -> None:
         raise UnavailableError(f"cannot open the database file {path}: {error.strerror}") from error
 
 
-def _sqlite_engine(url: URL, *, writes: bool) -> AsyncEngine:
+def _sqlite_engine(url: URL, own_pragma: str, connections: int = 1) -> AsyncEngine:
+    reads_only = connections > 1
     assert url.database is not None  # noqa: S101 - checked when it was read
     path = Path(url.database)
 
@@ -207,22 +211,20 @@ def _sqlite_engine(url: URL, *, writes: bool) -> AsyncEngine:
     engine = create_async_engine(
         url,
         async_creator=connect,
-        pool_size=1 if writes else _READERS,
+        pool_size=connections,
         max_overflow=0,
         pool_timeout=_TURN_TIMEOUT_S,
-        **({} if writes else {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}),
+        **(_READING if reads_only else {}),
     )
 
     @event.listens_for(engine.sync_engine, "connect")
     def set_up(connection: Any, _record: Any) -> None:
         cursor = connection.cursor()
-        for pragma in _SQLITE_PRAGMAS:
+        for pragma in (*_SQLITE_PRAGMAS, own_pragma):
             cursor.execute(pragma)
-        if not writes:
-            cursor.execute("PRAGMA query_only = ON")
         cursor.close()
 
-    if writes:
+    if not reads_only:
 
         @event.listens_for(engine.sync_engine, "begin")
         def begin(connection: Connection) -> None:

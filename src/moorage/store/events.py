@@ -67,7 +67,7 @@ async def record(
     }
     digest = hashlib.sha256(json.dumps(sorted(row.items())).encode()).hexdigest()
     now = store.clock.now()
-    async with store.writing() as unit:
+    async with store.writing(durable=False) as unit:
         build: Any = postgresql.insert if unit.is_postgresql else sqlite.insert
         statement = build(tables.event).values(
             digest=digest, **row, first_at=now, last_at=now, times=1
@@ -107,7 +107,7 @@ async def list_events(
 async def prune(store: SqlOperations, *, kept_for: timedelta = KEPT_FOR) -> int:
     """Forget events that did not happen again for so long; return how many."""
     statement = delete(tables.event).where(_E.last_at < store.clock.now() - kept_for)
-    async with store.writing() as unit:
+    async with store.writing(durable=False) as unit:
         return (await unit.execute(statement)).rowcount
 
 

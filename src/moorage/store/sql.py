@@ -39,8 +39,15 @@ class SqlOperations(ABC):
         """Open a unit that reads; for the other modules of this package."""
 
     @abstractmethod
-    def writing(self, *, ordered: bool = False) -> AbstractAsyncContextManager[Unit]:
-        """Open a unit that writes; ``ordered`` when it writes resources."""
+    def writing(
+        self, *, ordered: bool = False, durable: bool = True
+    ) -> AbstractAsyncContextManager[Unit]:
+        """Open a unit that writes.
+
+        Args:
+            ordered: It writes resources or audit entries, which have an order.
+            durable: It must survive a power cut.
+        """
 
     @abstractmethod
     def transaction(self) -> AbstractAsyncContextManager["SqlOperations"]:
@@ -193,34 +200,34 @@ class SqlOperations(ABC):
 
     async def enqueue_many(self, items: Iterable[tuple[str, str]], due: datetime) -> None:
         """Make many keys due in one transaction."""
-        async with self.writing() as unit:
+        async with self.writing(durable=False) as unit:
             await queue_sql.enqueue(unit, items, due)
 
     async def lease(self, controller: str, *, limit: int, ttl: timedelta) -> builtins.list[Lease]:
         """Take keys that are due."""
-        async with self.writing() as unit:
+        async with self.writing(durable=False) as unit:
             return await queue_sql.lease(
                 unit, controller, limit=limit, ttl=ttl, now=self.clock.now()
             )
 
     async def finish(self, lease: Lease, *, due: datetime | None) -> None:
         """Give a lease back after success."""
-        async with self.writing() as unit:
+        async with self.writing(durable=False) as unit:
             await queue_sql.finish(unit, lease, due)
 
     async def fail(self, lease: Lease, *, due: datetime) -> None:
         """Give a lease back after a failure."""
-        async with self.writing() as unit:
+        async with self.writing(durable=False) as unit:
             await queue_sql.fail(unit, lease, due)
 
     async def release(self, leases: Iterable[Lease]) -> None:
         """Give leases back unfinished."""
-        async with self.writing() as unit:
+        async with self.writing(durable=False) as unit:
             await queue_sql.release(unit, leases, self.clock.now())
 
     async def extend(self, lease: Lease, ttl: timedelta) -> Lease:
         """Hold a lease for longer; raises ``LeaseLostError``."""
-        async with self.writing() as unit:
+        async with self.writing(durable=False) as unit:
             return await queue_sql.extend(unit, lease, ttl, self.clock.now())
 
     async def next_due(self, controllers: Iterable[str]) -> datetime | None:
@@ -254,7 +261,12 @@ class SqlTransaction(SqlOperations):
         yield self.unit
 
     @asynccontextmanager
-    async def writing(self, *, ordered: bool = False) -> AsyncIterator[Unit]:  # noqa: ARG002
+    async def writing(
+        self,
+        *,
+        ordered: bool = False,  # noqa: ARG002 - a transaction always is
+        durable: bool = True,  # noqa: ARG002
+    ) -> AsyncIterator[Unit]:
         """Yield the transaction's own unit."""
         yield self.unit
 
@@ -324,7 +336,7 @@ class SqlStore(SqlOperations):
             yield unit
 
     @asynccontextmanager
-    async def writing(self, *, ordered: bool = False) -> AsyncIterator[Unit]:
+    async def writing(self, *, ordered: bool = False, durable: bool = True) -> AsyncIterator[Unit]:
         """Yield a unit that writes, or the open transaction's; watchers hear of it afterwards."""
         joined = self._joined()
         if joined is not None:
@@ -332,7 +344,7 @@ class SqlStore(SqlOperations):
             return
         written: Unit | None = None
         try:
-            async with self._database.write(ordered=ordered) as unit:
+            async with self._database.write(ordered=ordered, durable=durable) as unit:
                 written = unit
                 yield unit
                 if self._notifier is not None:
