@@ -1,6 +1,7 @@
 """Log in and out; what is kept on the user's machine, and who may read it."""
 
 import stat
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -131,8 +132,6 @@ def test_an_unreachable_hub_is_named(world: World) -> None:
 
 
 def test_an_expired_session_says_how_to_begin_another(world: World) -> None:
-    from datetime import timedelta
-
     world.log_in()
     world.hub.clock.ahead = timedelta(hours=13)
 

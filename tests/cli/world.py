@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import anyio
 import httpx2
@@ -144,7 +144,7 @@ class HubThread:
 
     async def _tell_when_up(self) -> None:
         assert self._server is not None
-        while not self._server.started:
+        while not self._server.started:  # noqa: ASYNC110 - uvicorn has no event for it
             await anyio.sleep(0.01)
         self._started.set()
 
@@ -192,6 +192,7 @@ class World:
         given.isatty = lambda: tty  # type: ignore[method-assign]
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("MOORAGE_CONFIG", str(self.config))
+            patch.delenv("COLUMNS", raising=False)
             patch.setattr(sys, "stdin", given)
             patch.setattr(sys, "stdout", out)
             patch.setattr(sys, "stderr", err)
@@ -295,7 +296,9 @@ class World:
         """Let the gateway say that a resource is ready."""
         return self.condition(resource, "True", "Done", **fields)
 
-    def machine(self, cluster: str = "demo", pool: str | None = "workers", **status: Any) -> Machine:
+    def machine(
+        self, cluster: str = "demo", pool: str | None = "workers", **status: Any
+    ) -> Machine:
         """Let the gateway make a machine of a cluster."""
         owner = self.get(Cluster, cluster, "default")
         new = a_machine(f"{cluster}-{pool or 'cp'}-{os.urandom(5).hex()}", cluster=cluster)
@@ -341,7 +344,7 @@ class Answering:
         self._thread = threading.Thread(target=self._work)
         self.seen: list[Operation] = []
 
-    def __enter__(self) -> "Answering":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -411,5 +414,3 @@ def a_document(name: str = "demo", **spec: Any) -> str:
             "nodePools": [{"name": "workers", "replicas": 1}],
         }
     )
-
-

@@ -28,7 +28,7 @@ _SHOWN = 20
 )
 async def apply(
     *,
-    file: Annotated[Path, Parameter(name=["--file", "-f"])],
+    file: Annotated[Path, Parameter(name=["--file", "-f"], allow_leading_hyphen=True)],
     dry_run: bool = False,
     wait: bool = False,
     timeout_s: float = _CREATE_TIMEOUT_S,

@@ -70,7 +70,9 @@ async def add(
 
 
 @app.command(help_epilogue=examples("moorage ippools apply -f pools.yaml"))
-async def apply(*, file: Annotated[Path, Parameter(name=["--file", "-f"])]) -> None:
+async def apply(
+    *, file: Annotated[Path, Parameter(name=["--file", "-f"], allow_leading_hyphen=True)]
+) -> None:
     """Create or update IP pools from a YAML file. Applying twice changes nothing.
 
     Args:

@@ -116,7 +116,7 @@ def describe_resource(item: "Resource", facts: Sequence[tuple[str, Any]]) -> Non
     shown = [(label, value) for label, value in facts if value not in (None, "", [], {})]
     width = max((len(label) for label, _ in shown), default=0)
     for label, value in shown:
-        out.print(f"  {label:<{width}}  {_plain(str(value))}")
+        out.print(f"  {label:<{width}}  {_plain(str(value))}", soft_wrap=True)
     show_conditions(item.status)
 
 
