@@ -383,3 +383,21 @@ async def test_one_lost_answer_does_not_make_the_account_unreachable(site: Site)
         await vcenter.clone(request)
 
     vcenter.check()
+
+
+async def test_a_name_taken_by_a_copy_is_not_ours(site: Site) -> None:
+    """It bears our mark, but another UUID, and no task of ours is known to have made it."""
+    first = await site.connect()
+    request = a_request(await first.resolve(TARGET))
+    vm = await clone_and_wait(first, request)
+    await first.close()
+    await _change_uuid(site, vm.moref)
+    later = await site.connect()
+
+    task = await later.clone(request)
+    await until(task_over(later, task.moref))
+    with pytest.raises(TerminalError) as refused:
+        await later.clone(request)
+
+    assert refused.value.reason == "NameTaken"
+    assert list(site.vms()) == [request.name]
