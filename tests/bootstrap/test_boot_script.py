@@ -36,7 +36,7 @@ if [ "$ran" -le "${KUBEADM_FAILS:-0}" ]; then
     printf 'starting\\n[ERROR X]:\\t"etcd" said no \\\\ try %s\\nhint\\n' "$ran"; exit 1
 fi
 echo "all good" """,
-    "systemctl": 'echo "systemctl $*" >> "$T/calls"',
+    "systemctl": '[ "$1" = show ] || echo "systemctl $*" >> "$T/calls"',
     "containerd": 'echo "config_path = \\"${CERTS_D-/etc/containerd/certs.d}\\""',
     "update-ca-certificates": 'echo update-ca-certificates >> "$T/calls"',
     "dmidecode": '[ "$2" = "$DMI_KEY" ] && echo "$DMI_VALUE"',
@@ -270,6 +270,24 @@ def test_failed_init_tells_the_last_errors_and_is_not_repeated(tmp_path: Path) -
     assert first[1] == "kubeadm init ended with 1: [ERROR X]: 'etcd' said no / try 1"
     assert computer.progress()[-1] == first
     assert len(computer.lines("kubeadm")) == 1
+
+
+def test_kubelet_that_cannot_start_is_told_while_kubeadm_waits(tmp_path: Path) -> None:
+    computer = a_computer(tmp_path, FOUNDER)
+    slow = 'if [ "$1" != version ]; then until grep -q "ended 3" "$T/rpc"; do :; done; fi'
+    for name, body in {
+        "systemctl": '[ "$1" != show ] || echo 3',
+        "journalctl": "echo 'E1122 run.go:72] err=\"no such cgroup driver\"'",
+        "kubeadm": f"{slow}\n{PROGRAMS['kubeadm']}",
+    }.items():
+        (computer.root / "bin" / name).write_text(f"#!/bin/bash\n{body}\n")
+        (computer.root / "bin" / name).chmod(0o755)
+
+    assert computer.boot() == 0
+
+    told = [detail for _, detail in computer.progress() if "kubelet has ended 3 times" in detail]
+    assert len(told) == 1
+    assert "no such cgroup driver" in told[0]
 
 
 def test_worker_tries_again_after_a_reset(tmp_path: Path) -> None:

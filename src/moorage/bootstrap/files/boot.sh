@@ -262,16 +262,36 @@ resume() {
     give_up_for_ever Interrupted "this machine went down while kubeadm ran: delete the machine, another will be made"
 }
 
+# kubeadm waits minutes for a kubelet that cannot start, and does not tell: tell in its place.
+watch_kubelet() { # PID of kubeadm
+    local restarts told='' last
+    while kill -0 "$1" 2>/dev/null; do
+        sleep 5
+        restarts=$(systemctl show --property NRestarts --value kubelet 2>/dev/null)
+        case $restarts in '' | *[!0-9]* | 0 | 1 | "$told") continue ;; esac
+        told=$restarts
+        last=$(journalctl --unit kubelet --output cat --no-pager --lines 50 2>/dev/null |
+            grep -E 'err=|^E[0-9]{4}|[Ee]rror|[Ff]ailed to' | grep -v 'kubelet.service' | tail -n 1)
+        report RunningKubeadm "kubeadm $MODE; kubelet has ended $restarts times: $last"
+    done
+}
+
 run_kubeadm() {
-    local result arguments=("$MODE" --config "$RUN/kubeadm.yaml")
+    local result running watching arguments=("$MODE" --config "$RUN/kubeadm.yaml")
     if [ "$MODE" = init ]; then
         arguments+=(--skip-token-print)
     fi
     : >"$STATE/started"
     sync -f "$STATE/started"
     report RunningKubeadm "kubeadm $MODE"
-    kubeadm "${arguments[@]}" >>"$LOG/kubeadm.log" 2>&1
+    kubeadm "${arguments[@]}" >>"$LOG/kubeadm.log" 2>&1 &
+    running=$!
+    watch_kubelet "$running" &
+    watching=$!
+    wait "$running"
     result=$?
+    kill "$watching" 2>/dev/null
+    wait "$watching" 2>/dev/null
     [ "$result" -eq 0 ] && return
     if [ "$ROLE" = worker ]; then
         fail KubeadmFailed "kubeadm $MODE ended with $result: $(last_errors)"
