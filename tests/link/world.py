@@ -160,6 +160,7 @@ class World:
             dial=dial or Dial(f"http://127.0.0.1:{port or self.hub.port}"),
             version=version,
             first_delay_s=0.02,
+            longest_delay_s=0.3,
         )
 
     async def start_hub(self) -> None:

@@ -43,11 +43,11 @@ RESTORED = "link.restored"
 POSITION = "link.down"
 
 FIRST_DELAY_S = 0.5
-LONGEST_DELAY_S = 30.0
+LONGEST_DELAY_S = 15.0
 REFUSED_DELAY_S = 30.0
 """Least wait after the hub said no: asking sooner would hardly be answered otherwise."""
 LEAST_BEAT_S, LONGEST_BEAT_S = 0.05, 300.0
-STEADY_S = 10.0
+STEADY_S = 2.0
 """A connection that lived this long makes the next delay the first again."""
 
 
@@ -103,6 +103,7 @@ class Link:
         recovery_keys: RecoveryKeys | None = None,
         clock: Clock | None = None,
         first_delay_s: float = FIRST_DELAY_S,
+        longest_delay_s: float = LONGEST_DELAY_S,
     ) -> None:
         self._store = store
         self._gateway = gateway
@@ -112,6 +113,7 @@ class Link:
         self._version = version
         self._clock = clock or SystemClock()
         self._first_delay_s = first_delay_s
+        self._longest_delay_s = longest_delay_s
         self._recovery_keys = recovery_keys or RecoveryKeys(store)
         self._progress = anyio.Event()
         self.acknowledged = 0
@@ -142,7 +144,7 @@ class Link:
             pause = max(least, random.uniform(0.5, 1.0) * delay)  # noqa: S311 - spreads load only
             log.warning("link down", reason=reason, message=message, retry_s=round(pause, 1))
             await anyio.sleep(pause)
-            delay = min(delay * 2, LONGEST_DELAY_S)
+            delay = min(delay * 2, self._longest_delay_s)
 
     async def _try_once(self) -> tuple[str, str]:
         try:
