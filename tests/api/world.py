@@ -62,7 +62,7 @@ class World:
         token = self.tokens.get(user or self.user)
         sent = {"Authorization": f"Bearer {token}"} if token else {}
         return await self.http.request(
-            method, path, json=body, params=params, headers=sent | (headers or {})
+            method, path, json=body, params=params or None, headers=sent | (headers or {})
         )
 
     async def ok(self, method: str, path: str, body: Any = None, **kwargs: Any) -> Json:

@@ -18,7 +18,7 @@ _MAX_KEYS = 20_000
 
 
 class LoginThrottle:
-    """Counts failed logins of the last 15 minutes."""
+    """Counts failed attempts of the last 15 minutes."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -34,8 +34,8 @@ class LoginThrottle:
                 wait = max(wait, (recent[-budget] + _WINDOW - now).total_seconds())
         return wait
 
-    def failed(self, username: str, source: str) -> None:
-        """Remember a wrong password."""
+    def begin(self, username: str, source: str) -> None:
+        """Count an attempt before it is judged, so that many at once get no more tries."""
         now = self._clock.now()
         for key in ((username, source), ("", source)):
             self._failures[key] = [*self._recent(key, now), now][-_PER_SOURCE:]
@@ -44,8 +44,11 @@ class LoginThrottle:
             self._failures.popitem(last=False)
 
     def succeeded(self, username: str, source: str) -> None:
-        """Forget the pair's failures: a person who got there has mistyped."""
+        """Forget the pair's failures, and this attempt: whoever got there had mistyped."""
         self._failures.pop((username, source), None)
+        of_source = self._failures.get(("", source))
+        if of_source:
+            of_source.pop()
 
     def _recent(self, key: tuple[str, str], now: datetime) -> list[datetime]:
         return [at for at in self._failures.get(key, ()) if at > now - _WINDOW]

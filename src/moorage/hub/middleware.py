@@ -79,6 +79,12 @@ class Guarded:
                 await internal()(scope, receive, send_with_headers)
 
     async def _limited(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if "\x00" in scope["path"] or b"%00" in scope.get("query_string", b""):
+            response = problem_response(
+                "bad-request", 400, "Bad Request", "the URL has a zero character"
+            )
+            await response(scope, receive, send)
+            return
         announced = Headers(scope=scope).get("content-length", "0")
         if not announced.isdigit() or int(announced) > self._limit:
             await self._refuse(scope, receive, send)

@@ -123,7 +123,12 @@ def respond(error: MoorageError) -> JSONResponse:
 
 def faults_of(errors: Sequence[Mapping[str, Any]], *, root: str = "") -> tuple[FieldFault, ...]:
     """Turn pydantic's errors into ours, with paths such as ``spec.pools[0].cpus``."""
-    return tuple(FieldFault(_path(error["loc"], root), _message(error)) for error in errors)
+    return tuple(
+        FieldFault("(body)", f"is not JSON: {error['ctx']['error']}")
+        if error["type"] == "json_invalid"
+        else FieldFault(_path(error["loc"], root), _message(error))
+        for error in errors
+    )
 
 
 def invalid_from(error: ValidationError, what: str, *, root: str = "") -> InvalidError:

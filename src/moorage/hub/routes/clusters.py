@@ -15,6 +15,7 @@ from moorage.hub.problems import Problem
 from moorage.hub.routes.resources import check_project
 from moorage.hub.rules.base import label_faults, load_estate
 from moorage.hub.rules.clusters import ClusterRules, adopt, pools_of
+from moorage.hub.strict import StrictRoute
 from moorage.hub.writes import check_version, etag, refuse_when_deleting, write
 from moorage.kit.errors import ConflictError, FieldFault, InvalidError
 from moorage.resources import Cluster, NodePool
@@ -25,6 +26,7 @@ from moorage.resources.nodepool import NodePoolSpec, pool_resource_name
 router = APIRouter(
     prefix="/v1/projects/{project}/clusters",
     tags=["clusters"],
+    route_class=StrictRoute,
     responses={"4XX": {"model": Problem}},
 )
 

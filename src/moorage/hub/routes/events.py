@@ -9,12 +9,18 @@ from fastapi import APIRouter, Depends, Query
 from moorage.auth import Verb
 from moorage.hub.deps import HubDep, Scope, allow
 from moorage.hub.problems import Problem
+from moorage.hub.strict import StrictRoute
 from moorage.resources import Cluster
 from moorage.resources.cluster import ClusterName
 from moorage.resources.meta import Model
 from moorage.store import events
 
-router = APIRouter(prefix="/v1", tags=["events"], responses={"4XX": {"model": Problem}})
+router = APIRouter(
+    prefix="/v1",
+    tags=["events"],
+    route_class=StrictRoute,
+    responses={"4XX": {"model": Problem}},
+)
 
 _LOOK_BACK = 5000
 

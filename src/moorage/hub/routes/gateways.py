@@ -18,6 +18,7 @@ from moorage.hub.auditing import AuditNote, record
 from moorage.hub.deps import HubDep, Scope, allow, source_of
 from moorage.hub.problems import Problem, TooManyRequestsError
 from moorage.hub.rules.base import RECOVERY_KEY
+from moorage.hub.strict import StrictRoute
 from moorage.kit.errors import (
     ConflictError,
     FieldFault,
@@ -31,8 +32,15 @@ from moorage.resources import Gateway
 from moorage.resources.meta import Model, Name
 from moorage.store import access
 
-router = APIRouter(prefix="/v1", tags=["gateways"], responses={"4XX": {"model": Problem}})
+router = APIRouter(
+    prefix="/v1",
+    tags=["gateways"],
+    route_class=StrictRoute,
+    responses={"4XX": {"model": Problem}},
+)
 
+_ENROLMENT = "(enrolment)"
+"""Stands for a user name in the throttle; none can be called so."""
 TOKEN_LIFETIME = timedelta(hours=24)
 
 Pem = Annotated[str, StringConstraints(max_length=4096, pattern=r"^-----BEGIN PUBLIC KEY-----")]
@@ -128,9 +136,10 @@ async def enroll(body: Enrolment, hub: HubDep, request: Request) -> Enrolled:
     """Spend a one-time token: from then on the gateway is known by its identity key."""
     source = source_of(request)
     note = AuditNote("enroll", "Gateway", name=body.gateway)
-    wait = hub.throttle.retry_after("", source)
+    wait = hub.throttle.retry_after(_ENROLMENT, source)
     if wait > 0:
         raise TooManyRequestsError("too many wrong tokens from here: try again later", wait)
+    hub.throttle.begin(_ENROLMENT, source)
     identity, sealing = _keys(body)
     try:
         async with hub.store.transaction() as store:
@@ -163,9 +172,9 @@ async def enroll(body: Enrolment, hub: HubDep, request: Request) -> Enrolled:
             await record(hub, Principal(f"gateway:{body.gateway}"), source, note, "ok")
             recovery = await store.get_value(RECOVERY_KEY)
     except UnauthenticatedError:
-        hub.throttle.failed("", source)
         await record(hub, None, source, note, "refused")
         raise
+    hub.throttle.succeeded(_ENROLMENT, source)
     return Enrolled(
         installation=hub.installation,
         hub_version=__version__,

@@ -16,11 +16,17 @@ from moorage.hub.deps import HubDep, Scope, allow, metrics_guard
 from moorage.hub.paging import page_token, read_page_token
 from moorage.hub.problems import Problem
 from moorage.hub.rules.base import RECOVERY_KEY
+from moorage.hub.strict import StrictRoute
 from moorage.kit.errors import ConflictError
 from moorage.resources.meta import Model
 from moorage.store import audit
 
-router = APIRouter(prefix="/v1", tags=["installation"], responses={"4XX": {"model": Problem}})
+router = APIRouter(
+    prefix="/v1",
+    tags=["installation"],
+    route_class=StrictRoute,
+    responses={"4XX": {"model": Problem}},
+)
 health = APIRouter(tags=["health"])
 
 

@@ -14,6 +14,7 @@ from moorage.hub.documents import new_model, new_resource, page_model
 from moorage.hub.paging import page_token, read_page_token
 from moorage.hub.problems import Problem
 from moorage.hub.rules.base import Rules
+from moorage.hub.strict import StrictRoute
 from moorage.hub.watch import Watch
 from moorage.kit.errors import FieldFault, InvalidError, UnauthenticatedError
 from moorage.resources import Resource
@@ -49,7 +50,9 @@ class ResourceRoutes(Generic[R]):
         self.name, self.plural = self.kind.kind_name(), self.kind.plural
         in_project = self.kind.scope is KindScope.PROJECT
         prefix = f"/v1/projects/{{project}}/{self.plural}" if in_project else f"/v1/{self.plural}"
-        self.router = APIRouter(prefix=prefix, tags=[self.plural], responses=_PROBLEMS)
+        self.router = APIRouter(
+            prefix=prefix, tags=[self.plural], route_class=StrictRoute, responses=_PROBLEMS
+        )
 
     def read_only(self) -> "ResourceRoutes[R]":
         """Add list, watch and get."""

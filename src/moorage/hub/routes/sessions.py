@@ -1,5 +1,6 @@
 """Log in and out, and what everybody may ask and change about themselves."""
 
+import re
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
@@ -23,6 +24,7 @@ from moorage.hub.auditing import AuditNote, record
 from moorage.hub.context import Hub
 from moorage.hub.deps import HubDep, PrincipalDep, Scope, allow, source_of
 from moorage.hub.problems import Problem, TooManyRequestsError
+from moorage.hub.strict import StrictRoute
 from moorage.kit.errors import (
     ConflictError,
     FieldFault,
@@ -32,12 +34,17 @@ from moorage.kit.errors import (
 )
 from moorage.resources import User
 from moorage.resources.access import Grant
-from moorage.resources.meta import Model, Name
+from moorage.resources.meta import NAME_PATTERN, Model, Name
 from moorage.store import access
 
 log = structlog.get_logger(__name__)
 
-router = APIRouter(prefix="/v1", tags=["access"], responses={"4XX": {"model": Problem}})
+router = APIRouter(
+    prefix="/v1",
+    tags=["access"],
+    route_class=StrictRoute,
+    responses={"4XX": {"model": Problem}},
+)
 
 Password = Annotated[str, Field(max_length=1024)]
 MAX_KEYS = 20
@@ -123,10 +130,11 @@ async def login(body: Login, hub: HubDep, request: Request) -> Session:
     if wait > 0:
         await record(hub, None, source, note, "throttled")
         raise TooManyRequestsError("too many wrong passwords from here: try again later", wait)
-    user = await hub.store.find(User, "", body.username)
+    hub.throttle.begin(body.username, source)
+    is_name = re.fullmatch(NAME_PATTERN, body.username) is not None
+    user = await hub.store.find(User, "", body.username) if is_name else None
     ok = await _verify(hub, body.username, body.password)
     if not ok or user is None or user.spec.disabled:
-        hub.throttle.failed(body.username, source)
         await record(hub, None, source, note, "refused")
         raise UnauthenticatedError("user name or password is wrong")
     hub.throttle.succeeded(body.username, source)
@@ -177,10 +185,11 @@ async def change_own_password(
     wait = hub.throttle.retry_after(principal.username, source)
     if wait > 0:
         raise TooManyRequestsError("too many wrong passwords from here: try again later", wait)
+    hub.throttle.begin(principal.username, source)
     if not await _verify(hub, principal.username, body.current):
-        hub.throttle.failed(principal.username, source)
         await record(hub, principal, source, note, "refused")
         raise InvalidError("wrong password", (FieldFault("current", "is not your password"),))
+    hub.throttle.succeeded(principal.username, source)
     if body.new == body.current:
         raise InvalidError("not changed", (FieldFault("new", "is the password you have"),))
     token = request.headers["authorization"].partition(" ")[2].strip()
