@@ -3,6 +3,7 @@
 Time is real here: vCenter is a process of its own, and answers when it does.
 """
 
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -13,6 +14,8 @@ from typing import Any, TypeVar
 import anyio
 import pytest
 from anyio.abc import TaskGroup
+from pyVim.connect import Disconnect, SmartConnect
+from pyVmomi import vim
 
 from moorage.controllers.gateway.build import Work, wire
 from moorage.controllers.gateway.env import FINALIZER
@@ -134,6 +137,30 @@ class World:
                     pytest.fail(f"{what}: not so after {PATIENCE_S:.0f} s; {said}")
                 with anyio.move_on_after(0.5):
                     await changes.__anext__()
+
+    def make_foreign_vm(self, name: str) -> None:
+        """Make a VM in the clusters' folder as another user of vCenter would."""
+        vcenter = self.vcenter
+        context = ssl.create_default_context(cafile=str(vcenter.ca_file))
+        service = SmartConnect(
+            host=vcenter.host,
+            port=vcenter.port,
+            user=vcenter.user,
+            pwd=vcenter.password,
+            sslContext=context,
+        )
+        try:
+            index = service.RetrieveContent().searchIndex
+            pool = index.FindByInventoryPath("/dc1/host/cc1/Resources")
+            files = vim.vm.FileInfo(vmPathName="[ds1]")
+            task = index.FindByInventoryPath("/dc1/vm/clusters").CreateVM_Task(
+                vim.vm.ConfigSpec(name=name, guestId="otherGuest", files=files), pool
+            )
+            while task.info.state not in ("success", "error"):
+                time.sleep(0.01)
+            assert task.info.state == "success", task.info.error
+        finally:
+            Disconnect(service)
 
     def vms(self) -> list[dict[str, Any]]:
         """Return the VMs (templates left out) that the simulator has, by its own account."""

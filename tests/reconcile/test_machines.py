@@ -207,3 +207,27 @@ async def test_a_restart_in_the_middle_of_a_deletion_does_not_slow_it(world: Wor
 
     assert time.monotonic() - began < 9  # the events are heard; no resync is waited for
     assert world.vms() == []
+
+
+async def test_a_name_that_a_stranger_has_is_never_fought_for(world: World) -> None:
+    await world.ask_account()
+    await world.until(CloudAccount, lambda a: a[0].status.is_true("Ready"), "account is ready")
+    world.vcenter.control.fault("CloneVM_Task", "fail", fault="ResourceInUse", count=100)
+    cluster = await ask_all(world)
+    machines = await world.until(Machine, lambda m: len(m) == 3, "three machines are stored")
+    taken = {machine.metadata.name for machine in machines}
+    for name in taken:
+        world.make_foreign_vm(name)
+    world.vcenter.control.clear_faults()
+
+    machines = await world.until(
+        Machine,
+        lambda m: (
+            sum(one.status.is_true("PoweredOn") for one in m) == 2
+            and [reason(one) for one in m if one.spec.bootstrap == "init"] == ["NameTaken"]
+        ),
+        "workers of other names run, and the founder says who has its name",
+    )
+    assert len({machine.metadata.name for machine in machines} & taken) == 1
+    await delete_all(world, cluster)
+    assert {vm["name"] for vm in world.vms()} == taken

@@ -36,7 +36,7 @@ async def ensure_api_reachable(cluster: Cluster, env: Env) -> Outcome:
 
 @step("JoinPrepared")
 async def ensure_join_prepared(cluster: Cluster, env: Env) -> Outcome:
-    """Offer the CA keys, encrypted, while control-plane machines are about to join."""
+    """Let people in; offer the CA keys, encrypted, while control planes are about to join."""
     uid = cluster.metadata.uid
     keys = env.access.keys(uid)
     if keys is None:
@@ -45,10 +45,12 @@ async def ensure_join_prepared(cluster: Cluster, env: Env) -> Outcome:
     wanted = any(machine.status.node_name is None for machine in machines)
     if env.access.join_offers.get(uid) is not wanted:
         client = await env.access.client(uid, cluster.status.endpoint)
+        # The founder may have joined before this is first reached: people's rights come always.
+        objects = [cluster_admins_binding()]
         if wanted:
-            objects = [kubeadm_certs_secret(keys), *certs_access(), cluster_admins_binding()]
-            await client.apply(objects, FIELD_MANAGER)
-        else:
+            objects += [kubeadm_certs_secret(keys), *certs_access()]
+        await client.apply(objects, FIELD_MANAGER)
+        if not wanted:
             await client.delete_secret("kube-system", CERTS_SECRET)
         env.access.join_offers[uid] = wanted
     return DONE

@@ -19,7 +19,7 @@ from moorage.controllers.gateway.place import resolve_machine
 from moorage.controllers.gateway.progress import describe_progress, note_progress
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
 from moorage.ipam import PoolExhaustedError, claim
-from moorage.kit.errors import UnavailableError
+from moorage.kit.errors import TerminalError, UnavailableError
 from moorage.kube import NodeInfo
 from moorage.resources import Cluster, IPAddress, IPPool, Machine
 from moorage.vsphere import (
@@ -212,22 +212,34 @@ async def _clone(machine: Machine, env: Env) -> Outcome:
         pki=keys,
         address=address,
     )
-    task = await vcenter.clone(
-        CloneRequest(
-            uid=machine.metadata.uid,
-            name=machine.metadata.name,
-            target=target,
-            mark=_mark(machine, env),
-            guestinfo=render_guestinfo(node),
-            cpus=machine.spec.cpus,
-            memory_mib=machine.spec.memory_mib,
-            disk_gib=machine.spec.disk_gib,
-            mode=machine.spec.clone_mode,
-        )
+    request = CloneRequest(
+        uid=machine.metadata.uid,
+        name=machine.metadata.name,
+        target=target,
+        mark=_mark(machine, env),
+        guestinfo=render_guestinfo(node),
+        cpus=machine.spec.cpus,
+        memory_mib=machine.spec.memory_mib,
+        disk_gib=machine.spec.disk_gib,
+        mode=machine.spec.clone_mode,
     )
+    try:
+        task = await vcenter.clone(request)
+    except TerminalError as error:
+        if error.reason != "NameTaken":
+            raise
+        return await _name_taken(machine, env, str(error))
     machine.status.clone_task = task.moref
     env.stamp(machine.status.timeline, "CloneStarted")
     return wait("Cloning", f"vCenter task {task.moref}", after=_TASK_PATIENCE_S)
+
+
+async def _name_taken(machine: Machine, env: Env, said: str) -> Outcome:
+    """End a machine whose name a stranger's VM has; the founder, of which there is one, waits."""
+    if machine.spec.bootstrap == "join":
+        await env.store.request_deletion(Machine, *machine.key)
+        return wait("NameTaken", f"{said}; this machine ends, and another is made")
+    return wait("NameTaken", f"{said}: rename or remove that VM; it is looked at again", after=15)
 
 
 def _record(machine: Machine, vm: VM, env: Env) -> None:
