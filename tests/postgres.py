@@ -11,6 +11,18 @@ from pathlib import Path
 
 _USER = "moorage"
 
+_SCRIPT = """
+"$1/initdb" --pgdata "$2/data" --username "$3" --auth trust \\
+    --encoding UTF8 --locale C --no-sync > "$2/log" 2>&1 \\
+&& "$1/pg_ctl" start -w -t 60 -D "$2/data" -l "$2/log" \\
+    -o "-c listen_addresses='' -c unix_socket_directories='$2' -c fsync=off" > /dev/null 2>&1 \\
+|| { cat "$2/log"; exit 1; }
+echo ready
+read -r _  # until the tests close their end, or are killed
+"$1/pg_ctl" stop -w -m immediate -D "$2/data" > /dev/null 2>&1
+rm -rf "$2"
+"""
+
 
 class NoPostgresError(Exception):
     """The binaries are not installed."""
@@ -24,25 +36,24 @@ def postgres_server() -> Iterator[str]:
     owner = _unprivileged()
     if owner is not None:
         os.chown(folder, owner.pw_uid, owner.pw_gid)
-    data = folder / "data"
     try:
-        _run(
-            owner,
-            binaries / "initdb",
-            *("--pgdata", data, "--username", _USER, "--auth", "trust"),
-            *("--encoding", "UTF8", "--locale", "C", "--no-sync"),
-        )
-        options = f"-c listen_addresses='' -c unix_socket_directories='{folder}' -c fsync=off"
-        log = folder / "log"
-        try:
-            _run(
-                owner,
-                binaries / "pg_ctl",
-                *("start", "-w", "-t", "60", "-D", data, "-l", log, "-o", options),
-            )
+        with subprocess.Popen(
+            ["/bin/sh", "-c", _SCRIPT, "sh", str(binaries), str(folder), _USER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd="/",
+            user=owner.pw_uid if owner else None,
+            group=owner.pw_gid if owner else None,
+            extra_groups=[] if owner else None,
+            start_new_session=True,  # an interrupt is for the tests, not for the server
+        ) as shell:
+            assert shell.stdout is not None
+            said = shell.stdout.readline()
+            if said.strip() != "ready":
+                raise NoPostgresError(f"PostgreSQL did not start: {said}{shell.stdout.read()}")
             yield f"postgresql+psycopg://{_USER}@/{{}}?host={folder}"
-        finally:
-            _run(owner, binaries / "pg_ctl", "stop", "-w", "-m", "immediate", "-D", data)
+            shell.communicate()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -69,19 +80,3 @@ def _unprivileged() -> pwd.struct_passwd | None:
         except KeyError:
             continue
     raise NoPostgresError("--postgres as root needs a user named postgres or nobody")
-
-
-def _run(owner: pwd.struct_passwd | None, *command: object) -> None:
-    done = subprocess.run(
-        [str(word) for word in command],
-        stdout=subprocess.DEVNULL,  # a pipe would stay open in the server
-        stderr=subprocess.PIPE if "start" not in command else subprocess.DEVNULL,
-        text=True,
-        check=False,
-        cwd="/",
-        user=owner.pw_uid if owner else None,
-        group=owner.pw_gid if owner else None,
-        extra_groups=[] if owner else None,
-    )
-    if done.returncode:
-        raise RuntimeError(f"{command[0]} ended with {done.returncode}: {done.stderr}")
