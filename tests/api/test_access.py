@@ -3,7 +3,7 @@
 import httpx2
 import pytest
 
-from moorage.hub.start import open_hub
+from moorage.hub.start import open_hub, reset_administrator
 from tests.api.world import PASSWORD, World
 
 LOGIN = "/v1/login"
@@ -32,6 +32,25 @@ async def test_a_second_start_makes_no_second_administrator(world: World) -> Non
     assert again.installation == world.hub.installation
     assert again.incarnation == world.hub.incarnation
     assert file.read_text() == before
+
+
+async def test_a_lost_password_is_reset_beside_the_hub(world: World) -> None:
+    await world.make_user("alice", [{"role": "admin"}])
+    key = (await world.ok("POST", "/v1/apikeys", {"name": "ci"}))["key"]
+    file = world.hub.settings.initial_password_file
+    assert file is not None
+    await world.ok(
+        "PUT", "/v1/whoami/password", {"current": file.read_text().strip(), "new": PASSWORD}
+    )
+    await world.ok("PUT", "/v1/users/admin/spec", {"disabled": True}, user="alice")
+
+    await reset_administrator(world.hub)
+
+    await world.refused(401, "GET", "/v1/whoami")
+    world.tokens["key"] = key
+    await world.refused(401, "GET", "/v1/whoami", user="key")
+    await world.log_in("admin", file.read_text().strip())
+    assert (await world.ok("GET", "/v1/whoami"))["grants"][0]["role"] == "admin"
 
 
 async def test_a_deleted_administrator_does_not_come_back_at_the_next_start(world: World) -> None:

@@ -36,6 +36,9 @@ def test_every_operation_has_a_name_of_its_own_and_words() -> None:
     operations = [op for item in document["paths"].values() for op in item.values()]
     assert len({op["operationId"] for op in operations}) == len(operations)
     assert all(op["summary"] for op in operations)
+    for operation in operations:
+        assert "application/json" not in operation["responses"].get("4XX", {}).get("content", {})
+        assert "422" not in operation["responses"]
     assert all("-Input" not in name for name in document["components"]["schemas"])
 
 

@@ -39,6 +39,7 @@ _BAD_ENDS = (
     "NotForThisUse",
 )
 _RECENT = timedelta(hours=24)
+_PAGE = 200
 
 Seen = dict[str, tuple[str, str]]
 """Condition type -> (status, reason)."""
@@ -61,8 +62,11 @@ class Chronicle:
     async def catch_up(self) -> None:
         """Look at everything; tell what no event tells yet, if it is not long ago."""
         for kind in _TOLD:
-            for resource in await self._hub.store.list(kind):
-                await self._look(resource)
+            after: tuple[str, str] | None = None
+            while page := await self._hub.store.list(kind, limit=_PAGE, after=after):
+                for resource in page:
+                    await self._look(resource)
+                after = page[-1].key
 
     async def tell(self, batch: list[Change]) -> None:
         """Look at what changed."""
@@ -101,11 +105,11 @@ class Chronicle:
     async def _told_before(self, resource: Resource) -> Seen:
         """Return the conditions that are no news: told by an event already, or of long ago."""
         conditions: list[Condition] = resource.status.conditions
-        if not conditions:
-            return {}
+        limit: datetime = self._hub.clock.now() - _RECENT
+        if all(c.last_transition_time < limit for c in conditions):
+            return {c.type: (c.status, c.reason) for c in conditions}
         told = await events.list_events(self._hub.store, uid=resource.metadata.uid, limit=100)
         reasons = {event.reason for event in told}
-        limit: datetime = self._hub.clock.now() - _RECENT
         return {
             c.type: (c.status, c.reason)
             for c in conditions

@@ -13,7 +13,9 @@ from cyclopts.config import Env, Yaml
 from moorage import __version__
 from moorage.hub.app import bare_app
 from moorage.hub.backup import DATABASE, back_up, restore
+from moorage.hub.context import HubSettings
 from moorage.hub.serve import Listen, TLSChoice, serve
+from moorage.hub.start import open_hub, reset_administrator
 from moorage.kit.clock import SystemClock
 from moorage.kit.errors import FieldFault, InvalidError, MoorageError
 from moorage.kit.log import set_up_logging
@@ -125,6 +127,27 @@ def migrate(*, data: Data = DEFAULT_DATA, database: str | None = None) -> None:
 
     anyio.run(open_and_close)
     _say("the database is up to date")
+
+
+@app.command
+def reset_admin(*, data: Data = DEFAULT_DATA, database: str | None = None) -> None:
+    """Give `admin` a new set-up password, for whoever lost it; the hub must be stopped.
+
+    Args:
+        data: Directory of database, CA and keys.
+        database: URL; by default SQLite in the data directory.
+    """
+    settings = HubSettings(data=data)
+
+    async def reset() -> None:
+        store = await open_store(database or sqlite_url(data), exclusive=True)
+        try:
+            await reset_administrator(await open_hub(store, settings))
+        finally:
+            await store.close()
+
+    anyio.run(reset)
+    _say(f"admin's password is in {settings.initial_password_file}: log in and change it")
 
 
 @app.command

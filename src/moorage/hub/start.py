@@ -1,12 +1,11 @@
 """The first start and every later one: identity, first project, first administrator."""
 
-import os
-
 import structlog
 from anyio import to_thread
 
 from moorage.auth import hash_password
 from moorage.hub.context import Hub, HubSettings
+from moorage.hub.tls import write_private
 from moorage.kit.clock import Clock, SystemClock
 from moorage.kit.ids import new_uid, random_word
 from moorage.kit.redact import REDACTED
@@ -28,15 +27,35 @@ async def open_hub(store: SqlStore, settings: HubSettings, *, clock: Clock | Non
     async with store.transaction():
         installation = await _value(store, INSTALLATION)
         incarnation = await _value(store, INCARNATION)
-        is_first = await store.find(User, "", ADMIN) is None and not await access.has_passwords(
-            store
-        )
+        is_first = await _is_first(store)
         if is_first and await store.find(Project, "", DEFAULT_PROJECT) is None:
             await store.create(Project(metadata=Metadata(name=DEFAULT_PROJECT)))
     hub = Hub(store, settings, installation, incarnation, clock=clock or SystemClock())
     if is_first:
         await _make_administrator(hub)
     return hub
+
+
+async def reset_administrator(hub: Hub) -> None:
+    """Let ``admin`` in again: for an administrator of the machine who lost the password.
+
+    The user is made again if it is gone, with all rights; its sessions and API keys end.
+    """
+    digest = await _new_password(hub)
+    async with hub.store.transaction() as store:
+        await access.forget_user(hub.store, ADMIN)
+        found = await store.find(User, "", ADMIN)
+        if found is None:
+            await store.create(_administrator())
+        else:
+            found.spec = _administrator().spec
+            await store.put_spec(found)
+        await access.set_password_hash(hub.store, ADMIN, digest)
+        await _tell_audit(hub, "update")
+
+
+async def _is_first(store: SqlStore) -> bool:
+    return await store.find(User, "", ADMIN) is None and not await access.has_passwords(store)
 
 
 async def _value(store: SqlStore, name: str) -> str:
@@ -49,34 +68,47 @@ async def _value(store: SqlStore, name: str) -> str:
 
 async def _make_administrator(hub: Hub) -> None:
     """Make ``admin`` with a random password, told in a file (0600) before it can be used."""
+    digest = await _new_password(hub)
+    async with hub.store.transaction() as store:
+        if not await _is_first(hub.store):
+            return  # another replica was quicker; its file holds the password
+        await store.create(_administrator())
+        await access.set_password_hash(hub.store, ADMIN, digest)
+        await _tell_audit(hub, "create")
+    where = hub.settings.initial_password_file or "nowhere: no data directory was given"
+    log.warning(
+        "first start: log in as admin and change the set-up password",
+        written=str(where),
+        user=ADMIN,
+    )
+
+
+async def _new_password(hub: Hub) -> str:
+    """Write a new set-up password to its file and return its hash."""
     password = "-".join(random_word(_PASSWORD_LENGTH // 4) for _ in range(4))
-    digest = await to_thread.run_sync(hash_password, password)
     file = hub.settings.initial_password_file
     if file is not None:
-        file.unlink(missing_ok=True)
-        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w") as stream:
-            stream.write(f"{password}\n")
-    user = User(
+        write_private(file, f"{password}\n".encode())
+    return await to_thread.run_sync(hash_password, password)
+
+
+def _administrator() -> User:
+    return User(
         metadata=Metadata(name=ADMIN),
         spec=UserSpec(
             display_name="First administrator",
             grants=[Grant(role=AccessRole.ADMIN, project="*")],
         ),
     )
-    async with hub.store.transaction() as store:
-        stored = await store.create(user)
-        await access.set_password_hash(hub.store, ADMIN, digest)
-        await audit.append(
-            hub.store,
-            actor="hub",
-            source="",
-            verb="create",
-            kind="User",
-            name=ADMIN,
-            after={**stored.document(), "password": REDACTED},
-        )
-    where = f"in {file}" if file is not None else "nowhere: no data directory was given"
-    log.warning(
-        "first start: log in as admin and change the set-up password", written=where, user=ADMIN
+
+
+async def _tell_audit(hub: Hub, verb: str) -> None:
+    await audit.append(
+        hub.store,
+        actor="hub",
+        source="",
+        verb=verb,
+        kind="User",
+        name=ADMIN,
+        after={"password": REDACTED},
     )
