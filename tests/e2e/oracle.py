@@ -163,6 +163,7 @@ def lab_inventory() -> list[JSON]:
 
 def witness(stack: Stack, *words: str) -> str:
     """Run the second witness inside the lab's network, as an administrator."""
+    until(stack.lab.control.is_healthy, timeout_s=40, what="vCenter answers again")
     script = str(Path(__file__).with_name("witness.py"))
     return stack.inside(
         sys.executable, script, stack.lab.address, ADMINISTRATOR, stack.lab.password, *words
