@@ -4,12 +4,14 @@ import threading
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from itertools import islice
 from typing import Any
 
 from pyVmomi import vim
 
+from moorage.engine import lease
 from moorage.kit.errors import ConflictError, TerminalError, UnavailableError
 from moorage.vsphere.clone import start_clone, who_has_the_name
 from moorage.vsphere.ownership import Ownership
@@ -97,8 +99,13 @@ class Effects:
                 self._started.setdefault(uid, {})[key] = _Started(task, is_done)
             return task
 
-        task = await self._session.call(what, work, deadline_s=deadline_s or self._limits.effect_s)
-        return TaskRef(task, vm.moref)
+        return TaskRef(await self._call(what, work, deadline_s), vm.moref)
+
+    async def _call(self, what: str, work: Callable[[], str], deadline_s: float | None) -> str:
+        """Make a call that starts something, if the running pass's lease outlives its deadline."""
+        deadline = deadline_s or self._limits.effect_s
+        await lease.hold(timedelta(seconds=deadline))
+        return await self._session.call(what, work, deadline_s=deadline)
 
     # Clones
 
@@ -126,9 +133,7 @@ class Effects:
             return task
 
         try:
-            task = await self._session.call(
-                what, work, deadline_s=deadline_s or self._limits.effect_s
-            )
+            task = await self._call(what, work, deadline_s)
         except ConflictError as error:
             if not isinstance(error.__cause__, vim.fault.DuplicateName):
                 raise

@@ -1,0 +1,50 @@
+"""No effect is started under a lease that may end before the call does."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from moorage.engine import HeldLease, LeaseLostError
+from moorage.engine.lease import set_current
+from moorage.kit.clock import FakeClock
+from moorage.store import open_store
+from vsphere.harness import TARGET, Site, a_request
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_replica_past_its_lease_starts_nothing(site: Site, tmp_path: Path) -> None:
+    vcenter = await site.connect()
+    request = a_request(await vcenter.resolve(TARGET))
+    clock = FakeClock()
+    store = await open_store(f"sqlite+aiosqlite:///{tmp_path}/replicas.db", clock=clock)
+    await store.enqueue("machine", "default/m", clock.now())
+    (mine,) = await store.lease("machine", limit=1, ttl=timedelta(seconds=60))
+    set_current(HeldLease(mine, store=store, clock=clock))
+    clock.advance(timedelta(seconds=61))  # as if stopped meanwhile
+    assert await store.lease("machine", limit=1, ttl=timedelta(seconds=60))
+
+    with pytest.raises(LeaseLostError):
+        await vcenter.clone(request)
+
+    assert site.calls().get("CloneVM_Task", 0) == 0
+    await store.close()
+
+
+async def test_a_lease_that_is_short_is_made_to_last(site: Site, tmp_path: Path) -> None:
+    vcenter = await site.connect()
+    request = a_request(await vcenter.resolve(TARGET))
+    clock = FakeClock()
+    store = await open_store(f"sqlite+aiosqlite:///{tmp_path}/replicas.db", clock=clock)
+    await store.enqueue("machine", "default/m", clock.now())
+    (mine,) = await store.lease("machine", limit=1, ttl=timedelta(seconds=60))
+    held = HeldLease(mine, store=store, clock=clock)
+    set_current(held)
+    clock.advance(timedelta(seconds=50))
+
+    await vcenter.clone(request)
+
+    assert held.lease.expires_at - clock.now() > timedelta(seconds=30)
+    assert site.calls()["CloneVM_Task"] == 1
+    await store.close()
