@@ -24,7 +24,7 @@ $(STAMP): requirements/dev.lock pyproject.toml lab/pyproject.toml
 setup: $(STAMP) ## Install the Python side into .venv
 
 setup-lab: setup ## Install the system packages of the lab (says which, needs root)
-	@lab/setup
+	@lab/install-packages lab
 
 fmt: setup ## Format and mend what can be mended
 	ruff format .
@@ -37,12 +37,14 @@ check: setup ## Lint, types, layers, sizes, OpenAPI, doc links (no tests)
 	mypy src lab/moorage_lab
 	lint-imports
 	$(PYTHON) tests/check_tree.py
+	$(PYTHON) docs/generate.py --check
 
 test: setup ## All tests that need no root and no real nodes
 	moorage-lab build vcenter >/dev/null
 	pytest -n 2 tests lab/tests -m "not root" --ignore=tests/e2e
 
-test-all: setup ## `test`, and the store's tests on PostgreSQL too
+test-all: setup ## `test`, the store's tests on PostgreSQL too, and the lab's Go tests
+	@lab/install-packages tests
 	moorage-lab build vcenter >/dev/null
 	cd lab/vcenter && CGO_ENABLED=0 go vet ./... && CGO_ENABLED=0 go test ./...
 	cd lab/image/vip && CGO_ENABLED=0 go test ./...
