@@ -61,7 +61,9 @@ async def raw_gateway(
     since: int = 0,
 ) -> AsyncIterator[RawGateway]:
     url = f"ws://127.0.0.1:{world.hub.port}/v1/link"
-    async with connect(url, proxy=None, max_queue=1, compression=None) as connection:
+    async with connect(
+        url, proxy=None, max_queue=1, compression=None, close_timeout=0.2
+    ) as connection:
         raw = RawGateway(connection)
         (challenge,) = await raw.next_message()
         assert isinstance(challenge, Challenge)
