@@ -99,11 +99,19 @@ async def test_no_more_is_under_way_than_the_window_allows(tmp_path: Path) -> No
     async with a_world(tmp_path) as world:
         await _fill(world, "gw1", 700)  # some 7 KB each: the window holds half of that
         async with raw_gateway(world, "gw1", world.identity) as raw:
-            puts: list[list[Frame]] = []
-            with anyio.move_on_after(3):
+            messages: list[list[Frame]] = []
+
+            async def take_puts() -> None:
+                found = [one for one in await raw.next_message() if isinstance(one, Put)]
+                if found:
+                    messages.append([*found])
+
+            with anyio.fail_after(60):
+                while len(messages) < WINDOW:
+                    await take_puts()
+            with anyio.move_on_after(1):
                 while True:
-                    puts.append([one for one in await raw.next_message() if isinstance(one, Put)])
-            messages = [message for message in puts if message]
+                    await take_puts()
             assert len(messages) == WINDOW
             first = messages[0][-1]
             assert isinstance(first, Put)
