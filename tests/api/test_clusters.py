@@ -7,8 +7,8 @@ import pytest
 
 from moorage.engine import Manager
 from moorage.hub.app import hub_controllers
-from moorage.link.frames import GATEWAY_FINALIZER
 from moorage.resources import Assignment, Cluster, NodePool, Operation
+from moorage.resources.meta import GATEWAY_FINALIZER
 from tests.api.world import Json, World, a_cluster, an_ip_pool, spec_of
 
 CLUSTERS = "/v1/projects/default/clusters"

@@ -31,7 +31,6 @@ from moorage.hub.tls import fingerprint
 from moorage.kit.identity import PrivateIdentity, sealing_key_statement
 from moorage.kit.net import ServerTrust
 from moorage.kit.seal import PrivateSealingKey, SealedEnvelope
-from moorage.link.frames import GATEWAY_FINALIZER
 from moorage.resources import (
     Cluster,
     Machine,
@@ -40,6 +39,7 @@ from moorage.resources import (
     Secret,
 )
 from moorage.resources.cluster import KeyType
+from moorage.resources.meta import GATEWAY_FINALIZER
 from moorage.resources.operation import Verb
 from moorage.store import SqlStore, open_store
 from tests.builders import a_machine

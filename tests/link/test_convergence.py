@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from moorage.kit.clock import SystemClock
-from moorage.link import GATEWAY_FINALIZER
 from moorage.link.frames import Frame
 from moorage.link.gateway_side import HubView, apply_down, read_released, read_up
 from moorage.link.hub_side import apply_up, read_down
 from moorage.resources import IPPool, Machine
+from moorage.resources.meta import GATEWAY_FINALIZER
 from moorage.store import SqlStore, open_store
 
 from .world import a_machine, a_pool, open_stores

@@ -5,8 +5,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from moorage.link import GATEWAY_FINALIZER
 from moorage.resources import IPPool, Machine
+from moorage.resources.meta import GATEWAY_FINALIZER
 from moorage.store import open_store
 
 from .world import CuttingProxy, World, a_machine, a_pool, a_world, until

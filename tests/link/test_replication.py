@@ -5,9 +5,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from moorage.link import GATEWAY_FINALIZER
 from moorage.resources import CloudAccount, Gateway, IPPool, Machine, Metadata
 from moorage.resources.account import CloudAccountSpec
+from moorage.resources.meta import GATEWAY_FINALIZER
 
 from .world import a_machine, a_pool, a_world, until
 

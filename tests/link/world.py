@@ -20,7 +20,7 @@ from starlette.websockets import WebSocket
 
 from moorage.kit.errors import InvalidError
 from moorage.kit.identity import PrivateIdentity
-from moorage.link import GATEWAY_FINALIZER, Dial, Link, LinkServer, LinkSettings
+from moorage.link import Dial, Link, LinkServer, LinkSettings
 from moorage.link.frames import decode
 from moorage.resources import (
     Gateway,
@@ -34,6 +34,7 @@ from moorage.resources.gateway import GatewaySpec, GatewayStatus
 from moorage.resources.ippool import IPPoolSpec
 from moorage.resources.kubernetes import Role
 from moorage.resources.machine import MachineSpec
+from moorage.resources.meta import GATEWAY_FINALIZER
 from moorage.store import SqlStore, open_store
 
 R = TypeVar("R", bound=Resource)

@@ -18,7 +18,6 @@ from pyVim.connect import Disconnect, SmartConnect
 from pyVmomi import vim
 
 from moorage.controllers.gateway.build import Work, wire
-from moorage.controllers.gateway.env import FINALIZER
 from moorage.gateway.vault import Vault
 from moorage.kit.clock import SystemClock
 from moorage.kit.ids import new_uid
@@ -26,6 +25,7 @@ from moorage.kit.seal import PrivateSealingKey, seal
 from moorage.resources import Assignment, CloudAccount, Metadata, Resource, Secret
 from moorage.resources.account import CloudAccountSpec, SecretSpec, Trust, credential_context
 from moorage.resources.gateway import AssignmentSpec
+from moorage.resources.meta import GATEWAY_FINALIZER
 from moorage.store import SqlStore, open_store
 from moorage_lab.api import VCenterProcess
 
@@ -79,7 +79,7 @@ class World:
         wanted.metadata.route = "site-a"
         wanted.metadata.generation += 1
         if wanted.kind in ("Cluster", "NodePool", "IPPool", "CloudAccount"):
-            wanted.metadata.finalizers = [FINALIZER]
+            wanted.metadata.finalizers = [GATEWAY_FINALIZER]
         await self.store.put_mirror(wanted, keep_status=True)
         return await self.store.get(type(wanted), *wanted.key)
 

@@ -13,13 +13,11 @@ from moorage.link.enroll import (
     enroll,
     token_gateway,
 )
-from moorage.link.frames import GATEWAY_FINALIZER
 from moorage.link.server import LinkServer
 from moorage.link.session import LinkClosedError
 from moorage.link.trust import RecoveryKeys
 
 __all__ = [
-    "GATEWAY_FINALIZER",
     "Dial",
     "EnrollmentAnswer",
     "EnrollmentRequest",

@@ -19,9 +19,6 @@ from moorage.resources.meta import Document
 PROTOCOL = 1
 """Raised when an older peer could no longer understand; new optional fields do not need it."""
 
-GATEWAY_FINALIZER = "moorage.dev/gateway"
-"""On intent resources whose teardown the gateway must finish first; only the gateway removes it."""
-
 MAX_FRAME_BYTES = 4 * 1024 * 1024
 MAX_MESSAGE_BYTES = 6 * 1024 * 1024
 BATCH_BYTES = 512 * 1024

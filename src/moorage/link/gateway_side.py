@@ -11,7 +11,6 @@ from moorage.engine.store import Store, Tombstone
 from moorage.kit.clock import Clock
 from moorage.kit.errors import ConflictError, InvalidError, NotFoundError
 from moorage.link.frames import (
-    GATEWAY_FINALIZER,
     Delete,
     Frame,
     Put,
@@ -32,6 +31,7 @@ from moorage.link.replicate import (
     reject,
 )
 from moorage.resources import KINDS, Ownership, Resource
+from moorage.resources.meta import GATEWAY_FINALIZER
 
 log = structlog.get_logger(__name__)
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from moorage.engine.store import Store, Tombstone
 from moorage.kit.errors import ConflictError, InvalidError, NotFoundError
 from moorage.link.frames import (
-    GATEWAY_FINALIZER,
     Delete,
     Frame,
     Put,
@@ -27,7 +26,7 @@ from moorage.link.replicate import (
     reject,
 )
 from moorage.resources import KINDS, Ownership, Resource
-from moorage.resources.meta import NAME_PATTERN
+from moorage.resources.meta import GATEWAY_FINALIZER, NAME_PATTERN
 
 
 async def read_down(store: Store, gateway: str, since: int, kinds: frozenset[str]) -> Outgoing:

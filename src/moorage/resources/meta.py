@@ -22,6 +22,9 @@ LabelValue = Annotated[
     str, StringConstraints(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$")
 ]
 
+GATEWAY_FINALIZER = "moorage.dev/gateway"
+"""On every routed intent kind that leaves something behind: its gateway takes it off."""
+
 Document = dict[str, Any]
 """A resource, spec or status as JSON (camelCase keys)."""
 

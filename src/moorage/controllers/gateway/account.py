@@ -1,9 +1,10 @@
 """Log in to the vCenter of each cloud account, and keep its inventory."""
 
-from moorage.controllers.gateway.env import FINALIZER, Env, key_of
+from moorage.controllers.gateway.env import Env, key_of
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
 from moorage.kit.errors import ForbiddenError, TerminalError
 from moorage.resources import CloudAccount, Secret
+from moorage.resources.meta import GATEWAY_FINALIZER
 
 _MAX_TEMPLATES = 200
 _SYNC_TIMEOUT_S = 20.0
@@ -51,5 +52,5 @@ ACCOUNT = StepReconciler(
     kind=CloudAccount,
     steps=(ensure_connected, ensure_synced),
     teardown=(ensure_disconnected,),
-    finalizer=FINALIZER,
+    finalizer=GATEWAY_FINALIZER,
 )

@@ -2,7 +2,7 @@
 
 from moorage.bootstrap import ClusterPKI, generate
 from moorage.controllers.gateway.endpoint import ensure_endpoint, ensure_no_endpoint
-from moorage.controllers.gateway.env import FINALIZER, Env, key_of
+from moorage.controllers.gateway.env import Env, key_of
 from moorage.controllers.gateway.inside import (
     ensure_api_reachable,
     ensure_join_prepared,
@@ -27,6 +27,7 @@ from moorage.resources import (
 )
 from moorage.resources.clusterkeys import ClusterKeysSpec
 from moorage.resources.kubernetes import Role
+from moorage.resources.meta import GATEWAY_FINALIZER
 
 
 @step("Assigned")
@@ -173,5 +174,5 @@ CLUSTER = StepReconciler(
         ensure_nodes_ready,
     ),
     teardown=(ensure_no_machines, ensure_no_endpoint, ensure_no_keys),
-    finalizer=FINALIZER,
+    finalizer=GATEWAY_FINALIZER,
 )

@@ -12,9 +12,6 @@ from moorage.kit.seal import SealedEnvelope
 from moorage.resources import CloudAccount, Cluster, Machine, Secret
 from moorage.vsphere import VCenter
 
-FINALIZER = "moorage.dev/gateway"
-"""On every routed intent kind: the hub waits until the gateway has taken it off."""
-
 MACHINE_FINALIZER = "moorage.dev/machine"
 LABEL_CLUSTER = "moorage.dev/cluster"
 LABEL_POOL = "moorage.dev/pool"

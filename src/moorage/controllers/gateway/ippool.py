@@ -1,9 +1,10 @@
 """Say how full each IP pool is."""
 
-from moorage.controllers.gateway.env import FINALIZER, Env
+from moorage.controllers.gateway.env import Env
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
 from moorage.ipam import claims_of
 from moorage.resources import IPPool
+from moorage.resources.meta import GATEWAY_FINALIZER
 
 
 @step("Counted")
@@ -31,5 +32,5 @@ async def ensure_unused(pool: IPPool, env: Env) -> Outcome:
 
 
 IPPOOL = StepReconciler(
-    kind=IPPool, steps=(ensure_counted,), teardown=(ensure_unused,), finalizer=FINALIZER
+    kind=IPPool, steps=(ensure_counted,), teardown=(ensure_unused,), finalizer=GATEWAY_FINALIZER
 )

@@ -1,11 +1,12 @@
 """Keep as many worker machines as a node pool asks for."""
 
-from moorage.controllers.gateway.env import FINALIZER, Env
+from moorage.controllers.gateway.env import Env
 from moorage.controllers.gateway.machines import allowed_domains, machines_of, worker_machine
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
 from moorage.kit.errors import TerminalError
 from moorage.planning import plan_pool
 from moorage.resources import Cluster, Machine, NodePool
+from moorage.resources.meta import GATEWAY_FINALIZER
 
 
 @step("ClusterPrepared")
@@ -84,5 +85,5 @@ NODEPOOL = StepReconciler(
     kind=NodePool,
     steps=(ensure_cluster_prepared, ensure_machines, ensure_ready),
     teardown=(ensure_no_machines,),
-    finalizer=FINALIZER,
+    finalizer=GATEWAY_FINALIZER,
 )

@@ -5,7 +5,6 @@ from typing import Generic, TypeVar
 from moorage.engine.store import Store
 from moorage.hub.admission import Estate
 from moorage.kit.errors import ConflictError, FieldFault, InvalidError, NotFoundError
-from moorage.link.frames import GATEWAY_FINALIZER
 from moorage.resources import (
     Assignment,
     CloudAccount,
@@ -19,7 +18,7 @@ from moorage.resources import (
     Resource,
 )
 from moorage.resources.gateway import AssignmentSpec
-from moorage.resources.meta import Document
+from moorage.resources.meta import GATEWAY_FINALIZER, Document
 
 RESERVED_PREFIX = "moorage.dev/"
 """Labels under it are written by Moorage itself."""
