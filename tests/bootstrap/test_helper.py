@@ -101,10 +101,10 @@ def guest(tmp_path: Path) -> Iterator[Guest]:
     logs = tmp_path / "var/log/moorage"
     logs.mkdir(parents=True)
     (logs / "kubeadm.log").write_text(f"first\ntoken {TOKEN} used\n{KEY}\n{'ab' * 32}\nit failed\n")
-    process = start(tmp_path)
-    yield Guest(tmp_path, process)
-    process.kill()
-    process.wait(10)
+    guest = Guest(tmp_path, start(tmp_path))
+    yield guest
+    guest.process.kill()  # a test may have started it anew
+    guest.process.wait(10)
 
 
 def test_logs_come_back_without_secrets(guest: Guest) -> None:
