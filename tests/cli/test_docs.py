@@ -86,7 +86,7 @@ def test_the_commands_of_the_tutorial_work(
         words = [word for word in command[1] if word != "--wait"]
         ran += 1
         if line.startswith("sed"):
-            told = site.refused("", *words, code=2, stdin=second.replace("lab", "nobody"))
+            told = site.refused("", *words, code=2, stdin=second.replace(": lab", ": nobody"))
             assert "spec.account: there is no account nobody" in told
         elif "kubeconfig" in words:
             site.condition(site.get(Cluster, "second", "default"), "True", "Done",

@@ -7,6 +7,8 @@ from typing import Any
 from moorage.cli.output import age, clip, console, describe_resource, phase, print_table
 from moorage.resources import Cluster, Machine, NodePool
 
+_CLUSTER_MESSAGE, _WAIT_MESSAGE, _ALL = 160, 400, 4000
+
 
 def describe_cluster(
     cluster: Cluster, pools: Sequence[NodePool], machines: Sequence[Machine], limit: int
@@ -24,14 +26,16 @@ def describe_cluster(
         (f"pool {p.spec.pool}", f"{p.status.ready}/{p.spec.replicas} Ready, {phase(p)}")
         for p in pools
     ]
-    describe_resource(cluster, facts)
+    # What each machine says stands below: the cluster's own message may be short.
+    describe_resource(cluster, facts, limit=_CLUSTER_MESSAGE if machines else _ALL)
     if not machines:
         return
     ordered = sorted(machines, key=lambda m: (m.status.is_true("Ready"), m.metadata.name))
-    rows = []
+    rows, waits = [], []
     for machine in ordered[:limit]:
         ready = machine.status.condition("Ready")
-        waits = ready is not None and ready.status != "True"
+        if ready is not None and ready.status != "True" and ready.message:
+            waits.append(f"{machine.metadata.name} waits: {clip(ready.message, _WAIT_MESSAGE)}")
         rows.append(
             [
                 machine.metadata.name,
@@ -39,17 +43,20 @@ def describe_cluster(
                 machine.spec.failure_domain.name,
                 machine.status.addresses[0] if machine.status.addresses else "-",
                 age(ready.last_transition_time) if ready else "-",
-                clip(ready.message, 200) if ready and waits else "",
             ]
         )
     sys.stdout.write("\n")
-    print_table(("MACHINE", "STATE", "DOMAIN", "ADDRESS", "SINCE", "WAITS FOR"), rows)
+    print_table(("MACHINE", "STATE", "DOMAIN", "ADDRESS", "SINCE"), rows)
     hidden = ordered[limit:]
     if hidden:
         ready_ones = sum(1 for machine in hidden if machine.status.is_true("Ready"))
         console().print(
             f"… and {len(hidden)} more, {ready_ones} of them Ready: add --all to see them"
         )
+    if waits:
+        sys.stdout.write("\n")
+    for line in waits:
+        console().print(line)
 
 
 def founders(cluster: Cluster) -> str:

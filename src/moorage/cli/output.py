@@ -108,8 +108,10 @@ def clip(text: str, limit: int) -> str:
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
 
-def describe_resource(item: "Resource", facts: Sequence[tuple[str, Any]]) -> None:
-    """Print name, facts and conditions of one resource."""
+def describe_resource(
+    item: "Resource", facts: Sequence[tuple[str, Any]], *, limit: int = 4000
+) -> None:
+    """Print name, facts and conditions of one resource, messages of ``limit`` characters."""
     where = f"{item.metadata.project}/" if item.metadata.project else ""
     out = console()
     out.print(f"{item.kind} {where}{item.metadata.name}  {phase(item)}", style="bold")
@@ -117,20 +119,23 @@ def describe_resource(item: "Resource", facts: Sequence[tuple[str, Any]]) -> Non
     width = max((len(label) for label, _ in shown), default=0)
     for label, value in shown:
         out.print(f"  {label:<{width}}  {_plain(str(value))}", soft_wrap=True)
-    show_conditions(item.status)
+    if item.status.conditions:
+        sys.stdout.write("\n")
+        rows = _condition_rows(item.status, limit)
+        print_table(("CONDITION", "STATUS", "REASON", "SINCE", "MESSAGE"), rows)
 
 
-def show_conditions(status: "Status") -> None:
-    """Print the conditions of a resource; messages of those that are false in full."""
-    if not status.conditions:
-        return
-    rows = [
-        [c.type, c.status, "" if c.reason == "Done" else c.reason, age(c.last_transition_time),
-         c.message]
-        for c in status.conditions
-    ]  # fmt: skip
-    sys.stdout.write("\n")
-    print_table(("CONDITION", "STATUS", "REASON", "SINCE", "MESSAGE"), rows)
+def _condition_rows(status: "Status", limit: int) -> list[list[str]]:
+    """Return a row for each condition; ``Ready`` does not repeat what its step has said."""
+    said = {c.message for c in status.conditions if c.type != "Ready"}
+    rows = []
+    for c in status.conditions:
+        message = "" if c.type == "Ready" and c.message in said else c.message
+        if len(message) > limit:
+            message = clip(message, limit)
+        reason = "" if c.reason == "Done" else c.reason
+        rows.append([c.type, c.status, reason, age(c.last_transition_time), message])
+    return rows
 
 
 def terminal_lines() -> int:
