@@ -221,7 +221,7 @@ def test_the_name_of_a_cluster_is_taken_only_once(stack: Stack) -> None:
 
 def test_a_node_that_cannot_join_says_why(stack: Stack) -> None:
     scene = Scene(stack, "neverjoin")
-    scene.spec["node"]["kubeletConfiguration"]["cgroupDriver"] = "nonsense"
+    scene.spec["node"]["kubeletConfiguration"]["imageGCHighThresholdPercent"] = 10  # below the low
     began = time.monotonic()
     scene.apply()
 
@@ -234,6 +234,6 @@ def test_a_node_that_cannot_join_says_why(stack: Stack) -> None:
     machine = scene.machines()[0]
     logs = stack.moorage("logs", machine["metadata"]["name"])
     note("kubelet that cannot start", told_s=round(took, 1), said=scene.why())
-    assert "nonsense" in logs
+    assert "imageGCLowThresholdPercent" in logs
     scene.delete()
     scene.await_nothing()
