@@ -50,19 +50,20 @@ class Listen(NamedTuple):
         return cls(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - a server's default
 
     def bind(self) -> socket.socket:
-        """Return a listening socket; raises ``UnavailableError``."""
+        """Return a bound socket that nobody can connect to yet; raises ``UnavailableError``."""
+        made = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET)
         try:
-            if ":" in self.host:
-                both = self.host == "::" and socket.has_dualstack_ipv6()
-                return socket.create_server(
-                    (self.host, self.port), family=socket.AF_INET6, dualstack_ipv6=both
-                )
-            return socket.create_server((self.host, self.port))
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if made.family == socket.AF_INET6:
+                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(self.host != "::"))
+            made.bind((self.host, self.port))
         except OSError as error:
+            made.close()
             raise UnavailableError(
                 f"cannot listen on {self.host}:{self.port}: {error.strerror or error}; stop what "
                 "listens there, or give another --listen"
             ) from error
+        return made
 
 
 class TLSChoice:
