@@ -169,7 +169,6 @@ class World:
 
     hub: HubThread
     folder: Path
-    monkeypatch: pytest.MonkeyPatch
     identity: PrivateIdentity = field(default_factory=PrivateIdentity.generate)
     sealing: PrivateSealingKey = field(default_factory=PrivateSealingKey.generate)
 
