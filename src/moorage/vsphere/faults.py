@@ -164,5 +164,6 @@ def no_answer(  # noqa: PLR0911 - a table
                 "is this address a vCenter?"
             )
     return UnavailableError(
-        f"{what}: the connection to {where} failed: {type(error).__name__}: {error}"
+        f"{what}: the connection to {where} failed: {type(error).__name__}: {error}. "
+        "Check server of the account, and the network between gateway and vCenter"
     )
