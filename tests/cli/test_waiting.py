@@ -76,6 +76,27 @@ def test_what_was_ready_before_gets_no_summary(demo: World) -> None:
     assert lines(said.err)[-1] == "cluster demo: Ready, 0 of 2 nodes Ready"
 
 
+def test_a_machine_that_leaves_is_not_called_ready(demo: World) -> None:
+    become_ready(demo)
+    leaving, staying = demo.machine(), demo.machine()
+    demo.condition(leaving, "False", "Draining", "pods that have not left: default/echo")
+    demo.condition(staying, "False", "NodeNotReady", "kubelet says so")
+
+    def work() -> None:
+        demo.hub.do(_delete(demo, leaving))
+        demo.ready(staying)
+        demo.meanwhile(lambda: None, after_s=1.5).join()
+        demo.ready(demo.get(NodePool, "demo-workers", "default"))
+
+    later = demo.meanwhile(work, after_s=2)
+    said = demo.ok("clusters scale demo workers --replicas 3 --wait --timeout-s 30")
+    later.join()
+
+    told = lines(said.err)
+    assert f"  {leaving.metadata.name}: gone" in told
+    assert f"  {staying.metadata.name}: Ready" in told
+
+
 def test_a_change_is_waited_for_even_if_the_last_one_was_ready(demo: World) -> None:
     become_ready(demo)
 

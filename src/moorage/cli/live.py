@@ -64,8 +64,8 @@ class View:
     """Exit code, once there is nothing to wait for."""
     why: str = ""
     """Which object cannot get there, and what it says."""
-    done: str = "Ready"
-    """What has become of a machine that is no longer among the rows."""
+    names: frozenset[str] = frozenset()
+    """Every machine that is there, those that are ready too."""
 
 
 @dataclass(slots=True)
@@ -119,11 +119,11 @@ async def follow_deletion(
         try:
             item = await api.get(kind, name, project=project)
         except NotFoundError:
-            return View(f"{kind.kind_name()} {name} is gone", verdict=0, done="gone")
+            return View(f"{kind.kind_name()} {name} is gone", verdict=0)
         rows = []
         if kind is Cluster:
             rows = [_row(machine) for machine in await machines_of(api, name, project)]
-        return View(_line(item), rows, done="gone")
+        return View(_line(item), rows, names=frozenset(row[0] for row in rows))
 
     return await _stay(look, timeout_s, f"deletion of {name}")
 
@@ -135,7 +135,8 @@ async def machines_of(api: Api, cluster: str, project: str) -> list[Machine]:
 
 def view_cluster(cluster: Cluster, pools: Sequence[NodePool], machines: Sequence[Machine]) -> View:
     """Return one look at a cluster: machines that wait come as rows, the rest as a count."""
-    waiting = [machine for machine in machines if not machine.status.is_true("Ready")]
+    names = frozenset(machine.metadata.name for machine in machines)
+    waiting = [m for m in machines if m.is_deleting or not m.status.is_true("Ready")]
     asked = cluster.spec.control_plane.replicas + sum(pool.spec.replicas for pool in pools)
     state = "Preparing" if phase(cluster) == "NodesMissing" else phase(cluster)
     line = f"{state}, {len(machines) - len(waiting)} of {asked} nodes Ready"
@@ -144,13 +145,14 @@ def view_cluster(cluster: Cluster, pools: Sequence[NodePool], machines: Sequence
     rows = [_row(machine) for machine in waiting]
     for item in (cluster, *pools):
         if _verdict(item) == EXIT_FAILED:
-            return View(line, rows, EXIT_FAILED, f"{phase(item)}: {_message(item, limit=2000)}")
+            why = f"{phase(item)}: {_message(item, limit=2000)}"
+            return View(line, rows, EXIT_FAILED, why, names)
     for machine in waiting:
         if is_hopeless(machine):
             why = f"machine {machine.metadata.name}: {phase(machine)}: "
-            return View(line, rows, EXIT_FAILED, why + _message(machine, limit=2000))
+            return View(line, rows, EXIT_FAILED, why + _message(machine, limit=2000), names)
     ready = all(_verdict(item) == 0 for item in (cluster, *pools))
-    return View(line, rows, 0 if ready else None)
+    return View(line, rows, 0 if ready else None, names=names)
 
 
 def is_hopeless(item: Resource) -> bool:
@@ -241,11 +243,12 @@ class _Log:
             if self._told.get(name) != (state, detail):
                 self._told[name] = (state, detail)
                 say(f"[{elapsed:6.1f} s]   {name}: {state}" + (f" ({detail})" if detail else ""))
-        if view.rows or view.verdict == 0:
-            left = {row[0] for row in view.rows}
-            for name in [name for name in self._told if name not in left]:
+        if view.names or view.verdict == 0:  # not while the hub is away
+            waiting = {row[0] for row in view.rows}
+            for name in [name for name in self._told if name not in waiting]:
                 del self._told[name]
-                say(f"[{elapsed:6.1f} s]   {name}: {view.done}")
+                word = "Ready" if name in view.names else "gone"
+                say(f"[{elapsed:6.1f} s]   {name}: {word}")
 
 
 def _row(machine: Machine) -> tuple[str, str, str, str]:
