@@ -18,6 +18,8 @@ from moorage.resources import Cluster, Machine, Operation
 from moorage.resources.operation import Verb
 from moorage.vsphere import Found
 
+REQUESTED_BY = "moorage.dev/requested-by"
+"""Label set by the hub, which knows who asked; users cannot."""
 _MAX_TTL = timedelta(days=7)
 _DEFAULT_TTL = timedelta(hours=8)
 
@@ -51,7 +53,7 @@ async def _kubeconfig(operation: Operation, env: Env) -> Outcome:
     signed = sign_client(
         keys,
         str(arguments.get("csr", "")),
-        str(arguments.get("user") or "moorage-user"),
+        operation.metadata.labels.get(REQUESTED_BY, "moorage-user"),
         (ADMIN_GROUP,),
         ttl,
         now=env.clock.now(),
