@@ -1,6 +1,5 @@
 """Clusters and node pools: one document, one transaction, and a way out."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,10 +15,10 @@ POOLS = "/v1/projects/default/nodepools"
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database(request: pytest.FixtureRequest) -> str | None:
     """Run each test on SQLite and, with ``--postgres``, on PostgreSQL."""
     if request.param == "sqlite":
-        return f"sqlite+aiosqlite:///{tmp_path}/hub.db"
+        return None
     url: str = request.getfixturevalue("postgres_url")
     return url
 

@@ -86,7 +86,7 @@ def test_no_request_makes_the_hub_fail(
     world: World, portal: BlockingPortal, label: str, mode: GenerationMode
 ) -> None:
     @settings(
-        max_examples=4,
+        max_examples=3,
         deadline=None,
         database=None,
         derandomize=True,

@@ -4,6 +4,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from structlog.testing import capture_logs
 
 from moorage.hub.app import create_app
 from moorage.store import SqlStore
@@ -81,10 +82,15 @@ async def test_what_goes_wrong_inside_is_not_told(
     transport = httpx2.ASGITransport(
         create_app(world.hub, background=False), raise_app_exceptions=False
     )
-    async with httpx2.AsyncClient(transport=transport, base_url="https://hub") as http:
+    http = httpx2.AsyncClient(transport=transport, base_url="https://hub")
+    with capture_logs() as logged:
         response = await http.get(
             "/v1/projects/default", headers={"Authorization": f"Bearer {world.tokens['admin']}"}
         )
+    await http.aclose()
+    assert [entry["event"] for entry in logged if entry["log_level"] == "error"] == [
+        "a request failed"
+    ]
     assert response.status_code == 500
     assert response.json()["type"] == "/problems/internal"
     assert "hunter2" not in response.text
