@@ -1,4 +1,4 @@
-"""Follow changes by server-sent events; a broken connection is taken up where it broke."""
+"""Follow changes by server-sent events; a broken stream is taken up at its last bookmark."""
 
 import json
 from collections.abc import AsyncIterator
@@ -8,16 +8,21 @@ import httpx2
 
 from moorage.client.problems import raise_for
 from moorage.kit.errors import UnavailableError
-from moorage.resources import Resource
+from moorage.resources import Metadata, Resource
 
 R = TypeVar("R", bound=Resource)
 
 
 class WatchEvent(NamedTuple, Generic[R]):
-    """One change. ``BOOKMARK`` events carry no resource and only move the position."""
+    """One change, or a bookmark, which only says how far the stream has come."""
 
-    type: Literal["ADDED", "MODIFIED", "DELETED"]
-    resource: R
+    type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
+    metadata: Metadata | None = None
+    """Of what changed; all that is left of something ``DELETED``."""
+    resource: R | None = None
+    """What was added or modified, as it is now."""
+    position: int = 0
+    """Of a ``BOOKMARK``: watch again from here (``since``) and nothing is missed."""
 
 
 async def events(
@@ -25,7 +30,8 @@ async def events(
 ) -> AsyncIterator[WatchEvent[R]]:
     """Yield changes until the hub closes the stream or the connection breaks.
 
-    Raises ``UnavailableError`` when it breaks: list again and watch from there.
+    Raises ``UnavailableError`` when it breaks: watch again from the last bookmark. When the hub
+    no longer has that history it answers with an error: then watch from the beginning.
     """
     try:
         async with http.stream(
@@ -39,11 +45,23 @@ async def events(
                 if line.startswith("data:"):
                     data.append(line[5:].lstrip())
                 elif not line and data:
-                    document = json.loads("\n".join(data))
+                    yield _event(json.loads("\n".join(data)), kind)
                     data.clear()
-                    if document["type"] in ("ADDED", "MODIFIED", "DELETED"):
-                        yield WatchEvent(document["type"], kind.model_validate(document["object"]))
     except httpx2.TransportError as error:
         raise UnavailableError(f"the watch on {path} broke: {error or type(error).__name__}") from (
             error
         )
+
+
+def _event(document: dict[str, Any], kind: type[R]) -> WatchEvent[R]:
+    match document["type"]:
+        case "BOOKMARK":
+            return WatchEvent(
+                "BOOKMARK", position=int(document["object"]["metadata"]["resourceVersion"])
+            )
+        case "DELETED":
+            metadata = Metadata.model_validate(document["object"]["metadata"])
+            return WatchEvent("DELETED", metadata)
+        case shown:
+            resource = kind.model_validate(document["object"])
+            return WatchEvent(shown, resource.metadata, resource)
