@@ -23,7 +23,7 @@ type machines struct {
 	names  map[nameInUse]bool // taken by clones under way
 	uuids  map[string]bool    // instance UUIDs taken by clones under way
 	byUUID map[string]ref     // BIOS UUID to machine, checked when used
-	busy   map[ref]string     // the operation under way on a machine
+	busy   map[ref]operating  // the operation under way on a machine
 }
 
 type nameInUse struct {
@@ -34,7 +34,7 @@ type nameInUse struct {
 func newMachines(s *Server, images map[ref]string) *machines {
 	m := &machines{
 		server: s, images: images,
-		names: map[nameInUse]bool{}, uuids: map[string]bool{}, byUUID: map[string]ref{}, busy: map[ref]string{},
+		names: map[nameInUse]bool{}, uuids: map[string]bool{}, byUUID: map[string]ref{}, busy: map[ref]operating{},
 	}
 	for _, entity := range s.registry.All("VirtualMachine") {
 		m.complete(entity.(*simulator.VirtualMachine))
@@ -125,15 +125,21 @@ func (m *machines) claimInstanceUUID(wanted string, self ref) (got string, relea
 	}
 }
 
+// operating says what is being done with a machine, and by which task.
+type operating struct {
+	what string
+	task ref
+}
+
 // begin marks a machine as busy, or says with what it already is.
-func (m *machines) begin(vm ref, what string) (end func(), refused *refusal) {
+func (m *machines) begin(vm ref, what string, task *running) (end func(), refused *refusal) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if now, is := m.busy[vm]; is {
-		fault := &types.TaskInProgress{}
-		return nil, refuseText(fault, message("TaskInProgress")+" ("+now+")")
+		fault := &types.TaskInProgress{Task: now.task}
+		return nil, refuseText(fault, message("TaskInProgress")+" ("+now.what+")")
 	}
-	m.busy[vm] = what
+	m.busy[vm] = operating{what, task.Self}
 	return func() {
 		m.mu.Lock()
 		defer m.mu.Unlock()

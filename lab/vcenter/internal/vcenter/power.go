@@ -43,8 +43,8 @@ func (m *machine) PowerOffVMTask(ctx *simulator.Context, _ *types.PowerOffVM_Tas
 // ResetVMTask presses the reset button.
 func (m *machine) ResetVMTask(ctx *simulator.Context, _ *types.ResetVM_Task) soap.HasFault {
 	vm, s := m.VirtualMachine, m.server
-	task := s.tasks.start(ctx, vm, "ResetVM_Task", func(ctx *simulator.Context, _ *running) (types.AnyType, *refusal) {
-		end, refused := s.machines.begin(vm.Self, "reset")
+	task := s.tasks.start(ctx, vm, "ResetVM_Task", func(ctx *simulator.Context, task *running) (types.AnyType, *refusal) {
+		end, refused := s.machines.begin(vm.Self, "reset", task)
 		if refused != nil {
 			return nil, refused
 		}
@@ -120,7 +120,7 @@ func (s *Server) expect(ctx *simulator.Context, vm *simulator.VirtualMachine, no
 }
 
 func (s *Server) powerOn(ctx *simulator.Context, task *running, vm *simulator.VirtualMachine) *refusal {
-	end, refused := s.machines.begin(vm.Self, "power on")
+	end, refused := s.machines.begin(vm.Self, "power on", task)
 	if refused != nil {
 		return refused
 	}
@@ -158,7 +158,7 @@ func (s *Server) failedToPowerOn(ctx *simulator.Context, vm *simulator.VirtualMa
 }
 
 func (s *Server) powerOff(ctx *simulator.Context, task *running, vm *simulator.VirtualMachine) *refusal {
-	end, refused := s.machines.begin(vm.Self, "power off")
+	end, refused := s.machines.begin(vm.Self, "power off", task)
 	if refused != nil {
 		return refused
 	}

@@ -114,8 +114,8 @@ func TestPowerOnRunsUntilTheHypervisorHasAnswered(t *testing.T) {
 		t.Fatal(err)
 	}
 	again, text := lab.Fault(vm.PowerOn(lab.Context()))
-	if _, ok := again.(*types.TaskInProgress); !ok {
-		t.Errorf("%T %q", again, text)
+	if busy, ok := again.(*types.TaskInProgress); !ok || busy.Task != started.Reference() {
+		t.Errorf("%T %q: want the running task %s", again, text, started.Reference())
 	}
 	// The machine is readable meanwhile, and its guest is heard.
 	report(t, lab, uuid, true)

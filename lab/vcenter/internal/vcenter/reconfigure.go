@@ -18,14 +18,14 @@ import (
 // ReconfigVMTask changes a machine's configuration.
 func (m *machine) ReconfigVMTask(ctx *simulator.Context, req *types.ReconfigVM_Task) soap.HasFault {
 	vm, s := m.VirtualMachine, m.server
-	task := s.tasks.start(ctx, vm, "ReconfigVM_Task", func(ctx *simulator.Context, _ *running) (types.AnyType, *refusal) {
-		return nil, s.reconfigure(ctx, vm, &req.Spec)
+	task := s.tasks.start(ctx, vm, "ReconfigVM_Task", func(ctx *simulator.Context, task *running) (types.AnyType, *refusal) {
+		return nil, s.reconfigure(ctx, task, vm, &req.Spec)
 	})
 	return &methods.ReconfigVM_TaskBody{Res: &types.ReconfigVM_TaskResponse{Returnval: task}}
 }
 
-func (s *Server) reconfigure(ctx *simulator.Context, vm *simulator.VirtualMachine, spec *types.VirtualMachineConfigSpec) *refusal {
-	end, refused := s.machines.begin(vm.Self, "reconfigure")
+func (s *Server) reconfigure(ctx *simulator.Context, task *running, vm *simulator.VirtualMachine, spec *types.VirtualMachineConfigSpec) *refusal {
+	end, refused := s.machines.begin(vm.Self, "reconfigure", task)
 	if refused != nil {
 		return refused
 	}
@@ -180,7 +180,7 @@ func (m *machine) DestroyTask(ctx *simulator.Context, _ *types.Destroy_Task) soa
 }
 
 func (s *Server) destroy(ctx *simulator.Context, task *running, vm *simulator.VirtualMachine) *refusal {
-	end, refused := s.machines.begin(vm.Self, "destroy")
+	end, refused := s.machines.begin(vm.Self, "destroy", task)
 	if refused != nil {
 		return refused
 	}
