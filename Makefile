@@ -8,10 +8,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Not among them: a test that fails too often (docs/contributing/state.md says what is known).
-FAST := -m "not root" --ignore=tests/e2e \
-  --deselect tests/link/test_gateway_process.py::test_a_changed_recovery_key_is_refused_and_shown_at_the_hub
-# What failed is tried once more, one at a time: some tests watch the clock of a busy machine.
+FAST := -m "not root" --ignore=tests/e2e
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 help: ## List the targets
@@ -45,21 +42,18 @@ check: setup ## Lint, types, layers, sizes, OpenAPI, doc links (no tests)
 
 test: setup ## All tests that need no root and no real nodes
 	moorage-lab build vcenter >/dev/null
-	pytest -n 2 tests lab/tests $(FAST) || \
-	  (echo "== once more, alone: what failed" >&2; pytest --last-failed tests lab/tests $(FAST))
+	pytest -n 2 tests lab/tests $(FAST)
 
 test-all: setup ## `test`, the store's tests on PostgreSQL too, and the lab's Go tests
 	@lab/install-packages tests
 	moorage-lab build vcenter >/dev/null
 	cd lab/vcenter && CGO_ENABLED=0 go vet ./... && CGO_ENABLED=0 go test ./...
 	cd lab/image/vip && CGO_ENABLED=0 go test ./...
-	pytest -n 2 tests lab/tests $(FAST) --postgres || \
-	  (echo "== once more, alone: what failed" >&2; pytest --last-failed tests lab/tests $(FAST) --postgres)
+	pytest -n 2 tests lab/tests $(FAST) --postgres
 
 e2e: setup-lab ## The lab's own real nodes, then one real cluster through its life (root)
 	moorage-lab build image >/dev/null
-	pytest lab/tests -m root || \
-	  (echo "== once more: what failed" >&2; pytest --last-failed lab/tests -m root)
+	pytest lab/tests -m root
 	pytest tests/e2e -m root
 
 faults-real: setup-lab ## Break a whole system with real nodes in every way we know (root, long)

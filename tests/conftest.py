@@ -1,5 +1,6 @@
 """Fixtures that many rings use: asyncio, a clock, and a store on each database."""
 
+import signal
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from pathlib import Path
@@ -21,6 +22,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run the store's tests on a PostgreSQL server of our own too",
     )
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach what the tests start, though a runner in the background ignores it.
+
+    A signal that is ignored stays so in every child process; one that has a handler does not.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -72,6 +72,7 @@ class Control:
         count: int = 1,
         after: int = 0,
         seconds: float = 0,
+        late: bool = False,
     ) -> None:
         """Inject a fault into the next calls of a SOAP method.
 
@@ -82,6 +83,7 @@ class Control:
             count: How many calls it meets.
             after: How many calls pass before the first is met.
             seconds: How long `delay` takes.
+            late: The task fails, not the call that starts it.
         """
         body = {
             "method": method,
@@ -90,6 +92,7 @@ class Control:
             "count": count,
             "after": after,
             "seconds": seconds,
+            "late": late,
         }
         self._call("POST", "/faults", json=body)
 

@@ -224,7 +224,8 @@ async def test_a_changed_recovery_key_is_refused_and_shown_at_the_hub(tmp_path: 
     async with a_site(tmp_path) as site:
         await site.enroll()
         async with site.command("run", "--health", "off"):
-            await site.connected(value=True)
+            # Its own work shows that the key is pinned: that comes before it, `connected` does not.
+            await _seen(site, await site.store.create(a_pool()))
         await site.connected(value=False)
         await site.store.set_value("recovery-key", PrivateSealingKey.generate().public().pem)
 

@@ -8,8 +8,9 @@ import pytest
 import yaml
 from pyVmomi import vim
 
+from moorage.kit.errors import UnavailableError
 from moorage.kit.ids import new_uid
-from moorage.vsphere import Absent, Found, Limits, TaskState, Unknown
+from moorage.vsphere import Absent, Found, Limits, Task, TaskState, Unknown, VCenter
 from moorage.vsphere.types import PROGRESS_KEY
 from moorage_lab.api import VCenterProcess
 from moorage_lab.inventory import default_inventory
@@ -175,6 +176,29 @@ async def test_a_task_lost_in_a_restart_is_said_to_be_lost(site: Site) -> None:
     assert unknown is not None
     await until(lambda: str(vcenter.task("task-99999").state) == "lost")  # type: ignore[union-attr]
     assert any("somebody" in uids for uids in site.seen)
+
+
+async def test_a_task_whose_error_cannot_be_read_takes_no_stream_down(site: Site) -> None:
+    vcenter = await site.connect()
+    request = a_request(await vcenter.resolve(TARGET))
+    # A `TaskInProgress` that names no task is one that pyVmomi cannot parse.
+    site.process.control.fault("CloneVM_Task", "fail", fault="TaskInProgress", late=True)
+
+    started = await vcenter.clone(request)
+    task = await until(lambda: _over(vcenter, started.moref))
+    await vcenter.wait_synced(15.0)
+    await vcenter.clone(request)
+    await until(lambda: is_found(vcenter, request.uid))
+
+    assert task.state is TaskState.ERROR
+    assert isinstance(task.error, UnavailableError)
+    assert "for a reason that cannot be read" in str(task.error)
+    assert list(site.vms()) == [request.name]
+
+
+def _over(vcenter: VCenter, moref: str | None) -> Task | None:
+    task = vcenter.task(moref) if moref else None
+    return task if task is not None and task.is_over else None
 
 
 async def test_a_mark_given_later_is_noticed(site: Site) -> None:

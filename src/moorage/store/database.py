@@ -34,7 +34,6 @@ _ORDER_LOCK: Final = 0x6D6F6F72  # any number that is only ours
 MIGRATION_LOCK: Final = _ORDER_LOCK + 1
 
 _SQLITE_PRAGMAS = (
-    "PRAGMA journal_mode = WAL",
     "PRAGMA foreign_keys = ON",
     "PRAGMA journal_size_limit = 67108864",
 )

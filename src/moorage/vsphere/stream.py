@@ -21,7 +21,7 @@ from moorage.vsphere.places import PATHS, Places, changed_place, make_place
 from moorage.vsphere.properties import Collector, Values, Want, check_missing, retrieve
 from moorage.vsphere.session import Session
 from moorage.vsphere.tasks import PATHS as TASK_PATHS
-from moorage.vsphere.tasks import Tasks
+from moorage.vsphere.tasks import PATHS_WITHOUT_ERROR, Tasks
 
 log = structlog.get_logger(__name__)
 
@@ -77,6 +77,7 @@ class Stream:
         self._views: list[Any] = []
         self._task_view: Any = None
         self._generation = 0
+        self._task_paths = TASK_PATHS
         self._threads = [
             threading.Thread(target=self._run, name="vsphere-stream", daemon=True),
             threading.Thread(target=self._run_tasks, name="vsphere-tasks", daemon=True),
@@ -122,7 +123,10 @@ class Stream:
             except MoorageError as error:
                 backoff = self._down(error, backoff)
             except Exception as error:
+                # Such as an answer that pyVmomi cannot read. A task's error is the one property
+                # of any type at all: the next stream does without it.
                 log.exception("inventory stream broke", server=self._server)
+                self._task_paths = PATHS_WITHOUT_ERROR
                 backoff = self._down(error, backoff)
         self.inventory.lost("the connection to vCenter was closed")
 
@@ -172,7 +176,7 @@ class Stream:
         collector.CreateFilter(_filter(vms, {vim.VirtualMachine: [*self.inventory.paths]}), False)
         estate_paths = {_TYPES[kind]: ["name", "parent", *paths] for kind, paths in PATHS.items()}
         collector.CreateFilter(_filter(estate, estate_paths), False)
-        collector.CreateFilter(_filter(tasks, {vim.Task: [*TASK_PATHS]}), False)
+        collector.CreateFilter(_filter(tasks, {vim.Task: [*self._task_paths]}), False)
         self._task_view = tasks
         self.tasks.restart()
 

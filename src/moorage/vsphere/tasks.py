@@ -10,11 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from moorage.kit.errors import UnavailableError
 from moorage.vsphere.faults import fault_name, translate
 from moorage.vsphere.properties import moref
 from moorage.vsphere.types import Task, TaskState
 
 PATHS = ("info.state", "info.result", "info.error")
+PATHS_WITHOUT_ERROR = PATHS[:2]
+"""For a vCenter that has named a fault which cannot be read."""
 
 _KEEP_S = 900.0
 _PRUNE_S = 60.0
@@ -99,6 +102,9 @@ class Tasks:
             new = replace(new, error=translate(error, old.what), fault=fault_name(error))
         if "info.state" in values:
             new = replace(new, state=_STATES.get(str(values["info.state"]), TaskState.RUNNING))
+        if new.state is TaskState.ERROR and new.error is None:
+            why = f"{new.what}: vCenter's task {new.moref} failed for a reason that cannot be read"
+            new = replace(new, error=UnavailableError(f"{why}: see its task list. Tried again"))
         return new
 
     def lose(self, tasks: list[str]) -> set[str]:

@@ -337,6 +337,10 @@ class TaskRef:
     vm: str | None = None
     """Moref of the VM, when it is known already."""
 
+    def __str__(self) -> str:
+        """Name it as a condition's message does."""
+        return f"vCenter task {self.moref}" if self.moref else "done, not yet seen everywhere"
+
 
 class TaskState(StrEnum):
     """How far a vCenter task is."""

@@ -70,9 +70,9 @@ async def ensure_no_vm(machine: Machine, env: Env) -> Outcome:
         case Found(vm=vm):
             if vm.power is not Power.OFF:
                 started = await vcenter.power_off(vm)
-                return wait("PoweringOff", f"vCenter task {started.moref}", after=30)
+                return wait("PoweringOff", str(started), after=30)
             started = await vcenter.destroy(vm)
-            return wait("Destroying", f"vCenter task {started.moref}", after=30)
+            return wait("Destroying", str(started), after=30)
     raise AssertionError(seen)
 
 
