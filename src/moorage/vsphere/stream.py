@@ -77,7 +77,7 @@ class Stream:
         self._views: list[Any] = []
         self._task_view: Any = None
         self._generation = 0
-        self._task_paths = TASK_PATHS
+        self._task_paths: tuple[str, ...] = TASK_PATHS
         self._threads = [
             threading.Thread(target=self._run, name="vsphere-stream", daemon=True),
             threading.Thread(target=self._run_tasks, name="vsphere-tasks", daemon=True),
