@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-lab fmt check test test-all lab-test e2e faults-real demo demo-down ci lock openapi clean
+.PHONY: help setup setup-lab fmt check test test-all image e2e faults-real demo demo-down ci lock openapi clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -51,13 +51,11 @@ test-all: setup ## `test`, the store's tests on PostgreSQL too, and the lab's Go
 	cd lab/image/vip && CGO_ENABLED=0 go test ./...
 	pytest -n 2 tests lab/tests $(FAST) --postgres
 
-e2e: setup-lab ## The lab's own real nodes, then one real cluster through its life (root)
-	moorage-lab build image >/dev/null
+e2e: image ## The lab's own real nodes, then one real cluster through its life (root)
 	pytest lab/tests -m root
 	pytest tests/e2e -m root
 
-faults-real: setup-lab ## Break a whole system with real nodes in every way we know (root, long)
-	moorage-lab build image >/dev/null
+faults-real: image ## Break a whole system with real nodes in every way we know (root, long)
 	pytest tests/e2e -m faults
 
 demo: setup-lab ## A real Kubernetes cluster on a simulated vCenter, left running
@@ -66,7 +64,11 @@ demo: setup-lab ## A real Kubernetes cluster on a simulated vCenter, left runnin
 demo-down: ## Remove all that `make demo` made
 	demo/down
 
-ci: check test-all e2e ## What CI runs
+# The node image comes before the tests: some run its kubeadm and its kube-apiserver.
+image: setup-lab ## The node image of the lab, cached outside the work tree
+	moorage-lab build image >/dev/null
+
+ci: check image test-all e2e ## What CI runs
 
 lock: ## Renew requirements/*.lock (hashes, no addresses)
 	mkdir -p requirements
