@@ -41,6 +41,7 @@ class World:
 
     vcenter: VCenterProcess
     database: Path
+    brake: dict[str, int] = field(default_factory=dict)
     sealing: PrivateSealingKey = field(default_factory=PrivateSealingKey.generate)
     store: SqlStore = field(init=False)
     _stack: AsyncExitStack = field(init=False)
@@ -61,6 +62,7 @@ class World:
             gateway="site-a",
             acknowledged=lambda: 1 << 60,
             kube_timeout_s=1,
+            **self.brake,
         )
         self._tasks = await self._stack.enter_async_context(anyio.create_task_group())
         self._tasks.start_soon(self._work.manager.run)

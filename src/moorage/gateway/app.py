@@ -66,6 +66,8 @@ async def run_gateway(
             installation=record.installation,
             gateway=record.gateway,
             acknowledged=lambda: link.acknowledged,
+            clusters_per_hour=config.deletion_brake.clusters_per_hour,
+            machines_per_hour=config.deletion_brake.machines_per_hour,
         )
 
         def report() -> dict[str, Any]:

@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic.alias_generators import to_camel
 
+from moorage.controllers.gateway.brake import CLUSTERS_PER_HOUR, MACHINES_PER_HOUR
 from moorage.kit.errors import FieldFault, InvalidError
 from moorage.kit.net import ProxySettings, read_pem
 
@@ -21,8 +22,8 @@ class DeletionBrake(BaseModel):
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
 
-    clusters_per_hour: int = Field(default=5, ge=0)
-    machines_per_hour: int = Field(default=50, ge=0)
+    clusters_per_hour: int = Field(default=CLUSTERS_PER_HOUR, ge=0)
+    machines_per_hour: int = Field(default=MACHINES_PER_HOUR, ge=0)
 
 
 class GatewayConfig(BaseModel):

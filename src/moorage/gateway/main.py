@@ -11,7 +11,8 @@ from cyclopts import App
 from moorage import __version__
 from moorage.gateway.app import run_gateway
 from moorage.gateway.config import GatewayConfig, load_config
-from moorage.gateway.identity import DataDir, EnrollmentRecord
+from moorage.gateway.deletions import deletions
+from moorage.gateway.identity import DEFAULT_DATA, DataDir, EnrollmentRecord
 from moorage.kit.errors import InvalidError, MoorageError, UnavailableError
 from moorage.kit.log import set_up_logging
 from moorage.kit.net import ServerTrust, read_pem
@@ -19,7 +20,6 @@ from moorage.link import Dial, RecoveryKeys, discover_hub, token_gateway
 from moorage.link import enroll as enroll_at
 from moorage.store import open_store
 
-DEFAULT_DATA = Path("/var/lib/moorage-gateway")
 STATUS_TIMEOUT_S = 5.0
 
 app = App(
@@ -27,6 +27,7 @@ app = App(
     help="Works beside vCenter for a Moorage hub. It dials out; nothing dials in.",
     version=__version__,
 )
+app.command(deletions)
 
 
 @app.command

@@ -7,6 +7,11 @@ from typing import Any
 
 from moorage.controllers.gateway.access import ClusterAccess
 from moorage.controllers.gateway.account import ACCOUNT
+from moorage.controllers.gateway.brake import (
+    CLUSTERS_PER_HOUR,
+    MACHINES_PER_HOUR,
+    DeletionBrake,
+)
 from moorage.controllers.gateway.cluster import CLUSTER
 from moorage.controllers.gateway.env import Env, Vault
 from moorage.controllers.gateway.ippool import IPPOOL
@@ -54,6 +59,8 @@ def wire(
     gateway: str,
     acknowledged: Callable[[], int],
     kube_timeout_s: float = 10.0,
+    clusters_per_hour: int = CLUSTERS_PER_HOUR,
+    machines_per_hour: int = MACHINES_PER_HOUR,
 ) -> Work:
     """Put a gateway's controllers together.
 
@@ -65,6 +72,8 @@ def wire(
         gateway: Name of this gateway.
         acknowledged: Returns the highest own version that the hub has confirmed.
         kube_timeout_s: Default deadline of a call to a cluster's API server.
+        clusters_per_hour: How many may be deleted before the brake holds the next.
+        machines_per_hour: The same for machines, those of deleted clusters among them.
     """
 
     def trigger(controller: str, key: str) -> None:
@@ -87,6 +96,12 @@ def wire(
         vault=vault,
         accounts=sessions,
         access=ClusterAccess(KubePool(timeout_s=kube_timeout_s, clock=clock), clock),
+        brake=DeletionBrake(
+            store,
+            clock,
+            clusters_per_hour=clusters_per_hour,
+            machines_per_hour=machines_per_hour,
+        ),
         installation=installation,
         gateway=gateway,
         acknowledged=acknowledged,

@@ -1,6 +1,7 @@
 """Found a cluster: keys, endpoint, control plane, join objects, layers; then say what it lacks."""
 
 from moorage.bootstrap import ClusterPKI, generate
+from moorage.controllers.gateway.brake import DELETION_HELD, LOOK_AGAIN_S
 from moorage.controllers.gateway.endpoint import ensure_endpoint, ensure_no_endpoint
 from moorage.controllers.gateway.env import Env, key_of
 from moorage.controllers.gateway.inside import (
@@ -130,9 +131,16 @@ async def ensure_nodes_ready(cluster: Cluster, env: Env) -> Outcome:
     return DONE
 
 
+@step("DeletionPermitted")
+async def ensure_permitted(cluster: Cluster, env: Env) -> Outcome:
+    """Ask the deletion brake for the cluster with all of its machines, before one is touched."""
+    env.index.clusters[cluster.metadata.uid] = key_of(cluster)  # a restart begins here
+    held = await env.brake.hold_cluster(cluster)
+    return DONE if held is None else wait(DELETION_HELD, held, after=LOOK_AGAIN_S)
+
+
 @step("MachinesGone")
 async def ensure_no_machines(cluster: Cluster, env: Env) -> Outcome:
-    env.index.clusters[cluster.metadata.uid] = key_of(cluster)  # a restart begins here
     machines = await env.store.list(Machine, owner=cluster.metadata.uid)
     for machine in machines:
         if not machine.is_deleting:
@@ -173,6 +181,6 @@ CLUSTER = StepReconciler(
         ensure_layers,
         ensure_nodes_ready,
     ),
-    teardown=(ensure_no_machines, ensure_no_endpoint, ensure_no_keys),
+    teardown=(ensure_permitted, ensure_no_machines, ensure_no_endpoint, ensure_no_keys),
     finalizer=GATEWAY_FINALIZER,
 )

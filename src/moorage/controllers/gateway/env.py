@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from moorage.controllers.gateway.access import ClusterAccess
+from moorage.controllers.gateway.brake import DeletionBrake
 from moorage.engine.store import Change, Store
 from moorage.kit.clock import Clock
 from moorage.kit.seal import SealedEnvelope
@@ -93,6 +94,7 @@ class Env:
     vault: Vault
     accounts: Accounts
     access: ClusterAccess
+    brake: DeletionBrake
     installation: str
     gateway: str
     acknowledged: Callable[[], int]

@@ -14,6 +14,7 @@ from moorage.controllers.gateway.machine_teardown import (
     ensure_drained,
     ensure_no_node,
     ensure_no_vm,
+    ensure_permitted,
 )
 from moorage.controllers.gateway.place import resolve_machine
 from moorage.controllers.gateway.progress import describe_progress, note_progress
@@ -311,6 +312,12 @@ MACHINE = StepReconciler(
         ensure_user_data_cleared,
         ensure_node_ready,
     ),
-    teardown=(ensure_drained, ensure_no_node, ensure_no_vm, ensure_address_released),
+    teardown=(
+        ensure_permitted,
+        ensure_drained,
+        ensure_no_node,
+        ensure_no_vm,
+        ensure_address_released,
+    ),
     finalizer=MACHINE_FINALIZER,
 )

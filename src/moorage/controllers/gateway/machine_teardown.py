@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from moorage.controllers.gateway.brake import DELETION_HELD, LOOK_AGAIN_S
 from moorage.controllers.gateway.env import Env
 from moorage.engine import DONE, Outcome, step, wait
 from moorage.ipam import release
@@ -12,6 +13,14 @@ from moorage.vsphere import Absent, Found, Power, TaskState, Unknown
 
 DRAIN_PATIENCE = timedelta(minutes=10)
 """After this a node is taken away with whatever still runs on it."""
+
+
+@step("DeletionPermitted")
+async def ensure_permitted(machine: Machine, env: Env) -> Outcome:
+    """Ask the deletion brake before anything is taken away."""
+    env.index.remember_machine(machine)
+    held = await env.brake.hold_machine(machine)
+    return DONE if held is None else wait(DELETION_HELD, held, after=LOOK_AGAIN_S)
 
 
 @step("Drained")
@@ -49,7 +58,6 @@ async def ensure_no_node(machine: Machine, env: Env) -> Outcome:
 
 @step("VMDestroyed")
 async def ensure_no_vm(machine: Machine, env: Env) -> Outcome:
-    env.index.remember_machine(machine)
     vcenter = env.accounts.get(machine.spec.account)
     if vcenter is None:
         return wait("AccountNotReady", f"cloud account {machine.spec.account} is not connected")
