@@ -1,14 +1,19 @@
 """The deletion brake: what it lets pass, what it holds, and how a person lets go of it."""
 
+from contextlib import redirect_stdout
 from datetime import timedelta
+from io import StringIO
 
 import pytest
 
 from moorage.controllers.gateway.brake import DeletionBrake, approve, held_deletions
+from moorage.gateway.deletions import approve_held
+from moorage.gateway.identity import DataDir, EnrollmentRecord
 from moorage.kit.clock import FakeClock
+from moorage.kit.errors import InvalidError
 from moorage.kit.ids import new_uid
 from moorage.resources import Cluster, Machine
-from moorage.store import SqlStore
+from moorage.store import SqlStore, audit
 from tests.builders import a_cluster, a_machine
 from tests.reconcile.conftest import World
 from tests.reconcile.test_machines import ask_all, delete_all, powered_on, reason
@@ -97,7 +102,6 @@ async def test_what_was_never_made_is_not_counted(sqlite_store: SqlStore, clock:
     assert await brake.hold_machine(await sqlite_store.create(machine)) is None
 
 
-@pytest.mark.anyio
 async def test_a_held_cluster_keeps_all_its_machines_until_it_is_approved(world: World) -> None:
     await world.stop()
     world.brake = {"machines_per_hour": 2}
@@ -113,6 +117,26 @@ async def test_a_held_cluster_keeps_all_its_machines_until_it_is_approved(world:
     held = await held_deletions(world.store)
     assert [one.metadata.name for one in held] == [cluster.metadata.name]
 
-    await approve(world.store, [cluster.metadata.uid], world.store.clock.now(), release=True)
+    told = await _approve_as_a_person_would(world, "default/demo")
+    assert told == "approved: Cluster default/demo\n"
     await delete_all(world, cluster)
     assert world.vms() == []
+    entry, *_ = await audit.list_entries(world.store, kind="Cluster")
+    assert (entry.verb, entry.name) == ("approveDeletion", "demo")
+    assert entry.actor.startswith("local/")
+
+
+async def test_what_is_not_held_cannot_be_approved(world: World) -> None:
+    with pytest.raises(InvalidError, match=r"not held: default/demo; see .*deletions list"):
+        await _approve_as_a_person_would(world, "default/demo")
+    with pytest.raises(InvalidError, match=r"either the names .* or --all"):
+        await approve_held(data=world.database.parent)
+
+
+async def _approve_as_a_person_would(world: World, *names: str) -> str:
+    data = DataDir(world.database.parent)
+    data.save_enrollment(EnrollmentRecord(gateway="site-a", installation="i", hub="https://hub"))
+    told = StringIO()
+    with redirect_stdout(told):
+        await approve_held(*names, data=data.path)
+    return told.getvalue()

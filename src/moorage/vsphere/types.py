@@ -339,7 +339,7 @@ class TaskRef:
 
     def __str__(self) -> str:
         """Name it as a condition's message does."""
-        return f"vCenter task {self.moref}" if self.moref else "done, not yet seen everywhere"
+        return f"vCenter task {self.moref}" if self.moref else "vCenter to show what is so already"
 
 
 class TaskState(StrEnum):

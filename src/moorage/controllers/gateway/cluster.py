@@ -1,7 +1,7 @@
 """Found a cluster: keys, endpoint, control plane, join objects, layers; then say what it lacks."""
 
 from moorage.bootstrap import ClusterPKI, generate
-from moorage.controllers.gateway.brake import DELETION_HELD, LOOK_AGAIN_S
+from moorage.controllers.gateway.brake import LOOK_AGAIN_S
 from moorage.controllers.gateway.endpoint import ensure_endpoint, ensure_no_endpoint
 from moorage.controllers.gateway.env import Env, key_of
 from moorage.controllers.gateway.inside import (
@@ -136,7 +136,7 @@ async def ensure_permitted(cluster: Cluster, env: Env) -> Outcome:
     """Ask the deletion brake for the cluster with all of its machines, before one is touched."""
     env.index.clusters[cluster.metadata.uid] = key_of(cluster)  # a restart begins here
     held = await env.brake.hold_cluster(cluster)
-    return DONE if held is None else wait(DELETION_HELD, held, after=LOOK_AGAIN_S)
+    return DONE if held is None else wait("DeletionHeld", f"{held}", after=LOOK_AGAIN_S)
 
 
 @step("MachinesGone")

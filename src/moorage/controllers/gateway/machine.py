@@ -88,7 +88,7 @@ async def ensure_powered_on(machine: Machine, env: Env) -> Outcome:
         return wait("VMNotSeen", "looked for again on the next pass", after=_LOOK_AGAIN_S)
     if seen.vm.power is not Power.ON:
         task = await vcenter.power_on(seen.vm)
-        return wait("PoweringOn", str(task), after=_TASK_PATIENCE_S)
+        return wait("PoweringOn", f"waits for {task}", after=_TASK_PATIENCE_S)
     machine.status.provider_id = f"vsphere://{seen.vm.bios_uuid}"
     env.stamp(machine.status.timeline, "PoweredOn")
     return DONE
@@ -232,7 +232,7 @@ async def _clone(machine: Machine, env: Env) -> Outcome:
         return await _name_taken(machine, env, str(error))
     machine.status.clone_task = task.moref
     env.stamp(machine.status.timeline, "CloneStarted")
-    return wait("Cloning", str(task), after=_TASK_PATIENCE_S)
+    return wait("Cloning", f"waits for {task}", after=_TASK_PATIENCE_S)
 
 
 async def _name_taken(machine: Machine, env: Env, said: str) -> Outcome:

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from moorage.controllers.gateway.brake import DELETION_HELD, LOOK_AGAIN_S
+from moorage.controllers.gateway.brake import LOOK_AGAIN_S
 from moorage.controllers.gateway.env import Env
 from moorage.engine import DONE, Outcome, step, wait
 from moorage.ipam import release
@@ -20,7 +20,7 @@ async def ensure_permitted(machine: Machine, env: Env) -> Outcome:
     """Ask the deletion brake before anything is taken away."""
     env.index.remember_machine(machine)
     held = await env.brake.hold_machine(machine)
-    return DONE if held is None else wait(DELETION_HELD, held, after=LOOK_AGAIN_S)
+    return DONE if held is None else wait("DeletionHeld", f"{held}", after=LOOK_AGAIN_S)
 
 
 @step("Drained")
@@ -78,9 +78,9 @@ async def ensure_no_vm(machine: Machine, env: Env) -> Outcome:
         case Found(vm=vm):
             if vm.power is not Power.OFF:
                 started = await vcenter.power_off(vm)
-                return wait("PoweringOff", str(started), after=30)
+                return wait("PoweringOff", f"waits for {started}", after=30)
             started = await vcenter.destroy(vm)
-            return wait("Destroying", str(started), after=30)
+            return wait("Destroying", f"waits for {started}", after=30)
     raise AssertionError(seen)
 
 
