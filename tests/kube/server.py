@@ -12,7 +12,7 @@ import anyio
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
@@ -64,6 +64,8 @@ class Server:
     requests: list[Seen] = field(default_factory=list)
     commands: list[tuple[str, list[str]]] = field(default_factory=list)
     delay_s: float = 0.0
+    stalls: bool = False
+    """Stop in the middle of each answer."""
     url: str = ""
     pki: ClusterPKI = field(default_factory=a_pki)
 
@@ -94,7 +96,13 @@ class Server:
         else:
             code, body = known.pop(0) if len(known) > 1 else known[0]
         content = body if isinstance(body, str) else json.dumps(body)
+        if self.stalls:
+            return StreamingResponse(self._half(content), code, media_type="application/json")
         return Response(content, code, media_type="application/json")
+
+    async def _half(self, content: str) -> AsyncIterator[str]:
+        yield content[: len(content) // 2]
+        await anyio.sleep(5)
 
     async def execute(self, socket: WebSocket) -> None:
         pod = socket.path_params["pod"]
@@ -109,6 +117,7 @@ class Server:
         await socket.accept(subprotocol=offered[0])
         for channel, text in self.run[pod](command):
             await socket.send_bytes(bytes([channel]) + text.encode())
+        await anyio.sleep(self.delay_s)
         await socket.close()
 
     def app(self) -> Starlette:

@@ -1,6 +1,8 @@
 """What the client asks, what it makes of answers, and how it fails."""
 
 import socket
+import ssl
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,11 @@ from moorage.kit.errors import (
     UnavailableError,
 )
 from moorage.kube import Credentials, KubeClient
+from moorage.kube.execute import execute
 from moorage.kube.transport import tls_context
 
 from .certificates import a_pki, credentials_of
-from .server import a_list, a_server, status
+from .server import SUCCESS, a_list, a_server, status
 
 RESOURCES = {
     "resources": [
@@ -107,9 +110,11 @@ async def test_faults_of_fields_are_kept(tmp_path: Path) -> None:
 async def test_what_is_no_api_server_is_named(tmp_path: Path, body: str) -> None:
     async with a_server(tmp_path) as server, server.client() as client:
         server.says("GET /version", (200, body))
+        server.says("GET /api/v1/nodes", (200, body))
 
-        with pytest.raises(UnavailableError, match="the answer is not"):
-            await client.version()
+        for call in (client.version(), client.list_nodes()):
+            with pytest.raises(UnavailableError, match="the answer is not a JSON object"):
+                await call
 
 
 async def test_nobody_there(tmp_path: Path) -> None:
@@ -131,13 +136,76 @@ async def test_slow_answers_end_at_the_deadline(tmp_path: Path) -> None:
         server.delay_s = 0.0
 
 
+async def test_half_answers_end_at_the_deadline_and_free_their_place(tmp_path: Path) -> None:
+    async with a_server(tmp_path) as server, server.client(timeout_s=0.2) as client:
+        server.stalls = True
+        server.says("GET /api/v1/nodes", a_list(a_node("a")))
+
+        for _ in range(10):  # there are eight places
+            with pytest.raises(UnavailableError, match=r"no answer within 0\.2 s"):
+                await client.list_nodes()
+        server.stalls = False
+        assert [node.name for node in await client.list_nodes()] == ["a"]
+
+
 async def test_server_of_another_cluster_is_refused(tmp_path: Path) -> None:
     async with a_server(tmp_path, pki=a_pki("theirs")) as server:
-        server.says("GET /version", (200, {"gitVersion": "v1"}))
         async with KubeClient(server.url, credentials_of(a_pki("ours"))) as client:
-            with pytest.raises(UnavailableError, match="no certificate of this cluster's CA"):
-                await client.version()
+            for call in (
+                client.version(),
+                client.list_nodes(),
+                client.apply([SECRET]),
+                execute(client._api, "default", "p", "c", ["x"]),
+            ):
+                with pytest.raises(UnavailableError, match="no certificate of this cluster's CA"):
+                    await call
+        assert (server.requests, server.commands) == ([], [])
+
+
+async def test_closed_client_opens_no_connection_again(tmp_path: Path) -> None:
+    async with a_server(tmp_path) as server:
+        async with server.client() as client:
+            pass
+        for call in (client.version(), client.list_nodes()):
+            with pytest.raises(UnavailableError, match="this client is closed"):
+                await call
         assert server.requests == []
+
+
+async def test_proxies_of_the_environment_are_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    async with a_server(tmp_path) as server, server.client() as client:
+        server.says("GET /version", (200, {"gitVersion": "v1"}))
+        server.says("GET /api/v1/nodes", a_list())
+        server.run["p"] = lambda command: [SUCCESS]
+
+        assert await client.version() == "v1"
+        assert await client.list_nodes() == []
+        assert (await execute(client._api, "default", "p", "c", ["x"])).code == 0
+
+
+def test_making_a_client_writes_no_file_and_reads_no_trust_store(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*given: Any, **named: Any) -> None:
+        raise AssertionError("a key on a disk, or the trust of a whole system")
+
+    for name in ("NamedTemporaryFile", "TemporaryDirectory", "mkstemp"):
+        monkeypatch.setattr(tempfile, name, refuse)
+    load = ssl.SSLContext.load_verify_locations
+
+    def load_given(context: ssl.SSLContext, cafile: Any = None, *paths: Any, **data: Any) -> None:
+        if cafile or paths or "cadata" not in data:
+            refuse()
+        load(context, **data)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", load_given)
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", refuse)
+
+    KubeClient("https://127.0.0.1:1", credentials_of(a_pki()))
 
 
 def test_context_trusts_one_authority_and_leaves_no_file(tmp_path: Path) -> None:
@@ -195,6 +263,25 @@ async def test_kinds_are_asked_for_once_and_again_when_unknown(tmp_path: Path) -
         ]
 
 
+async def test_clusters_may_differ_in_a_kind(tmp_path: Path) -> None:
+    item = {
+        "apiVersion": "g.io/v1",
+        "kind": "Thing",
+        "metadata": {"name": "t", "namespace": "n"},
+        "unheard": {"of": [1, None]},
+    }
+    places = (("things", False, "things/t"), ("thingies", True, "namespaces/n/thingies/t"))
+    for number, (plural, namespaced, path) in enumerate(places):
+        (tmp_path / str(number)).mkdir()
+        async with a_server(tmp_path / str(number)) as server, server.client() as client:
+            known = {"name": plural, "kind": "Thing", "namespaced": namespaced}
+            server.says("GET /apis/g.io/v1", (200, {"resources": [known]}))
+            server.says(f"PATCH /apis/g.io/v1/{path}", (200, item))
+
+            assert await client.apply([item]) == [item]
+            assert server.requests[-1].body == item
+
+
 async def test_objects_are_found_and_deleted(tmp_path: Path) -> None:
     async with a_server(tmp_path) as server, server.client() as client:
         server.says("GET /api/v1", (200, RESOURCES))
@@ -202,8 +289,8 @@ async def test_objects_are_found_and_deleted(tmp_path: Path) -> None:
         server.says(f"GET {path}", (200, SECRET))
         server.says(f"DELETE {path}", (200, {"status": "Success"}), status(404, "gone"))
 
-        assert await client.find_secret("kube-system", "s") == SECRET
-        assert await client.find_secret("kube-system", "other") is None
+        assert await client.find("v1", "Secret", "s", "kube-system") == SECRET
+        assert await client.find("v1", "Secret", "other", "kube-system") is None
         assert await client.delete_secret("kube-system", "s")
         assert not await client.delete_secret("kube-system", "s")
 
@@ -299,5 +386,4 @@ async def test_few_connections_stay_open(tmp_path: Path) -> None:
         for _ in range(5):
             await client.version()
 
-        pool = client._transport._http._transport._pool  # type: ignore[attr-defined]
-        assert len(pool.connections) == 1
+        assert len(client._transport._pool.connections) == 1

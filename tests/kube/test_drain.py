@@ -58,7 +58,7 @@ async def test_pods_are_asked_to_go_and_waited_for(tmp_path: Path) -> None:
         assert cordon.body == {"spec": {"unschedulable": True}}
         eviction = next(seen for seen in server.requests if seen.method == "POST")
         assert eviction.body["apiVersion"] == "policy/v1"
-        assert eviction.body["deleteOptions"] == {"preconditions": {"uid": "uid-a"}}
+        assert eviction.body["deleteOptions"]["preconditions"] == {"uid": "uid-a"}
         selector = next(s.query for s in server.requests if s.path == "/api/v1/pods")
         assert selector == {"fieldSelector": "spec.nodeName=n"}
 

@@ -9,9 +9,7 @@ import pytest
 
 from moorage.kit.errors import NotFoundError, UnavailableError
 from moorage.kube.execute import Executed, execute
-from moorage.kube.transport import Transport
 
-from .certificates import credentials_of
 from .server import SUCCESS, Exec, Server, a_list, a_server, failure
 
 PODS = "GET /api/v1/namespaces/kube-system/pods"
@@ -160,8 +158,8 @@ async def test_refused_removal_is_told(tmp_path: Path) -> None:
 
 async def run(server: Server, *frames: tuple[int, str]) -> Executed:
     server.run["p"] = lambda command: list(frames)
-    async with Transport(server.url, credentials_of(server.pki)) as transport:
-        return await execute(transport, "default", "p", "c", ["a b", "&x=1"])
+    async with server.client() as client:
+        return await execute(client._api, "default", "p", "c", ["a b", "&x=1"])
 
 
 async def test_words_and_streams_arrive_as_they_are(tmp_path: Path) -> None:
@@ -189,9 +187,24 @@ async def test_command_that_cannot_be_started(tmp_path: Path) -> None:
 
 
 async def test_pod_that_is_not_there(tmp_path: Path) -> None:
-    async with (
-        a_server(tmp_path) as server,
-        Transport(server.url, credentials_of(server.pki)) as transport,
-    ):
+    async with a_server(tmp_path) as server, server.client() as client:
         with pytest.raises(NotFoundError, match="no pod"):
-            await execute(transport, "default", "p", "c", ["x"])
+            await execute(client._api, "default", "p", "c", ["x"])
+
+
+async def test_command_that_does_not_end_is_left_at_the_deadline(tmp_path: Path) -> None:
+    async with a_server(tmp_path) as server, server.client() as client:
+        server.delay_s = 5
+        server.run["p"] = lambda command: [(1, "so far")]
+
+        with pytest.raises(UnavailableError, match=r"it did not end within 0\.3 s"):
+            await execute(client._api, "default", "p", "c", ["x"], timeout_s=0.3)
+        server.delay_s = 0
+
+
+async def test_flood_of_output_is_cut(tmp_path: Path) -> None:
+    async with a_server(tmp_path) as server:
+        ran = await run(server, *[(1, "x" * 60_000)] * 90, (2, "why"), failure(1))
+
+    assert 4 * 2**20 <= len(ran.stdout) < 4 * 2**20 + 60_000
+    assert (ran.code, ran.stderr) == (1, "why")

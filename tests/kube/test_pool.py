@@ -50,7 +50,7 @@ async def test_requests_under_way_survive_a_renewal() -> None:
         clients.append(await pool.client("u", ONE, issuer))
         clock.advance(timedelta(hours=20))
 
-    assert [client._transport._http.is_closed for client in clients] == [True, False, False]
+    assert [client._transport.is_closed for client in clients] == [True, False, False]
     await pool.aclose()
 
 
@@ -76,4 +76,4 @@ async def test_connections_are_closed_at_the_end(end: str) -> None:
     await (pool.forget("u") if end == "forget" else pool.aclose())
     await pool.forget("u")
 
-    assert [c._transport._http.is_closed for c in (first, second)] == [True, True]
+    assert [c._transport.is_closed for c in (first, second)] == [True, True]

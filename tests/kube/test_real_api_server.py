@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from lightkube.resources.core_v1 import Node, Pod
+from lightkube.types import PatchType
 
 from moorage.bootstrap import (
     ADMIN_GROUP,
@@ -230,12 +232,8 @@ async def test_drain_meets_a_real_disruption_budget(server: ApiServer) -> None:
         for pod in pods:
             name = pod["metadata"]["name"]  # type: ignore[index]
             conditions = [{"type": "Ready", "status": "True"}]
-            await client._transport.json(
-                "PATCH",
-                f"/api/v1/namespaces/default/pods/{name}/status",
-                body={"status": {"phase": "Running", "conditions": conditions}},
-                content_type="application/merge-patch+json",
-            )
+            status = {"status": {"phase": "Running", "conditions": conditions}}
+            await client._api.patch(Pod.Status, name, status, patch_type=PatchType.MERGE)
         await client.apply([budget])
 
         held = await client.drain("n2")
@@ -256,18 +254,15 @@ async def test_stale_taints_are_a_conflict(server: ApiServer) -> None:
             "spec": {"taints": []},
         }
         with pytest.raises(ConflictError):
-            await client._transport.json(
-                "PATCH",
-                "/api/v1/nodes/n3",
-                body=body,
-                content_type="application/merge-patch+json",
-            )
+            await client._api.patch(Node, "n3", body, patch_type=PatchType.MERGE)
 
 
 async def test_secret_values_arrive(server: ApiServer) -> None:
     async with server.client() as client:
         await client.apply([token_secret(server, "x", Role.WORKER)])
-        found = await client.find_secret("kube-system", bootstrap_token_name(server.pki, "x"))
+        found = await client.find(
+            "v1", "Secret", bootstrap_token_name(server.pki, "x"), "kube-system"
+        )
     assert found is not None
     token = bootstrap_token(server.pki, "x")
     assert base64.b64decode(found["data"]["token-secret"]).decode() == token.split(".")[1]

@@ -3,13 +3,18 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+from lightkube import AsyncClient, KubeConfig, sort_objects
+from lightkube.config.models import Cluster, User
+from lightkube.generic_resource import Generic
+from lightkube.types import PatchType
 
 from moorage.kit.clock import Clock, SystemClock
 from moorage.kit.errors import InvalidError, NotFoundError
-from moorage.kube import etcd
-from moorage.kube.drain import drain_pass, pods_on
+from moorage.kube import drain, etcd
 from moorage.kube.model import (
+    NODE,
     Credentials,
     Document,
     DrainState,
@@ -17,13 +22,12 @@ from moorage.kube.model import (
     NodeInfo,
     PodInfo,
     parse_node,
+    resource,
 )
-from moorage.kube.transport import APPLY_PATCH, MERGE_PATCH, Transport, segment
+from moorage.kube.transport import TEXT, Transport, segment
 
 FIELD_MANAGER = "moorage"
 _PAGE = 500
-_FIRST = ("Namespace", "CustomResourceDefinition")
-"""What other objects of the same manifest may need."""
 
 
 class KubeClient:
@@ -38,8 +42,19 @@ class KubeClient:
         clock: Clock | None = None,
     ) -> None:
         self._transport = Transport(server, credentials, timeout_s=timeout_s)
+        # Our transport alone connects, and it knows this cluster's CA only. "insecure" keeps
+        # lightkube from reading the system's trust store into a context that nothing uses.
+        cluster = Cluster(server=self._transport.server, insecure=True)
+        self._api = AsyncClient(
+            KubeConfig.from_one(cluster=cluster, user=User()),
+            timeout=self._transport.timeout,
+            field_manager=FIELD_MANAGER,
+            # Clusters are reached directly; a proxy of the environment is meant for the hub.
+            trust_env=False,
+            transport=self._transport,
+        )
         self._clock = clock or SystemClock()
-        self._resources: dict[str, dict[str, tuple[str, bool]]] = {}
+        self._kinds: dict[str, dict[str, type[Any]]] = {}
 
     @property
     def server(self) -> str:
@@ -63,12 +78,12 @@ class KubeClient:
 
     async def version(self) -> str:
         """Return the version that the API server reports, such as ``v1.34.4``."""
-        answer = await self._transport.json("GET", "/version", timeout_s=5.0)
-        return str(answer["gitVersion"])
+        answer = await self._transport.get("/version")
+        return str(answer.json()["gitVersion"])
 
     async def ready(self) -> None:
         """Return when the API server says that it is ready; else raise what it says instead."""
-        await self._transport.text("/readyz", timeout_s=5.0)
+        await self._transport.get("/readyz", TEXT)
 
     # Objects
 
@@ -79,26 +94,29 @@ class KubeClient:
 
         Fields that other managers own are taken over: the caller says what must be so.
         """
-        ordered = sorted(
-            objects, key=lambda o: _FIRST.index(o["kind"]) if o["kind"] in _FIRST else 9
-        )
-        return [
-            await self._transport.json(
-                "PATCH",
-                await self._path_of(item),
-                params={"fieldManager": field_manager, "force": "true"},
-                body=item,
-                content_type=APPLY_PATCH,
+        made: list[Document] = []
+        ordered: list[Any] = sort_objects([Generic.from_dict(item) for item in objects])
+        for item in ordered:
+            metadata = item["metadata"]
+            kind = await self._kind(item["apiVersion"], item["kind"])
+            made.append(
+                await self._api.apply(
+                    kind(item),
+                    segment(metadata["name"]),
+                    namespace=_namespace(metadata.get("namespace")),
+                    field_manager=field_manager,
+                    force=True,
+                )
             )
-            for item in ordered
-        ]
+        return made
 
     async def get(
         self, api_version: str, kind: str, name: str, namespace: str | None = None
     ) -> Document:
         """Return an object; raises ``NotFoundError``."""
-        path = await self._path(api_version, kind, name, namespace)
-        return await self._transport.json("GET", path)
+        known = await self._kind(api_version, kind)
+        found: Document = await self._api.get(known, segment(name), namespace=_namespace(namespace))
+        return found
 
     async def find(
         self, api_version: str, kind: str, name: str, namespace: str | None = None
@@ -113,79 +131,61 @@ class KubeClient:
         self, api_version: str, kind: str, name: str, namespace: str | None = None
     ) -> bool:
         """Ask for an object's deletion; ``False`` when it was not there."""
-        path = await self._path(api_version, kind, name, namespace)
-        try:
-            await self._transport.json("DELETE", path)
-        except NotFoundError:
-            return False
-        return True
-
-    async def find_secret(self, namespace: str, name: str) -> Document | None:
-        """Return a Secret, or ``None`` when it is not there."""
-        return await self.find("v1", "Secret", name, namespace)
+        known = await self._kind(api_version, kind)
+        return await self._delete(known, name, namespace)
 
     async def delete_secret(self, namespace: str, name: str) -> bool:
         """Delete a Secret; ``False`` when it was not there."""
         return await self.delete("v1", "Secret", name, namespace)
 
-    async def _path_of(self, item: Document) -> str:
-        metadata = item["metadata"]
-        return await self._path(
-            item["apiVersion"], item["kind"], metadata["name"], metadata.get("namespace")
-        )
+    async def _delete(self, kind: Any, name: str, namespace: str | None = None) -> bool:
+        try:
+            await self._api.delete(kind, segment(name), namespace=_namespace(namespace))
+        except NotFoundError:
+            return False
+        return True
 
-    async def _path(self, api_version: str, kind: str, name: str, namespace: str | None) -> str:
-        root = f"/api/{api_version}" if "/" not in api_version else f"/apis/{api_version}"
-        known = self._resources.get(api_version, {})
+    async def _kind(self, api_version: str, kind: str) -> Any:
+        """Return lightkube's class for a kind, as this API server serves it."""
+        known = self._kinds.get(api_version, {})
         if kind not in known:
             # Also when the group was read before: a definition may have been applied since.
-            known = self._resources[api_version] = await self._discover(root)
+            known = self._kinds[api_version] = await self._discover(api_version)
         if kind not in known:
             raise InvalidError(f"{self.server} has no kind {kind} in {api_version}")
-        plural, is_namespaced = known[kind]
-        if not is_namespaced:
-            return f"{root}/{plural}/{segment(name)}"
-        return f"{root}/namespaces/{segment(namespace or 'default')}/{plural}/{segment(name)}"
+        return known[kind]
 
-    async def _discover(self, root: str) -> dict[str, tuple[str, bool]]:
+    async def _discover(self, api_version: str) -> dict[str, type[Any]]:
+        root = "/apis" if "/" in api_version else "/api"
         try:
-            answer = await self._transport.json("GET", root)
+            answer = await self._transport.get(f"{root}/{api_version}")
         except NotFoundError:
             return {}
         return {
-            resource["kind"]: (resource["name"], bool(resource["namespaced"]))
-            for resource in answer["resources"]
-            if "/" not in resource["name"]
+            each["kind"]: resource(
+                api_version, each["kind"], each["name"], namespaced=each["namespaced"]
+            )
+            for each in answer.json()["resources"]
+            if "/" not in each["name"]
         }
 
     # Nodes
 
     async def list_nodes(self) -> list[NodeInfo]:
         """Return all nodes, sorted by name."""
-        nodes: list[NodeInfo] = []
-        params = {"limit": str(_PAGE)}
-        while True:
-            answer = await self._transport.json("GET", "/api/v1/nodes", params=params)
-            nodes += [parse_node(item) for item in answer["items"]]
-            token = answer.get("metadata", {}).get("continue")
-            if not token:
-                return sorted(nodes, key=lambda node: node.name)
-            params = {"limit": str(_PAGE), "continue": token}
+        nodes = [parse_node(node) async for node in self._api.list(NODE, chunk_size=_PAGE)]
+        return sorted(nodes, key=lambda node: node.name)
 
     async def find_node(self, name: str) -> NodeInfo | None:
         """Return one node, or ``None`` when it is not there."""
         try:
-            return parse_node(await self._transport.json("GET", _node_path(name)))
+            return parse_node(await self._api.get(NODE, segment(name)))
         except NotFoundError:
             return None
 
     async def delete_node(self, name: str) -> bool:
         """Delete a Node; ``False`` when it was not there. Its machine is not touched."""
-        try:
-            await self._transport.json("DELETE", _node_path(name))
-        except NotFoundError:
-            return False
-        return True
+        return await self._delete(NODE, name)
 
     async def patch_node(
         self,
@@ -203,42 +203,37 @@ class KubeClient:
         wanted = {(taint["key"], taint["effect"]): dict(taint) for taint in taints}
         if wanted:
             # A merge patch replaces the whole list: the version guards what others wrote.
-            node = await self._transport.json("GET", _node_path(name))
+            node = await self._api.get(NODE, segment(name))
             old = {(t["key"], t["effect"]): t for t in node["spec"].get("taints", ())}
             body["metadata"]["resourceVersion"] = node["metadata"]["resourceVersion"]
             body["spec"] = {"taints": list({**old, **wanted}.values())}
-        await self._transport.json("PATCH", _node_path(name), body=body, content_type=MERGE_PATCH)
+        await self._api.patch(NODE, segment(name), body, patch_type=PatchType.MERGE)
 
     async def cordon(self, name: str, *, cordoned: bool = True) -> None:
         """Keep new pods away from a node, or let them come again."""
-        await self._transport.json(
-            "PATCH",
-            _node_path(name),
-            body={"spec": {"unschedulable": cordoned}},
-            content_type=MERGE_PATCH,
-        )
+        await drain.cordon(self._api, name, cordoned=cordoned)
 
     async def pods_on(self, node: str) -> list[PodInfo]:
         """Return the pods bound to a node, ended ones left out."""
-        return await pods_on(self._transport, node)
+        return await drain.pods_on(self._api, node)
 
     async def drain(self, node: str, deadline: datetime | None = None) -> DrainState:
         """Do one pass of a drain: cordon, ask for evictions, tell what is left and why."""
-        return await drain_pass(self._transport, node, deadline=deadline, now=self._clock.now())
+        return await drain.drain_pass(self._api, node, deadline=deadline, now=self._clock.now())
 
     # etcd
 
     async def etcd_members(self) -> list[EtcdMember]:
         """Return etcd's members and their health; raises ``UnavailableError`` without quorum."""
-        return await etcd.list_members(self._transport)
+        return await etcd.list_members(self._api)
 
     async def remove_etcd_member(self, member_id: int, *, avoid: str | None = None) -> None:
         """Remove a member of etcd, asked on another node than ``avoid``.
 
         The caller has counted the quorum. May be repeated.
         """
-        await etcd.remove_member(self._transport, member_id, avoid=avoid)
+        await etcd.remove_member(self._api, member_id, avoid=avoid)
 
 
-def _node_path(name: str) -> str:
-    return f"/api/v1/nodes/{segment(name)}"
+def _namespace(name: str | None) -> str | None:
+    return segment(name) if name else None

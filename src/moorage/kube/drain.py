@@ -3,10 +3,14 @@
 from datetime import datetime, timedelta
 
 import anyio
+from lightkube import ALL_NS, AsyncClient
+from lightkube.models import meta_v1
+from lightkube.resources.core_v1 import PodEviction
+from lightkube.types import PatchType
 
 from moorage.kit.errors import ConflictError, MoorageError, NotFoundError
-from moorage.kube.model import DrainState, PodInfo, PodLeft, parse_node, parse_pod
-from moorage.kube.transport import MERGE_PATCH, ApiStatusError, Transport, segment
+from moorage.kube.model import NODE, POD, DrainState, PodInfo, PodLeft, parse_node, parse_pod
+from moorage.kube.transport import ApiStatusError, segment
 
 _AT_ONCE = 8
 _GIVEN_UP = timedelta(seconds=60)
@@ -16,28 +20,25 @@ _FINISHED = frozenset({"Succeeded", "Failed"})
 
 
 async def drain_pass(
-    transport: Transport, node: str, *, deadline: datetime | None, now: datetime
+    api: AsyncClient, node: str, *, deadline: datetime | None, now: datetime
 ) -> DrainState:
     """Cordon the node, ask for evictions, and return at once with what is left.
 
     May be repeated; a node that is gone is drained. Pods of DaemonSets and static pods stay.
     """
-    path = f"/api/v1/nodes/{segment(node)}"
     try:
-        info = parse_node(await transport.json("GET", path))
+        info = parse_node(await api.get(NODE, segment(node)))
         if not info.unschedulable:
-            await transport.json(
-                "PATCH", path, body={"spec": {"unschedulable": True}}, content_type=MERGE_PATCH
-            )
+            await cordon(api, node, cordoned=True)
     except NotFoundError:
         return DrainState(remaining=(), expired=False)
-    pods = [pod for pod in await pods_on(transport, node) if not (pod.is_mirror or pod.is_daemon)]
+    pods = [pod for pod in await pods_on(api, node) if not (pod.is_mirror or pod.is_daemon)]
     left: dict[int, PodLeft | None] = {}
     places = anyio.CapacityLimiter(_AT_ONCE)
 
     async def look_at(index: int, pod: PodInfo) -> None:
         async with places:
-            left[index] = await _evict(transport, pod, kubelet_answers=info.ready, now=now)
+            left[index] = await _evict(api, pod, kubelet_answers=info.ready, now=now)
 
     async with anyio.create_task_group() as group:
         for index, pod in enumerate(pods):
@@ -48,17 +49,21 @@ async def drain_pass(
     )
 
 
-async def pods_on(transport: Transport, node: str) -> list[PodInfo]:
+async def cordon(api: AsyncClient, node: str, *, cordoned: bool) -> None:
+    """Keep new pods away from a node, or let them come again."""
+    change = {"spec": {"unschedulable": cordoned}}
+    await api.patch(NODE, segment(node), change, patch_type=PatchType.MERGE)
+
+
+async def pods_on(api: AsyncClient, node: str) -> list[PodInfo]:
     """Return the pods bound to a node, ended ones left out."""
-    answer = await transport.json(
-        "GET", "/api/v1/pods", params={"fieldSelector": f"spec.nodeName={node}"}
-    )
-    pods = [parse_pod(item) for item in answer["items"]]
+    found = api.list(POD, namespace=ALL_NS, fields={"spec.nodeName": node})
+    pods = [parse_pod(pod) async for pod in found]
     return [pod for pod in pods if pod.phase not in _FINISHED]
 
 
 async def _evict(
-    transport: Transport, pod: PodInfo, *, kubelet_answers: bool, now: datetime
+    api: AsyncClient, pod: PodInfo, *, kubelet_answers: bool, now: datetime
 ) -> PodLeft | None:
     def because(reason: str) -> PodLeft:
         return PodLeft(pod.namespace, pod.name, reason)
@@ -68,19 +73,13 @@ async def _evict(
         if not kubelet_answers and now - pod.deletion_requested_at > _GIVEN_UP:
             return None
         return because("it is ending")
-    metadata = {"name": pod.name, "namespace": pod.namespace}
+    eviction = PodEviction(
+        metadata=meta_v1.ObjectMeta(name=pod.name),
+        # A pod of the same name that came since is not meant.
+        deleteOptions=meta_v1.DeleteOptions(preconditions=meta_v1.Preconditions(uid=pod.uid)),
+    )
     try:
-        await transport.json(
-            "POST",
-            f"/api/v1/namespaces/{segment(pod.namespace)}/pods/{segment(pod.name)}/eviction",
-            body={
-                "apiVersion": "policy/v1",
-                "kind": "Eviction",
-                "metadata": metadata,
-                # A pod of the same name that came since is not meant.
-                "deleteOptions": {"preconditions": {"uid": pod.uid}},
-            },
-        )
+        await api.create(eviction, segment(pod.name), namespace=segment(pod.namespace))
     except (NotFoundError, ConflictError):
         return None
     except MoorageError as error:

@@ -8,10 +8,11 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from lightkube import AsyncClient
+
 from moorage.kit.errors import InvalidError, NotFoundError, UnavailableError
 from moorage.kube.execute import Executed, execute
-from moorage.kube.model import EtcdMember, PodInfo, parse_pod
-from moorage.kube.transport import Transport
+from moorage.kube.model import POD, EtcdMember, PodInfo, parse_pod
 
 _PKI = "/etc/kubernetes/pki/etcd"
 _ETCDCTL = (
@@ -26,15 +27,15 @@ _ETCDCTL = (
 _NAMESPACE = "kube-system"
 
 
-async def list_members(transport: Transport) -> list[EtcdMember]:
+async def list_members(api: AsyncClient) -> list[EtcdMember]:
     """Return etcd's members with their health, sorted by name.
 
     Raises ``UnavailableError`` when no etcd pod could be asked, which is so without quorum.
     """
-    ran = await _etcdctl(transport, ("member", "list"))
+    ran = await _etcdctl(api, ("member", "list"))
     members = [_parse_member(item) for item in _parse(ran, "member list")["members"]]
     voters = [url for m in members if not m.is_learner for url in m.client_urls[:1]]
-    health = await _health(transport, voters)
+    health = await _health(api, voters)
     return sorted((_with_health(m, health) for m in members), key=lambda m: (m.name, m.id))
 
 
@@ -43,31 +44,32 @@ def _with_health(member: EtcdMember, health: dict[str, bool]) -> EtcdMember:
     return replace(member, healthy=known[0]) if known else member
 
 
-async def _health(transport: Transport, urls: list[str]) -> dict[str, bool]:
+async def _health(api: AsyncClient, urls: list[str]) -> dict[str, bool]:
     if not urls:
         return {}
     # The exit code is 1 when a single endpoint is ill; the list is printed all the same.
-    ran = await _etcdctl(transport, ("endpoint", "health"), endpoints=urls, fails=True)
+    ran = await _etcdctl(api, ("endpoint", "health"), endpoints=urls, fails=True)
     try:
         return {item["endpoint"]: item["health"] is True for item in json.loads(ran.stdout)}
     except (ValueError, KeyError, TypeError):
         return {}
 
 
-async def remove_member(transport: Transport, member_id: int, *, avoid: str | None = None) -> None:
+async def remove_member(api: AsyncClient, member_id: int, *, avoid: str | None = None) -> None:
     """Remove a member. One that is not there is removed already.
 
     The caller has counted the quorum. ``avoid`` names the node that goes: its etcd is not asked.
     """
-    ran = await _etcdctl(transport, ("member", "remove", f"{member_id:x}"), avoid=avoid, fails=True)
+    ran = await _etcdctl(api, ("member", "remove", f"{member_id:x}"), avoid=avoid, fails=True)
     if ran.code != 0 and "member not found" not in ran.stderr.lower():
         raise UnavailableError(
-            f"etcd did not remove member {member_id:x} at {transport.server}: {ran.stderr.strip()}"
+            f"etcd did not remove member {member_id:x} at {api.config.cluster.server}: "
+            + ran.stderr.strip()
         )
 
 
 async def _etcdctl(
-    transport: Transport,
+    api: AsyncClient,
     arguments: tuple[str, ...],
     *,
     endpoints: list[str] | None = None,
@@ -79,9 +81,9 @@ async def _etcdctl(
     if endpoints:
         command[1] = f"--endpoints={','.join(endpoints)}"
     said: list[str] = []
-    for pod in await _pods(transport, avoid):
+    for pod in await _pods(api, avoid):
         try:
-            ran = await execute(transport, _NAMESPACE, pod.name, "etcd", command)
+            ran = await execute(api, _NAMESPACE, pod.name, "etcd", command)
         except (UnavailableError, NotFoundError, InvalidError) as error:
             said.append(str(error))
             continue
@@ -89,18 +91,16 @@ async def _etcdctl(
             return ran
         said.append(f"{pod.name}: {ran.stderr.strip() or ran.stdout.strip()}")
     raise UnavailableError(
-        f"etcdctl {' '.join(arguments)} at {transport.server}: "
+        f"etcdctl {' '.join(arguments)} at {api.config.cluster.server}: "
         + ("; ".join(said) or "there is no running etcd pod")
     )
 
 
-async def _pods(transport: Transport, avoid: str | None) -> list[PodInfo]:
-    answer = await transport.json(
-        "GET",
-        f"/api/v1/namespaces/{_NAMESPACE}/pods",
-        params={"labelSelector": "component=etcd,tier=control-plane"},
+async def _pods(api: AsyncClient, avoid: str | None) -> list[PodInfo]:
+    found = api.list(
+        POD, namespace=_NAMESPACE, labels={"component": "etcd", "tier": "control-plane"}
     )
-    pods = [parse_pod(item) for item in answer["items"]]
+    pods = [parse_pod(pod) async for pod in found]
     running = [p for p in pods if p.phase == "Running" and (avoid is None or p.node != avoid)]
     return sorted(running, key=lambda p: (not p.ready, p.name))
 

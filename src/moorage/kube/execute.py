@@ -1,20 +1,16 @@
-"""Run a command in a container through the API server (``pods/exec`` over a WebSocket)."""
+"""Run a command in a container through the API server, and hold it to bounds."""
 
-import json
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import urlencode
 
 import anyio
-from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
-from websockets.typing import Subprotocol
+from httpx2.websockets import HTTPXWSException
+from lightkube import ApiError, AsyncClient
 
 from moorage.kit.errors import UnavailableError
-from moorage.kube.transport import Transport, error_of, segment
+from moorage.kube.transport import segment
 
-_PROTOCOLS = (Subprotocol("v5.channel.k8s.io"), Subprotocol("v4.channel.k8s.io"))
-_STDOUT, _STDERR, _STATUS = 1, 2, 3
 _MAX_OUTPUT_BYTES = 4 * 1024 * 1024
 
 
@@ -27,8 +23,20 @@ class Executed:
     stderr: str
 
 
+class _Output(io.BytesIO):
+    """What a node writes is untrusted: a flood of it shall not fill our memory."""
+
+    def write(self, part: object, /) -> int:
+        if self.tell() >= _MAX_OUTPUT_BYTES:
+            return 0
+        return super().write(part)  # type: ignore[arg-type]
+
+    def text(self) -> str:
+        return self.getvalue().decode("utf-8", "replace")
+
+
 async def execute(
-    transport: Transport,
+    api: AsyncClient,
     namespace: str,
     pod: str,
     container: str,
@@ -40,59 +48,23 @@ async def execute(
 
     Raises ``UnavailableError`` when it could not be run or did not end in time.
     """
-    query = urlencode(
-        [("command", word) for word in command]
-        + [("container", container), ("stdout", "true"), ("stderr", "true")]
-    )
-    path = f"/api/v1/namespaces/{segment(namespace)}/pods/{segment(pod)}/exec"
-    address = transport.server.replace("https://", "wss://", 1)
-    what = f"run {command[0]} in pod {namespace}/{pod} at {transport.server}"
-    streams = {_STDOUT: bytearray(), _STDERR: bytearray(), _STATUS: bytearray()}
+    what = f"run {command[0]} in pod {namespace}/{pod} at {api.config.cluster.server}"
+    stdout, stderr = _Output(), _Output()
     try:
         with anyio.fail_after(timeout_s):
-            async with connect(
-                f"{address}{path}?{query}",
-                ssl=transport.tls,
-                subprotocols=_PROTOCOLS,
-                compression=None,
-                proxy=None,
-                open_timeout=None,
-                max_size=_MAX_OUTPUT_BYTES,
-                user_agent_header="moorage",
-            ) as socket:
-                async for frame in socket:
-                    _take(frame, streams)
+            ran = await api.exec(
+                segment(pod),
+                namespace=segment(namespace),
+                container=container,
+                command=command,
+                stdout=stdout,
+                stderr=stderr,
+            )
     except TimeoutError as error:
         raise UnavailableError(f"{what}: it did not end within {timeout_s:g} s") from error
-    except InvalidStatus as error:
-        body = (error.response.body or b"").decode("utf-8", "replace")
-        raise error_of(what, error.response.status_code, body) from error
-    except (InvalidHandshake, WebSocketException, OSError) as error:
-        raise UnavailableError(f"{what}: {error}") from error
-    return Executed(
-        code=_exit_code(what, bytes(streams[_STATUS])),
-        stdout=streams[_STDOUT].decode("utf-8", "replace"),
-        stderr=streams[_STDERR].decode("utf-8", "replace"),
-    )
-
-
-def _take(frame: str | bytes, streams: dict[int, bytearray]) -> None:
-    """Add a frame to its stream: its first byte is the number of the channel."""
-    if isinstance(frame, bytes) and frame:
-        stream = streams.get(frame[0])
-        if stream is not None and len(stream) < _MAX_OUTPUT_BYTES:
-            stream += frame[1:]
-
-
-def _exit_code(what: str, status: bytes) -> int:
-    try:
-        document = json.loads(status)
-        if document["status"] == "Success":
-            return 0
-        for cause in (document.get("details") or {}).get("causes") or ():
-            if cause.get("reason") == "ExitCode":
-                return int(cause["message"])
-        message = document.get("message", "")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except ApiError as error:
+        raise UnavailableError(f"{what}: {error.status.message}") from error
+    except (HTTPXWSException, ValueError, IndexError) as error:
+        # Closed, or the last frame is none: how the command ended is not known.
         raise UnavailableError(f"{what}: the connection ended before the command did") from error
-    raise UnavailableError(f"{what}: {message}")
+    return Executed(ran.exit_code, stdout.text(), stderr.text())

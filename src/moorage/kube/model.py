@@ -1,13 +1,37 @@
-"""The few fields of Kubernetes' objects that Moorage looks at."""
+"""The few fields of Kubernetes' objects that Moorage looks at, and lightkube's words for kinds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
+
+from lightkube.generic_resource import (
+    GenericGlobalResource,
+    GenericNamespacedResource,
+    create_api_info,
+)
 
 Document = dict[str, Any]
 
 MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
+
+
+@lru_cache(maxsize=1024)
+def resource(api_version: str, kind: str, plural: str, *, namespaced: bool) -> Any:
+    """Return lightkube's class of plain documents for a kind: one for all clusters that agree.
+
+    Its registry of kinds is one for the whole process, where one cluster's definition would
+    stand in for another's. Its models drop fields that they do not know, and refuse a whole
+    list for one object that lacks a field.
+    """
+    group, _, version = api_version.rpartition("/")
+    base = GenericNamespacedResource if namespaced else GenericGlobalResource
+    return type(kind, (base,), {"_api_info": create_api_info(group, version, kind, plural)})
+
+
+NODE = resource("v1", "Node", "nodes", namespaced=False)
+POD = resource("v1", "Pod", "pods", namespaced=True)
 
 
 @dataclass(frozen=True, slots=True)

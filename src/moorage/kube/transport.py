@@ -1,17 +1,14 @@
-"""HTTPS to one API server: a bare TLS context, deadlines, and Kubernetes' errors as ours."""
+"""The wire under lightkube: TLS of one cluster, deadlines, and Kubernetes' errors as ours."""
 
-import json
 import os
 import ssl
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import anyio
 import httpx2
+from lightkube.core.decoders import decode_status
 
 from moorage.kit.errors import (
     ConflictError,
@@ -23,26 +20,24 @@ from moorage.kit.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
-from moorage.kube.model import Credentials, Document
+from moorage.kube.model import Credentials
 
-MERGE_PATCH = "application/merge-patch+json"
-APPLY_PATCH = "application/apply-patch+yaml"
-JSON = "application/json"
-
-_IDLE_CONNECTIONS = 2
-_MAX_CONNECTIONS = 8
-_IDLE_S = 60.0
+_LIMITS = httpx2.Limits(max_connections=8, max_keepalive_connections=2, keepalive_expiry=60.0)
 _CONNECT_S = 2.0
 """A virtual address that just moved answers a new attempt sooner than the old one's repetition."""
+_SHORT_S = 5.0
+_JSON, TEXT = "application/json", "text/plain"
+_SUCCESS = range(200, 300)
+_SWITCHING = 101
+_UNKNOWN_USER = 401
 _BY_STATUS: dict[int, type[MoorageError]] = {
-    401: UnauthenticatedError,
+    _UNKNOWN_USER: UnauthenticatedError,
     403: ForbiddenError,
     404: NotFoundError,
     409: ConflictError,
     410: ConflictError,
 }
 _INVALID = frozenset({400, 405, 406, 413, 415, 422})
-_SUCCESS = range(200, 300)
 
 
 class ApiStatusError(UnavailableError):
@@ -83,102 +78,70 @@ def _load_chain(context: ssl.SSLContext, pem: bytes) -> None:
         context.load_cert_chain(path)
 
 
-class Transport:
-    """Requests to one API server, each with a deadline, none of them repeated here."""
+class Transport(httpx2.AsyncHTTPTransport):
+    """Carries requests to one API server, each with a deadline, none of them repeated.
 
-    def __init__(self, server: str, credentials: Credentials, *, timeout_s: float = 10.0) -> None:
+    lightkube above it sees successes only: what fails is raised here as an error of
+    ``kit.errors``, whose text names method, address and what the API server said.
+    """
+
+    def __init__(self, server: str, credentials: Credentials, *, timeout_s: float) -> None:
+        super().__init__(verify=tls_context(credentials), limits=_LIMITS)
         self.server = server.rstrip("/")
-        self.timeout_s = timeout_s
-        self.tls = tls_context(credentials)
-        self._http = httpx2.AsyncClient(
-            verify=self.tls,
-            # Clusters are reached directly; a proxy of the environment is meant for the hub.
-            trust_env=False,
-            timeout=httpx2.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S)),
-            limits=httpx2.Limits(
-                max_connections=_MAX_CONNECTIONS,
-                max_keepalive_connections=_IDLE_CONNECTIONS,
-                keepalive_expiry=_IDLE_S,
-            ),
-            headers={"User-Agent": "moorage", "Accept": JSON},
-        )
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        await self.aclose()
+        self.is_closed = False
+        self.timeout = httpx2.Timeout(timeout_s, connect=min(timeout_s, _CONNECT_S))
+        self._short = httpx2.Timeout(min(timeout_s, _SHORT_S), connect=self.timeout.connect)
 
     async def aclose(self) -> None:
-        """Close all connections."""
-        await self._http.aclose()
+        """Close all connections; none is opened again."""
+        self.is_closed = True
+        await super().aclose()
 
-    async def text(self, path: str, *, timeout_s: float | None = None) -> str:
-        """GET a path whose answer is plain text."""
-        return (await self._send("GET", path, None, None, JSON, timeout_s)).text
+    async def get(self, path: str, accept: str = _JSON) -> httpx2.Response:
+        """GET what is no object, such as ``/version``: it is small, and answered soon or never."""
+        return await self.handle_async_request(
+            httpx2.Request(
+                "GET",
+                f"{self.server}{path}",
+                headers={"Accept": accept},
+                extensions={"timeout": self._short.as_dict()},
+            )
+        )
 
-    async def json(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, str] | None = None,
-        body: object = None,
-        content_type: str = JSON,
-        timeout_s: float | None = None,
-    ) -> Document:
-        """Send a request and return the JSON object of the answer.
-
-        Raises the error of ``kit.errors`` that fits the answer; its text names method, address
-        and what the API server said.
-        """
-        answer = await self._send(method, path, params, body, content_type, timeout_s)
-        try:
-            document = answer.json()
-        except ValueError as error:
-            raise UnavailableError(
-                f"{method} {self.server}{path}: the answer is not JSON; "
-                "something else than an API server listens there"
-            ) from error
-        if not isinstance(document, dict):
-            raise UnavailableError(f"{method} {self.server}{path}: the answer is not an object")
-        return document
-
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        params: Mapping[str, str] | None,
-        body: object,
-        content_type: str,
-        timeout_s: float | None,
-    ) -> httpx2.Response:
-        limit = timeout_s or self.timeout_s
-        what = f"{method} {self.server}{path}"
-        arguments: dict[str, Any] = {"params": dict(params)} if params else {}
-        if body is not None:
-            arguments |= {"json": body, "headers": {"Content-Type": content_type}}
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send a request and read its answer whole, unless a WebSocket begins."""
+        what = f"{request.method} {request.url.copy_with(query=None)}"
+        if self.is_closed:
+            raise UnavailableError(f"{what}: this client is closed; take a new one from the pool")
+        limit: float = request.extensions["timeout"]["read"]
+        request.headers["User-Agent"] = "moorage"
         try:
             with anyio.fail_after(limit):
-                answer = await self._http.request(method, f"{self.server}{path}", **arguments)
+                answer = await super().handle_async_request(request)
+                if answer.status_code == _SWITCHING:
+                    return answer
+                await answer.aread()
         except httpx2.ConnectTimeout as error:
-            raise UnavailableError(f"{what}: no connection within {_CONNECT_S:g} s") from error
+            raise UnavailableError(
+                f"{what}: no connection within {_CONNECT_S:g} s; "
+                "see whether this host reaches that address and port"
+            ) from error
         except (TimeoutError, httpx2.TimeoutException) as error:
             raise UnavailableError(f"{what}: no answer within {limit:g} s") from error
         except httpx2.HTTPError as error:
-            raise UnavailableError(f"{what}: {_plainly(error, self.server)}") from error
+            raise UnavailableError(f"{what}: {_plainly(error, request.url.host)}") from error
         if answer.status_code not in _SUCCESS:
             raise error_of(what, answer.status_code, answer.text)
+        if request.headers.get("Accept") != TEXT and not answer.content.startswith(b"{"):
+            raise UnavailableError(
+                f"{what}: the answer is not a JSON object; something else than an API server "
+                "listens there"
+            )
         return answer
 
 
 def segment(name: str) -> str:
-    """Return a name as one segment of a path, whatever it contains."""
+    """Return a name as one segment of a path, whatever it contains; lightkube takes it as it is."""
     if name in {"", ".", ".."}:
         raise InvalidError(f"{name!r} is not a name of an object")
     return quote(name, safe="")
@@ -190,6 +153,8 @@ def error_of(what: str, code: int, body: str) -> MoorageError:
     text = f"{what}: {code}: {message}"
     if code in _INVALID:
         return InvalidError(text, faults)
+    if code == _UNKNOWN_USER:
+        text += "; compare this host's clock with the cluster's, and the cluster's CA with ours"
     if code in _BY_STATUS:
         return _BY_STATUS[code](text)
     return ApiStatusError(text, code)
@@ -198,22 +163,17 @@ def error_of(what: str, code: int, body: str) -> MoorageError:
 def _status_of(body: str) -> tuple[str, tuple[FieldFault, ...]]:
     """Read a ``Status``: its message, causes of no field behind it, and the fields' faults."""
     try:
-        status = json.loads(body)
-        causes = (status.get("details") or {}).get("causes") or ()
-        faults = tuple(
-            FieldFault(cause["field"], cause.get("message", ""))
-            for cause in causes
-            if cause.get("field")
-        )
-        others = [c["message"] for c in causes if c.get("message") and not c.get("field")]
-        return " ".join([str(status["message"]), *others]), faults
-    except (ValueError, KeyError, TypeError, AttributeError):
+        status = decode_status(body.encode())
+    except ValueError:
         return body.strip()[:300] or "(no text)", ()
+    causes = (status.details and status.details.causes) or []
+    faults = tuple(FieldFault(c.field, c.message or "") for c in causes if c.field)
+    others = [c.message for c in causes if c.message and not c.field]
+    return " ".join([status.message or "(no text)", *others]), faults
 
 
-def _plainly(error: httpx2.HTTPError, server: str) -> str:
+def _plainly(error: httpx2.HTTPError, host: str) -> str:
     text = str(error) or type(error).__name__
     if "CERTIFICATE_VERIFY_FAILED" in text:
-        host = urlsplit(server).hostname
         return f"{text}: what answers at {host} has no certificate of this cluster's CA"
-    return text
+    return f"{text}; see whether an API server listens there"
