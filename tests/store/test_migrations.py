@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import anyio
 import pytest
@@ -13,6 +14,7 @@ from sqlalchemy import Connection, create_engine, make_url, text
 from moorage.kit.clock import FakeClock
 from moorage.kit.errors import TerminalError
 from moorage.store import SqlStore, migrate, open_store, tables
+from moorage.store.migrations import snapshot
 
 
 @contextmanager
@@ -24,6 +26,17 @@ def connected(store: SqlStore) -> Iterator[Connection]:
     with engine.connect() as connection:
         yield connection
     engine.dispose()
+
+
+def test_a_new_sqlite_file_is_what_the_migrations_make() -> None:
+    hint = "a migration changed: run `python -m moorage.store.migrations.snapshot`"
+    assert migrate.SNAPSHOT.read_text() == snapshot.migrated(), hint
+
+
+async def test_the_snapshot_makes_what_it_says(sqlite_store: SqlStore, tmp_path: Path) -> None:
+    await sqlite_store.close()
+
+    assert snapshot.dump(tmp_path / "moorage.db") == migrate.SNAPSHOT.read_text()
 
 
 async def test_migrations_make_the_tables_of_the_code(store: SqlStore) -> None:

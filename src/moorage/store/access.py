@@ -6,14 +6,12 @@ transaction of it: then it is committed with whatever else that does.
 """
 
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import delete, exists, func, insert, literal, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from moorage.kit.errors import ConflictError, NotFoundError
 from moorage.store import tables
-from moorage.store.database import Unit
 from moorage.store.sql import SqlOperations
 
 _PASSWORD = tables.password.c
@@ -64,10 +62,6 @@ class LoginAttempts(NamedTuple):
     last_at: datetime
 
 
-def _upsert(unit: Unit, table: Any) -> Any:
-    return (postgresql.insert if unit.is_postgresql else sqlite.insert)(table)
-
-
 # Passwords
 
 
@@ -83,7 +77,7 @@ async def set_password_hash(store: SqlOperations, user: str, hash_: str) -> None
     """Store the hash of a user's password, over an earlier one."""
     new = {"hash": hash_, "changed_at": store.clock.now()}
     async with store.writing() as unit:
-        statement = _upsert(unit, tables.password).values(user=user, **new)
+        statement = unit.insert(tables.password).values(user=user, **new)
         await unit.execute(statement.on_conflict_do_update(index_elements=["user"], set_=new))
 
 
@@ -285,7 +279,7 @@ async def count_login_failure(store: SqlOperations, subject: str) -> int:
     """Count one failed login more; return how many there are in a row."""
     now = store.clock.now()
     async with store.writing() as unit:
-        statement = _upsert(unit, tables.login_attempt).values(
+        statement = unit.insert(tables.login_attempt).values(
             subject=subject, failures=1, last_at=now
         )
         result = await unit.execute(

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any, Final
 import aiosqlite
 import anyio
 import anyio.lowlevel
-from sqlalchemy import URL, Connection, CursorResult, Executable, event, make_url, text
+from sqlalchemy import URL, Connection, CursorResult, Executable, Table, event, make_url, text
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from moorage.kit.errors import InvalidError, UnavailableError
+from moorage.store.aio import AsyncConnection, AsyncEngine
 from moorage.store.failures import translated
 from moorage.store.sqlite import OneTripConnection
 
@@ -65,7 +66,15 @@ class Unit:
     async def run(self, function: Callable[[Connection], None]) -> None:
         """Run a synchronous function, such as Alembic's, on the connection."""
         with anyio.CancelScope(shield=True):
-            await self.connection.run_sync(function)
+            await self.connection.run(function)
+
+    def insert(self, table: Table) -> Any:
+        """Begin an ``INSERT`` that may say ``ON CONFLICT``, which each database has its own of."""
+        if self.is_postgresql:
+            from sqlalchemy.dialects import postgresql  # noqa: PLC0415 - large, seldom needed
+
+            return postgresql.insert(table)
+        return sqlite.insert(table)
 
 
 class Database:
@@ -207,16 +216,16 @@ def _sqlite_engine(url: URL, own_pragma: str, connections: int = 1) -> AsyncEngi
     async def connect() -> aiosqlite.Connection:
         return await OneTripConnection(path)
 
-    engine = create_async_engine(
+    engine = AsyncEngine(
         url,
-        async_creator=connect,
+        creator=connect,
         pool_size=connections,
         max_overflow=0,
         pool_timeout=_TURN_TIMEOUT_S,
         **(_READING if reads_only else {}),
     )
 
-    @event.listens_for(engine.sync_engine, "connect")
+    @event.listens_for(engine.sync, "connect")
     def set_up(connection: Any, _record: Any) -> None:
         cursor = connection.cursor()
         for pragma in (*_SQLITE_PRAGMAS, own_pragma):
@@ -225,7 +234,7 @@ def _sqlite_engine(url: URL, own_pragma: str, connections: int = 1) -> AsyncEngi
 
     if not reads_only:
 
-        @event.listens_for(engine.sync_engine, "begin")
+        @event.listens_for(engine.sync, "begin")
         def begin(connection: Connection) -> None:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 
@@ -233,7 +242,7 @@ def _sqlite_engine(url: URL, own_pragma: str, connections: int = 1) -> AsyncEngi
 
 
 def _postgresql_engine(url: URL) -> AsyncEngine:
-    return create_async_engine(
+    return AsyncEngine(
         url,
         pool_size=10,
         max_overflow=10,

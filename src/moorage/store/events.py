@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import delete, func, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from moorage.kit.redact import redact_text
 from moorage.resources import Resource
@@ -68,8 +67,7 @@ async def record(
     digest = hashlib.sha256(json.dumps(sorted(row.items())).encode()).hexdigest()
     now = store.clock.now()
     async with store.writing(durable=False) as unit:
-        build: Any = postgresql.insert if unit.is_postgresql else sqlite.insert
-        statement = build(tables.event).values(
+        statement = unit.insert(tables.event).values(
             digest=digest, **row, first_at=now, last_at=now, times=1
         )
         result = await unit.execute(

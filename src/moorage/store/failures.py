@@ -1,10 +1,10 @@
 """What goes wrong in a database, said as the few errors that callers treat differently."""
 
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import psycopg
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, ProgrammingError, SQLAlchemyError
 
 from moorage.kit.errors import MoorageError, TerminalError, UnavailableError
@@ -68,7 +68,10 @@ def _known(error: DBAPIError) -> bool:
 def _driver_error(error: DBAPIError) -> BaseException:
     """Return the driver's own error, from under what SQLAlchemy's adapters put around it."""
     cause: BaseException = error.orig or error
-    while not isinstance(cause, sqlite3.Error | psycopg.Error) and cause.__cause__ is not None:
+    # A driver that was never loaded raised nothing; loading psycopg for this costs 9 MiB.
+    psycopg = sys.modules.get("psycopg")
+    drivers = (sqlite3.Error, psycopg.Error) if psycopg is not None else (sqlite3.Error,)
+    while not isinstance(cause, drivers) and cause.__cause__ is not None:
         cause = cause.__cause__
     return cause
 

@@ -10,12 +10,11 @@ import secrets
 from collections.abc import Iterable
 
 import anyio
-import psycopg
 import structlog
 from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from moorage.engine.store import RESYNC, Change
+from moorage.store.aio import AsyncEngine
 from moorage.store.database import Unit
 from moorage.store.fanout import Fanout
 
@@ -61,6 +60,8 @@ class Notifier:
             await unit.execute(select(func.pg_notify(_CHANNEL, payload)))
 
     async def _listen(self) -> None:
+        import psycopg  # noqa: PLC0415 - large, and not needed on SQLite
+
         pause = _RETRY_S
         while True:
             try:
@@ -72,6 +73,8 @@ class Notifier:
             self._listening = anyio.Event()
 
     async def _listen_once(self) -> None:
+        import psycopg  # noqa: PLC0415
+
         _, options = self._engine.dialect.create_connect_args(self._engine.url)
         options["connect_timeout"] = 10
         async with await psycopg.AsyncConnection.connect(

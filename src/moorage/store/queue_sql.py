@@ -8,7 +8,6 @@ afterwards was asked for during the lease.
 import secrets
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -22,7 +21,6 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from moorage.engine.store import Lease, LeaseLostError, QueueDepth
 from moorage.store import tables
@@ -59,8 +57,7 @@ async def enqueue(unit: Unit, items: Iterable[tuple[str, str]], due: datetime) -
     ]
     if not rows:
         return
-    build: Any = postgresql.insert if unit.is_postgresql else sqlite.insert
-    base = build(tables.work)
+    base = unit.insert(tables.work)
     new = base.excluded.due
     earlier = case((or_(W.due.is_(None), W.due > new), new), else_=W.due)
     statement: Insert = base.on_conflict_do_update(

@@ -11,14 +11,13 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from moorage.engine.store import Change, Lease, QueueDepth, Tombstone
 from moorage.kit.clock import Clock
 from moorage.kit.errors import NotFoundError
 from moorage.resources import Resource
 from moorage.store import queue_sql, resource_read, resource_write, tables
+from moorage.store.aio import AsyncEngine
 from moorage.store.codec import decode, where_is
 from moorage.store.database import Database, Unit
 from moorage.store.fanout import Fanout, Subscription
@@ -188,8 +187,7 @@ class SqlOperations(ABC):
     async def set_value(self, name: str, value: str) -> None:
         """Store a small value by name."""
         async with self.writing() as unit:
-            build = postgresql.insert if unit.is_postgresql else sqlite.insert
-            statement = build(tables.value).values(name=name, value=value)
+            statement = unit.insert(tables.value).values(name=name, value=value)
             await unit.execute(
                 statement.on_conflict_do_update(index_elements=["name"], set_={"value": value})
             )

@@ -1,6 +1,7 @@
 """The tables, the same on SQLite and PostgreSQL. Migrations make them; a test compares the two."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from sqlalchemy import (
     JSON,
@@ -14,9 +15,8 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Dialect
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -37,6 +37,21 @@ class Instant(TypeDecorator[datetime]):
         return None if value is None else _EPOCH + value * _MICROSECOND
 
 
+class Labels(TypeDecorator[dict[str, str]]):
+    """JSON; on PostgreSQL its binary kind, whose dialect is loaded only there."""
+
+    impl = JSON
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        """Return the type of this database."""
+        if dialect.name == "postgresql":
+            from sqlalchemy.dialects.postgresql import JSONB  # noqa: PLC0415
+
+            return dialect.type_descriptor(JSONB())
+        return dialect.type_descriptor(JSON())
+
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -45,7 +60,6 @@ metadata = MetaData(
     }
 )
 
-LABELS = JSON().with_variant(JSONB(), "postgresql")
 SERIAL = BigInteger().with_variant(Integer(), "sqlite")
 """SQLite counts by itself only in a column of its own INTEGER type."""
 
@@ -61,7 +75,7 @@ resource = Table(
     Column("generation", BigInteger, nullable=False),
     Column("resource_version", BigInteger, nullable=False),
     Column("spec_version", BigInteger, nullable=False),  # resource_version but for status
-    Column("labels", LABELS, nullable=False),  # for selectors; also part of meta
+    Column("labels", Labels, nullable=False),  # for selectors; also part of meta
     Column("meta", Text, nullable=False),
     Column("spec", Text, nullable=False),
     Column("status", Text, nullable=False),
