@@ -156,7 +156,7 @@ def spoil(scene: Scene, what: str) -> None:
         ("computeCluster", ("spec.placement.failureDomains[1].computeCluster", "nowhere")),
         ("folder", ("spec.placement.folder", "nowhere")),
         ("account", ("nowhere",)),
-        ("ipPool", ("IP pool tiny lacks", "widen it")),
+        ("ipPool", ("IP pool tiny has 2 addresses", "widen the pool")),
         ("overlap", ("spec.network", "overlap")),
         ("memory", ("memoryMib",)),
     ],

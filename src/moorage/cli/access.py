@@ -60,16 +60,10 @@ async def delete_project(name: str, *, yes: bool = False) -> None:
         name: Name of the project.
         yes: Do not ask for the name again.
     """
-    from moorage.cli.ask import confirm_name
-    from moorage.cli.context import Context
+    from moorage.cli.deleting import delete_named
     from moorage.resources import Project
 
-    async with Context.current().api() as api:
-        await api.get(Project, name)
-        if not yes:
-            confirm_name("project", name)
-        await api.delete(Project, name)
-    say(f"project {name} deleted")
+    await delete_named(Project, "project", name, yes=yes)
 
 
 @users.command(
@@ -154,16 +148,10 @@ async def delete_user(name: str, *, yes: bool = False) -> None:
         name: Login name.
         yes: Do not ask for the name again.
     """
-    from moorage.cli.ask import confirm_name
-    from moorage.cli.context import Context
+    from moorage.cli.deleting import delete_named
     from moorage.resources import User
 
-    async with Context.current().api() as api:
-        await api.get(User, name)
-        if not yes:
-            confirm_name("user", name)
-        await api.delete(User, name)
-    say(f"user {name} deleted")
+    await delete_named(User, "user", name, yes=yes)
 
 
 @apikeys.command(

@@ -145,19 +145,14 @@ async def delete(name: str, *, yes: bool = False) -> None:
         name: Name of the gateway.
         yes: Do not ask for the name again.
     """
-    from moorage.cli.ask import confirm_name
     from moorage.cli.context import Context
+    from moorage.cli.deleting import delete_named
     from moorage.resources import Gateway
 
+    await delete_named(Gateway, "gateway", name, yes=yes)
     context = Context.current()
-    async with context.api() as api:
-        await api.get(Gateway, name)
-        if not yes:
-            confirm_name("gateway", name)
-        await api.delete(Gateway, name)
     if context.hub.gateways.pop(name, None) is not None:
         context.remember(context.hub)
-    say(f"gateway {name} deleted")
 
 
 def _state(gateway: "Gateway") -> str:

@@ -148,16 +148,10 @@ async def delete(name: str, *, yes: bool = False) -> None:
         name: Name of the pool.
         yes: Do not ask for the name again.
     """
-    from moorage.cli.ask import confirm_name
-    from moorage.cli.context import Context
+    from moorage.cli.deleting import delete_named
     from moorage.resources import IPPool
 
-    async with Context.current().api() as api:
-        await api.get(IPPool, name)
-        if not yes:
-            confirm_name("IP pool", name)
-        await api.delete(IPPool, name)
-    say(f"IP pool {name} deleted")
+    await delete_named(IPPool, "IP pool", name, yes=yes)
 
 
 def _take(old: "IPPool", new: "IPPool") -> None:

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-from typing import Self
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -17,26 +16,15 @@ def colons(digest: bytes) -> str:
     return digest.hex(":").upper()
 
 
-class PublicIdentity:
+class PublicIdentity(p256.PublicKey):
     """Checks signatures of the owner of the private half."""
 
-    def __init__(self, key: ec.EllipticCurvePublicKey) -> None:
-        self._key = key
-
-    @classmethod
-    def from_pem(cls, pem: str) -> Self:
-        """Read a PEM public key; raises ``InvalidError`` unless it is on P-256."""
-        return cls(p256.read_public(pem, "an identity key"))
-
-    @property
-    def pem(self) -> str:
-        """The key as PEM (SubjectPublicKeyInfo)."""
-        return p256.public_pem(self._key)
+    what = "an identity key"
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the DER form, ``AB:CD:…``."""
-        return colons(hashlib.sha256(p256.public_der(self._key)).digest())
+        return colons(hashlib.sha256(self.der).digest())
 
     def verify(self, signature: str, message: bytes) -> None:
         """Raise ``ForbiddenError`` unless the owner of this key signed exactly ``message``."""
@@ -49,26 +37,10 @@ class PublicIdentity:
             ) from error
 
 
-class PrivateIdentity:
+class PrivateIdentity(p256.PrivateKey):
     """Signs. Never leaves the machine that made it."""
 
-    def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
-        self._key = key
-
-    @classmethod
-    def generate(cls) -> Self:
-        """Make a new key."""
-        return cls(ec.generate_private_key(ec.SECP256R1()))
-
-    @classmethod
-    def from_pem(cls, pem: str) -> Self:
-        """Read an unencrypted PEM private key; raises ``InvalidError`` unless it is on P-256."""
-        return cls(p256.read_private(pem, "an identity key"))
-
-    @property
-    def pem(self) -> str:
-        """The key as PEM (PKCS 8, unencrypted): for files that only their owner can read."""
-        return p256.private_pem(self._key)
+    what = "an identity key"
 
     def public(self) -> PublicIdentity:
         """Return the public half."""

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from typing import Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes, serialization
@@ -59,26 +58,15 @@ class SealedEnvelope(_Model):
     __str__ = __repr__
 
 
-class PublicSealingKey:
+class PublicSealingKey(p256.PublicKey):
     """To whom one can seal."""
 
-    def __init__(self, key: ec.EllipticCurvePublicKey) -> None:
-        self._key = key
-
-    @classmethod
-    def from_pem(cls, pem: str) -> Self:
-        """Read a PEM public key; raises ``InvalidError`` unless it is on P-256."""
-        return cls(p256.read_public(pem, "a sealing key"))
-
-    @property
-    def pem(self) -> str:
-        """The key as PEM (SubjectPublicKeyInfo)."""
-        return p256.public_pem(self._key)
+    what = "a sealing key"
 
     @property
     def key_id(self) -> str:
         """SHA-256 of the DER form, hexadecimal."""
-        return hashlib.sha256(p256.public_der(self._key)).hexdigest()
+        return hashlib.sha256(self.der).hexdigest()
 
     def wrap(self, content_key: bytes, context: bytes) -> WrappedKey:
         """Wrap a content key for the owner of this key."""
@@ -91,26 +79,10 @@ class PublicSealingKey:
         return WrappedKey(recipient=self.key_id, ephemeral=_b64(point), wrapped=_b64(wrapped))
 
 
-class PrivateSealingKey:
+class PrivateSealingKey(p256.PrivateKey):
     """Opens what was sealed to its public half."""
 
-    def __init__(self, key: ec.EllipticCurvePrivateKey) -> None:
-        self._key = key
-
-    @classmethod
-    def generate(cls) -> Self:
-        """Make a new key."""
-        return cls(ec.generate_private_key(ec.SECP256R1()))
-
-    @classmethod
-    def from_pem(cls, pem: str) -> Self:
-        """Read an unencrypted PEM private key; raises ``InvalidError`` unless it is on P-256."""
-        return cls(p256.read_private(pem, "a sealing key"))
-
-    @property
-    def pem(self) -> str:
-        """The key as PEM (PKCS 8, unencrypted): for files that only their owner can read."""
-        return p256.private_pem(self._key)
+    what = "a sealing key"
 
     def public(self) -> PublicSealingKey:
         """Return the public half."""
