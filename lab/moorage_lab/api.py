@@ -1,6 +1,7 @@
 """What tests use of the lab.
 
-`VCenterProcess` is a simulated vCenter on loopback, without root. `Lab` is the lab that
+`VCenterProcess` is a simulated vCenter on loopback, without root, with thin guests behind its VMs
+if asked. `Lab` is the lab that
 `moorage-lab up` started, with real nodes.
 """
 
@@ -10,19 +11,25 @@ from pathlib import Path
 from moorage_lab import estate
 from moorage_lab.config import Config
 from moorage_lab.control import Control
+from moorage_lab.control_ledger import Entry, Ledger
 from moorage_lab.errors import ConflictError, LabError, NotRunningError
 from moorage_lab.estate import Node
 from moorage_lab.inventory import users_of
 from moorage_lab.places import VCENTER, State
+from moorage_lab.thin import ThinGuest, ThinGuests
 from moorage_lab.vcenter_process import VCenterProcess
 
 __all__ = [
     "ConflictError",
     "Control",
+    "Entry",
     "Lab",
     "LabError",
+    "Ledger",
     "Node",
     "NotRunningError",
+    "ThinGuest",
+    "ThinGuests",
     "VCenterProcess",
 ]
 

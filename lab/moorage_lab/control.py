@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import httpx2
 
+from moorage_lab.control_ledger import Ledger
 from moorage_lab.errors import LabError, NotRunningError
 
 
@@ -53,6 +54,10 @@ class Control:
         answer: dict[str, Any] = self._call("GET", "/inventory")
         return answer
 
+    def ledger(self) -> Ledger:
+        """All that was made and destroyed since the start, for oracles."""
+        return Ledger.of(self._call("GET", "/ledger"))
+
     def events(self) -> Any:
         return self._call("GET", "/events")
 
@@ -98,6 +103,31 @@ class Control:
 
     def clear_faults(self) -> None:
         self._call("DELETE", "/faults")
+
+    def permissions(self) -> list[dict[str, Any]]:
+        """Who has which role where."""
+        answer: list[dict[str, Any]] = self._call("GET", "/permissions")
+        return answer
+
+    def grant(
+        self, principal: str, role: str, on: str, *, group: bool = False, propagate: bool = True
+    ) -> None:
+        """Set a permission, as an administrator would; one of the principal there is replaced.
+
+        Args:
+            principal: User or group.
+            role: `Administrator`, `ReadOnly`, `NoAccess` or a role of the inventory file.
+            on: Inventory path (`/` for the root) or moref.
+            group: The principal is a group.
+            propagate: It holds for all that is below, too.
+        """
+        body = {"principal": principal, "role": role, "on": on}
+        self._call("POST", "/permissions", json={**body, "group": group, "propagate": propagate})
+
+    def withdraw(self, principal: str, on: str, *, group: bool = False) -> None:
+        """Remove a permission."""
+        body = {"principal": principal, "on": on, "group": group}
+        self._call("DELETE", "/permissions", json=body)
 
     def is_healthy(self) -> bool:
         try:

@@ -29,6 +29,7 @@ type Collector struct {
 	mu      sync.Mutex // of all below; never held while waiting
 	filters []*filter
 	touched map[ref]bool
+	anew    bool                    // everything has to be looked at again
 	cancel  context.CancelCauseFunc // of the wait under way
 
 	turn    sync.Mutex // one wait at a time
@@ -59,6 +60,16 @@ func (c *Collector) touch(objects []ref) {
 		c.touched[self] = true
 	}
 	c.awake()
+}
+
+// reconsider has the collector look at all that its client knows.
+func (c *Collector) reconsider() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.filters) > 0 {
+		c.anew = true
+		c.awake()
+	}
 }
 
 func (c *Collector) awake() {
@@ -253,12 +264,16 @@ func (c *Collector) restart() {
 // collect looks at what was touched since the last time.
 func (c *Collector) collect(ctx *simulator.Context) ([]types.PropertyFilterUpdate, types.BaseMethodFault) {
 	c.mu.Lock()
-	touched, filters := c.touched, slices.Clone(c.filters)
-	c.touched = map[ref]bool{}
+	touched, anew, filters := c.touched, c.anew, slices.Clone(c.filters)
+	c.touched, c.anew = map[ref]bool{}, false
 	c.mu.Unlock()
 	var out []types.PropertyFilterUpdate
 	for _, f := range filters {
-		updates, fault := f.update(ctx, touched)
+		look := touched
+		if anew {
+			f.stale, look = true, f.everything()
+		}
+		updates, fault := f.update(ctx, look)
 		if fault != nil {
 			c.touch(keys(touched))
 			return nil, fault

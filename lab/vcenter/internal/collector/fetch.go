@@ -34,6 +34,11 @@ func (c *Collector) Fetch(ctx *simulator.Context, req any) soap.HasFault {
 	if err != nil || !exists(inner.Type(), steps) {
 		return &fetchBody{Fault_: simulator.Fault("", &types.InvalidProperty{Name: name})}
 	}
+	if session := ctx.Session; session != nil && !c.hub.guard.Unlimited(session) {
+		if privilege := c.hub.guard.Lacks(session, self, inner.Type(), steps[0].field); privilege != "" {
+			return &fetchBody{Fault_: simulator.Fault("", &types.NoPermission{Object: &self, PrivilegeId: privilege})}
+		}
+	}
 	answer := new(FetchResponse)
 	ctx.WithLock(object, func() { answer.Returnval = read(inner, steps) })
 	return &fetchBody{Res: answer}

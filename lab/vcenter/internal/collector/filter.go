@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"reflect"
+	"slices"
 
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/methods"
@@ -163,6 +164,9 @@ func (w *walk) through(ctx *simulator.Context, object mo.Reference, value reflec
 		w.out.passed[self] = true
 		skip := traversal.Skip != nil && *traversal.Skip
 		for _, next := range follow(ctx, object, value, traversal.Path) {
+			if !w.query.hub.sees(ctx.Session, next) {
+				continue
+			}
 			if len(traversal.SelectSet) == 0 {
 				if !skip {
 					w.out.choose(next) // whether it exists is seen when it is read
@@ -203,8 +207,24 @@ func follow(ctx *simulator.Context, object mo.Reference, value reflect.Value, pa
 
 // value is a property as it is now.
 type value struct {
-	name string
-	val  any // nil: unset
+	name  string
+	val   any    // nil: unset
+	lacks string // the privilege without which it cannot be read
+}
+
+// missing is the fault that stands for a value which the user may not read.
+func (v value) missing(self ref) types.MissingProperty {
+	return types.MissingProperty{Path: v.name, Fault: types.LocalizedMethodFault{
+		Fault:            &types.NoPermission{Object: &self, PrivilegeId: v.lacks},
+		LocalizedMessage: "Permission to perform this operation was denied.",
+	}}
+}
+
+func (v value) sum() uint64 {
+	if v.lacks != "" {
+		return 2 // no fingerprint is even
+	}
+	return fingerprint(v.val)
 }
 
 // values reads properties of an object. False means that there is no such object any more.
@@ -215,11 +235,25 @@ func (q *query) values(ctx *simulator.Context, self ref) ([]value, []property, b
 	}
 	wanted := q.properties(inner.Type())
 	out := make([]value, len(wanted))
+	limited := ctx.Session != nil && !q.hub.guard.Unlimited(ctx.Session)
 	ctx.WithLock(object, func() {
 		for i, p := range wanted {
-			out[i] = value{p.name, read(inner, p.steps)}
+			out[i].name = p.name
+			if limited {
+				out[i].lacks = q.hub.guard.Lacks(ctx.Session, self, inner.Type(), p.steps[0].field)
+			}
+			if out[i].lacks == "" {
+				out[i].val = read(inner, p.steps)
+			}
 		}
 	})
+	for i := range out {
+		if list, ok := out[i].val.(*types.ArrayOfManagedObjectReference); ok && limited {
+			list.ManagedObjectReference = slices.DeleteFunc(list.ManagedObjectReference, func(one ref) bool {
+				return !q.hub.sees(ctx.Session, one)
+			})
+		}
+	}
 	return out, wanted, true
 }
 
@@ -270,8 +304,10 @@ func (f *filter) enter(ctx *simulator.Context, self ref) (types.ObjectUpdate, bo
 	}
 	known := &member{paths: paths, sums: make([]uint64, len(now))}
 	for i, v := range now {
-		known.sums[i] = fingerprint(v.val)
-		if v.val != nil {
+		known.sums[i] = v.sum()
+		if v.lacks != "" {
+			update.MissingSet = append(update.MissingSet, v.missing(self))
+		} else if v.val != nil {
 			update.ChangeSet = append(update.ChangeSet, types.PropertyChange{
 				Name: v.name, Op: types.PropertyChangeOpAssign, Val: v.val,
 			})
@@ -291,8 +327,13 @@ func (f *filter) modified(ctx *simulator.Context, self ref) (types.ObjectUpdate,
 	}
 	known := f.known[self]
 	for i, v := range now {
-		sum := fingerprint(v.val)
+		sum := v.sum()
 		if sum == known.sums[i] {
+			continue
+		}
+		if v.lacks != "" {
+			known.sums[i] = sum
+			update.MissingSet = append(update.MissingSet, v.missing(self))
 			continue
 		}
 		change := types.PropertyChange{Name: v.name, Op: types.PropertyChangeOpAssign, Val: v.val}
@@ -307,7 +348,16 @@ func (f *filter) modified(ctx *simulator.Context, self ref) (types.ObjectUpdate,
 		known.sums[i] = sum
 		update.ChangeSet = append(update.ChangeSet, change)
 	}
-	return update, len(update.ChangeSet) > 0
+	return update, len(update.ChangeSet)+len(update.MissingSet) > 0
+}
+
+// everything is what the client knows.
+func (f *filter) everything() map[ref]bool {
+	all := map[ref]bool{}
+	for self := range f.known {
+		all[self] = true
+	}
+	return all
 }
 
 // fingerprint tells values apart; 0 stands for unset.

@@ -27,12 +27,23 @@ type Hub struct {
 	views      map[*containerView]bool
 	unborn     map[ref]bool // machines that are still being made
 	held       func(parent ref, name string) bool
+	guard      Guard
+}
+
+// Guard says what a session's user may see.
+type Guard interface {
+	// Unlimited is true for a session from which nothing is kept.
+	Unlimited(session *simulator.Session) bool
+	// Sees is true for objects that the user knows to exist.
+	Sees(session *simulator.Session, self ref) bool
+	// Lacks names the privilege without which a property stays unread; "" for none.
+	Lacks(session *simulator.Session, self ref, kind reflect.Type, property string) string
 }
 
 // NewHub listens to the registry. Machines for which held is true appear only when Publish is called.
-func NewHub(registry *simulator.Registry, held func(parent ref, name string) bool) *Hub {
+func NewHub(registry *simulator.Registry, guard Guard, held func(parent ref, name string) bool) *Hub {
 	h := &Hub{
-		registry: registry, held: held,
+		registry: registry, guard: guard, held: held,
 		collectors: map[*Collector]bool{}, views: map[*containerView]bool{}, unborn: map[ref]bool{},
 	}
 	registry.AddHandler(h)
@@ -75,6 +86,9 @@ func (h *Hub) UpdateObject(ctx *simulator.Context, object mo.Reference, changes 
 	for i := range changes {
 		if name := changes[i].Name; name == "resourcePool" || name == "runtime.host" || name == "parent" {
 			h.placed(ctx, object)
+			if self.Type == "Folder" {
+				h.Reconsider(ctx) // what is below it inherits other permissions now
+			}
 			return
 		}
 	}
@@ -132,6 +146,23 @@ func (h *Hub) Touch(objects ...ref) {
 	for _, collector := range collectors {
 		collector.touch(objects)
 	}
+}
+
+// Reconsider has views and filters look at everything again: permissions have changed.
+func (h *Hub) Reconsider(ctx *simulator.Context) {
+	h.mu.Lock()
+	views, collectors := keys(h.views), keys(h.collectors)
+	h.mu.Unlock()
+	for _, view := range views {
+		view.reconsider(ctx)
+	}
+	for _, collector := range collectors {
+		collector.reconsider()
+	}
+}
+
+func (h *Hub) sees(session *simulator.Session, self ref) bool {
+	return session == nil || h.guard.Unlimited(session) || h.guard.Sees(session, self)
 }
 
 // Unborn is true for a machine that is still being made.

@@ -116,7 +116,9 @@ func (c *Collector) retrieve(ctx *simulator.Context, specs []types.PropertyFilte
 			}
 			content := types.ObjectContent{Obj: self}
 			for _, v := range now {
-				if v.val != nil {
+				if v.lacks != "" {
+					content.MissingSet = append(content.MissingSet, v.missing(self))
+				} else if v.val != nil {
 					content.PropSet = append(content.PropSet, types.DynamicProperty{Name: v.name, Val: v.val})
 				}
 			}

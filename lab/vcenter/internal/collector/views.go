@@ -36,9 +36,10 @@ func init() {
 type containerView struct {
 	mo.ContainerView
 
-	hub  *Hub
-	root mo.Reference
-	in   map[ref]bool
+	hub   *Hub
+	root  mo.Reference
+	owner *simulator.Session // whose eyes the view has
+	in    map[ref]bool
 }
 
 // CreateContainerView makes a view that follows the inventory.
@@ -59,7 +60,8 @@ func (v *Views) CreateContainerView(ctx *simulator.Context, req *types.CreateCon
 			return body
 		}
 	}
-	view := &containerView{hub: v.Hub, root: root, in: map[ref]bool{}}
+	owner := *ctx.Session
+	view := &containerView{hub: v.Hub, root: root, owner: &owner, in: map[ref]bool{}}
 	view.Self.Type = "ContainerView"
 	view.Container, view.Type, view.Recursive = req.Container, req.Type, req.Recursive
 	self := ctx.Session.Put(view).Reference()
@@ -79,7 +81,7 @@ func (v *containerView) fill(ctx *simulator.Context, above mo.Reference) {
 	ctx.WithLock(above, func() { below = slices.Clone(children(above)) })
 	for _, self := range below {
 		child, value := v.hub.object(nil, self)
-		if child == nil {
+		if child == nil || !v.hub.sees(v.owner, self) {
 			continue
 		}
 		if v.wants(value.Type()) {
@@ -111,7 +113,7 @@ func (v *containerView) place(ctx *simulator.Context, object mo.Reference) {
 	if !value.IsValid() || !isA(value.Type(), "ManagedEntity") || !v.wants(value.Type()) {
 		return
 	}
-	if v.contains(object) {
+	if v.contains(object) && v.hub.sees(v.owner, object.Reference()) {
 		v.add(ctx, object.Reference())
 	} else {
 		v.drop(ctx, object.Reference())
@@ -141,6 +143,18 @@ func (v *containerView) contains(object mo.Reference) bool {
 		}
 	}
 	return false
+}
+
+// reconsider drops what its owner no longer sees, and adds what is seen now.
+func (v *containerView) reconsider(ctx *simulator.Context) {
+	var known []ref
+	ctx.WithLock(v, func() { known = slices.Clone(v.View) })
+	for _, self := range known {
+		if !v.hub.sees(v.owner, self) {
+			v.drop(ctx, self)
+		}
+	}
+	v.fill(ctx, v.root)
 }
 
 func (v *containerView) drop(ctx *simulator.Context, self ref) {

@@ -65,6 +65,7 @@ func Handler(s *vcenter.Server) http.Handler {
 		done(w, nil)
 	})
 	mux.HandleFunc("GET /inventory", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.Inventory()) })
+	mux.HandleFunc("GET /ledger", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.Ledger()) })
 	mux.HandleFunc("GET /events", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.Events()) })
 	mux.HandleFunc("POST /restart", func(w http.ResponseWriter, r *http.Request) {
 		pause, err := seconds(r, 20)
@@ -89,6 +90,19 @@ func Handler(s *vcenter.Server) http.Handler {
 	mux.HandleFunc("DELETE /faults", func(w http.ResponseWriter, _ *http.Request) {
 		s.Faults.Clear()
 		done(w, nil)
+	})
+	mux.HandleFunc("GET /permissions", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.Permissions()) })
+	mux.HandleFunc("POST /permissions", func(w http.ResponseWriter, r *http.Request) {
+		var given vcenter.Permission
+		if decode(w, r, &given) {
+			done(w, s.Grant(given))
+		}
+	})
+	mux.HandleFunc("DELETE /permissions", func(w http.ResponseWriter, r *http.Request) {
+		var given vcenter.Permission
+		if decode(w, r, &given) {
+			done(w, s.Withdraw(given))
+		}
 	})
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) {
 		if err := s.Healthy(r.Context()); err != nil {

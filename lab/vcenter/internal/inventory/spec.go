@@ -14,6 +14,8 @@ import (
 type Spec struct {
 	About       About        `yaml:"about"`
 	Users       []User       `yaml:"users"`
+	Groups      []Group      `yaml:"groups"`
+	Roles       []Role       `yaml:"roles"`
 	Datacenters []Datacenter `yaml:"datacenters"`
 }
 
@@ -24,10 +26,32 @@ type About struct {
 	Build      string `yaml:"build"`
 }
 
-// User may log in over SOAP and REST.
+// User may log in over SOAP and REST. One without groups and without a list of permissions, even an empty
+// one, is an administrator of everything.
 type User struct {
-	Name     string `yaml:"name"`
-	Password string `yaml:"password"`
+	Name        string       `yaml:"name"`
+	Password    string       `yaml:"password"`
+	Groups      []string     `yaml:"groups"`
+	Permissions []Permission `yaml:"permissions"`
+}
+
+// Group of users.
+type Group struct {
+	Name        string       `yaml:"name"`
+	Permissions []Permission `yaml:"permissions"`
+}
+
+// Permission gives a role on an object: a path of the inventory, "/" for the root.
+type Permission struct {
+	On        string `yaml:"on"`
+	Role      string `yaml:"role"` // Administrator, ReadOnly, NoAccess or one of the file's
+	Propagate *bool  `yaml:"propagate"`
+}
+
+// Role is a set of privileges; the three of System are always in it.
+type Role struct {
+	Name       string   `yaml:"name"`
+	Privileges []string `yaml:"privileges"`
 }
 
 // Datacenter and everything in it.
@@ -203,6 +227,25 @@ func (s *Spec) check() error {
 	for i, u := range s.Users {
 		if u.Name == "" || u.Password == "" {
 			fail("users[%d]: name and password are needed", i)
+		}
+	}
+	groups := map[string]bool{}
+	for i, g := range s.Groups {
+		if g.Name == "" || groups[g.Name] {
+			fail("groups[%d]: a name is needed, once", i)
+		}
+		groups[g.Name] = true
+	}
+	for _, u := range s.Users {
+		for _, g := range u.Groups {
+			if !groups[g] {
+				fail("user %q: there is no group %q", u.Name, g)
+			}
+		}
+	}
+	for i, r := range s.Roles {
+		if r.Name == "" {
+			fail("roles[%d]: a name is needed", i)
 		}
 	}
 	if len(s.Datacenters) == 0 {

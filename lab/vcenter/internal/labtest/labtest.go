@@ -115,9 +115,15 @@ func (l *Lab) Dial() *vim25.Client {
 // Login connects and logs in.
 func (l *Lab) Login() *govmomi.Client {
 	l.T.Helper()
+	return l.LoginAs(User)
+}
+
+// LoginAs logs in somebody with the usual password.
+func (l *Lab) LoginAs(user string) *govmomi.Client {
+	l.T.Helper()
 	client := &govmomi.Client{Client: l.Dial()}
 	client.SessionManager = session.NewManager(client.Client)
-	if err := client.SessionManager.Login(l.Context(), url.UserPassword(User, Password)); err != nil {
+	if err := client.SessionManager.Login(l.Context(), url.UserPassword(user, Password)); err != nil {
 		l.T.Fatal(err)
 	}
 	return client

@@ -95,6 +95,7 @@ func (s *Server) clone(ctx *simulator.Context, task *running, from *source, fold
 	if refused != nil {
 		return nil, refused
 	}
+	s.ledger.by(vm.Self, ctx.Session)
 	s.machines.setImage(vm.Self, s.machines.image(from.self))
 	ctx.WithLock(vm, func() { s.settle(ctx, vm, from, plan, req) })
 	for _, disk := range disksOf(vm) {

@@ -13,6 +13,7 @@ type Counters struct {
 	calls   map[string]int
 	logins  int
 	logouts int
+	rest    struct{ logins, logouts int }
 	returns int
 	opened  int
 	conns   map[net.Conn]bool
@@ -26,6 +27,11 @@ type Counted struct {
 		Logins  int `json:"logins"`
 		Logouts int `json:"logouts"`
 	} `json:"sessions"`
+	RestSessions struct {
+		Open    int `json:"open"`
+		Logins  int `json:"logins"`
+		Logouts int `json:"logouts"`
+	} `json:"restSessions"`
 	Connections struct {
 		Open   int `json:"open"`
 		Opened int `json:"opened"`
@@ -48,6 +54,8 @@ func (c *Counters) with(f func()) {
 func (c *Counters) called(method string) { c.with(func() { c.calls[method]++ }) }
 func (c *Counters) login()               { c.with(func() { c.logins++ }) }
 func (c *Counters) logout()              { c.with(func() { c.logouts++ }) }
+func (c *Counters) restLogin()           { c.with(func() { c.rest.logins++ }) }
+func (c *Counters) restLogout()          { c.with(func() { c.rest.logouts++ }) }
 func (c *Counters) update()              { c.with(func() { c.returns++ }) }
 
 // connection is the HTTP server's ConnState hook.
@@ -68,6 +76,7 @@ func (c *Counters) Reset() {
 	c.with(func() {
 		clear(c.calls)
 		c.logins, c.logouts, c.returns, c.opened = 0, 0, 0, 0
+		c.rest.logins, c.rest.logouts = 0, 0
 	})
 }
 
@@ -78,9 +87,10 @@ func (s *Server) Counted() Counted {
 	c.with(func() {
 		out.Calls = maps.Clone(c.calls)
 		out.Sessions.Logins, out.Sessions.Logouts = c.logins, c.logouts
+		out.RestSessions.Logins, out.RestSessions.Logouts = c.rest.logins, c.rest.logouts
 		out.Connections.Open, out.Connections.Opened = len(c.conns), c.opened
 		out.Updates.Returns = c.returns
 	})
-	out.Sessions.Open = s.sessions.count()
+	out.Sessions.Open, out.RestSessions.Open = s.sessions.count()
 	return out
 }

@@ -2,12 +2,14 @@ package vcenter
 
 import (
 	"reflect"
+	"slices"
 
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/mo"
 	"github.com/vmware/govmomi/vim25/types"
 
+	"lab-vcenter/internal/authz"
 	"lab-vcenter/internal/collector"
 )
 
@@ -27,6 +29,10 @@ func (s *Server) dispatch(ctx *simulator.Context, method *simulator.Method) (mo.
 	if c == nil {
 		return nil, nil // from inside
 	}
+	if slices.Contains(priorVersions, c.version) && !s.speaks(c.version) {
+		c.text = `Unsupported version URI "urn:vim25/` + c.version + `" while parsing SOAP body.`
+		return nil, &types.InvalidRequest{}
+	}
 	if ctx.Session != nil && !s.sessions.live(ctx) {
 		ctx.Session = nil
 		return nil, notAuthenticated(method.This)
@@ -43,9 +49,13 @@ func (s *Server) dispatch(ctx *simulator.Context, method *simulator.Method) (mo.
 			return s.anonymous, nil
 		}
 		if open[method.Name] {
-			return nil, nil
+			return nil, s.mayLogIn(c, method)
 		}
 		return nil, notAuthenticated(method.This)
+	}
+	if refused := s.authorize(ctx, method); refused != nil {
+		c.text = refused.text
+		return nil, refused.fault
 	}
 	_, entity := s.registry.Get(method.This).(mo.Entity)
 	c.this, c.writes = method.This, entity
@@ -54,6 +64,21 @@ func (s *Server) dispatch(ctx *simulator.Context, method *simulator.Method) (mo.
 		method.This.Value += shadow
 	}
 	return handler, fault
+}
+
+// mayLogIn refuses what the simulator takes without a look: tokens that nobody signed, users without a role.
+func (s *Server) mayLogIn(c *call, method *simulator.Method) types.BaseMethodFault {
+	switch body := method.Body.(type) {
+	case *types.LoginByToken:
+		return &types.InvalidLogin{}
+	case *types.Login:
+		if s.sessions.valid(body) && !s.policy.Anything(body.UserName) {
+			refused := s.noPermission(c, []need{{authz.View, s.content.RootFolder}})
+			c.text = refused.text
+			return refused.fault
+		}
+	}
+	return nil
 }
 
 // replacement answers the object of ours that stands in for one of the simulator's.
@@ -75,6 +100,8 @@ func (s *Server) replacement(ctx *simulator.Context, method *simulator.Method) (
 		return &folder{Folder: object, server: s}, nil
 	case *simulator.Datacenter:
 		return &datacenter{Datacenter: object, server: s}, nil
+	case *simulator.AuthorizationManager:
+		return &authorizationManager{AuthorizationManager: object, server: s}, nil
 	case *simulator.Datastore:
 		return &datastore{Datastore: object}, nil
 	}

@@ -40,6 +40,7 @@ func (f *folder) CreateVMTask(ctx *simulator.Context, req *types.CreateVM_Task) 
 			return nil, refused
 		}
 		vm := s.registry.Get(made.(ref)).(*simulator.VirtualMachine)
+		s.ledger.by(vm.Self, ctx.Session)
 		ctx.WithLock(vm, func() {
 			s.machines.complete(vm)
 			vm.Config.ExtraConfig = slices.DeleteFunc(vm.Config.ExtraConfig, simulatorsOwn)

@@ -20,6 +20,7 @@ import (
 type call struct {
 	ctx     context.Context // ends when the client hangs up or the port closes
 	method  string
+	version string             // of the API that the client speaks
 	fault   *rule              // to be raised by dispatch
 	context *simulator.Context // the simulator's, once it has looked at the cookie
 	text    string             // of the fault that dispatch raises
@@ -106,7 +107,7 @@ func (f *front) soap(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // the client went away
 	}
-	c := &call{ctx: r.Context(), method: methodOf(body)}
+	c := &call{ctx: r.Context(), method: methodOf(body), version: clientVersion(r)}
 	f.server.Counters.called(c.method)
 
 	act := f.server.Faults.match(c.method)
@@ -211,6 +212,9 @@ func (s *Server) finished(c *call, a *answer) {
 	}
 	if c.writes {
 		s.hub.Touch(c.this) // the simulator does not announce all that it changes
+	}
+	if c.this.Type == "ClusterComputeResource" && c.context != nil && c.context.Session != nil {
+		s.ledger.clusters(c.context.Session.UserName)
 	}
 	switch c.method {
 	case "Login", "LoginByToken", "LoginExtensionByCertificate", "CloneSession":

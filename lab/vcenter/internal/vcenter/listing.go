@@ -2,6 +2,7 @@ package vcenter
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -137,6 +138,22 @@ func (s *Server) path(entity mo.Entity) string {
 	}
 	slices.Reverse(names)
 	return "/" + strings.Join(names, "/")
+}
+
+// entityAt finds an object by its inventory path, or by its moref.
+func (s *Server) entityAt(at string) (mo.Entity, error) {
+	for _, kind := range []string{
+		"Folder", "Datacenter", "ClusterComputeResource", "ComputeResource", "HostSystem", "ResourcePool",
+		"Network", "DistributedVirtualPortgroup", "DistributedVirtualSwitch", "VmwareDistributedVirtualSwitch",
+		"Datastore", "VirtualMachine",
+	} {
+		for _, entity := range s.registry.All(kind) {
+			if self := entity.Reference(); self.Type == kind && (s.path(entity) == at || self.Value == at) {
+				return entity, nil
+			}
+		}
+	}
+	return nil, fmt.Errorf("%s: the inventory has nothing with that path or moref", at)
 }
 
 // nameOf copes with the types that have a name of their own beside that of every entity.

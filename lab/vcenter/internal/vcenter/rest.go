@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	restSession = "/rest/com/vmware/cis/session"
-	apiSession  = "/api/session"
-	restToken   = "vmware-api-session-id"
+	restLogin  = "/rest/com/vmware/cis/session"
+	apiSession = "/api/session"
+	restToken  = "vmware-api-session-id"
 )
 
 // rest passes on what the simulator knows, which is /rest; sessions over /api are translated to it.
@@ -33,28 +33,39 @@ func (f *front) rest(w http.ResponseWriter, r *http.Request) {
 	api := r.URL.Path == apiSession
 	request := r.Clone(r.Context())
 	if api {
-		request.URL.Path = restSession
+		request.URL.Path = restLogin
 	}
-	login := request.URL.Path == restSession && r.Method == http.MethodPost && r.URL.Query().Get("~action") == ""
+	login := request.URL.Path == restLogin && r.Method == http.MethodPost && r.URL.Query().Get("~action") == ""
 	token := restTokenOf(r)
 	if !login && !f.server.sessions.restLive(token) {
 		w.WriteHeader(http.StatusUnauthorized)
 		return
 	}
 
+	sent, err := io.ReadAll(r.Body)
+	if err != nil {
+		return // the client went away
+	}
+	request.Body = io.NopCloser(bytes.NewReader(sent))
 	answer := &answer{header: http.Header{}, status: http.StatusOK}
 	f.next.ServeHTTP(answer, request)
+	if answer.status/100 == 2 {
+		f.server.ledger.tagging(request, f.server.sessions.restUser(token), sent, answer.body.Bytes())
+	}
 	var value struct {
 		Value string `json:"value"`
 	}
-	if request.URL.Path == restSession && answer.status/100 == 2 {
+	if request.URL.Path == restLogin && answer.status/100 == 2 {
 		switch r.Method {
 		case http.MethodPost:
 			if login && json.Unmarshal(answer.body.Bytes(), &value) == nil {
-				f.server.sessions.restOpened(value.Value)
+				user, _, _ := r.BasicAuth()
+				f.server.sessions.restOpened(value.Value, user)
+				f.server.Counters.restLogin()
 			}
 		case http.MethodDelete:
 			f.server.sessions.restClosed(token)
+			f.server.Counters.restLogout()
 		}
 	}
 	if api && answer.status/100 == 2 {
@@ -88,28 +99,47 @@ func restTokenOf(r *http.Request) string {
 	return ""
 }
 
-func (s *sessions) restOpened(token string) {
+// restSession is one over REST.
+type restSession struct {
+	user string
+	last time.Time
+}
+
+func (s *sessions) restOpened(token, user string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.rest[token] = time.Now()
+	s.rest[token] = &restSession{user: user, last: time.Now()}
+	s.server.ledger.made("RestSession", token, "", user)
+}
+
+func (s *sessions) restUser(token string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if known := s.rest[token]; known != nil {
+		return known.user
+	}
+	return ""
 }
 
 func (s *sessions) restClosed(token string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.rest, token)
+	s.server.ledger.gone("RestSession", token, "logout")
 }
 
 func (s *sessions) restLive(token string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	last, known := s.rest[token]
-	if idle := s.server.options.SessionIdle; known && idle > 0 && time.Since(last) >= idle {
-		delete(s.rest, token)
+	known := s.rest[token]
+	if known == nil {
 		return false
 	}
-	if known {
-		s.rest[token] = time.Now()
+	if idle := s.server.options.SessionIdle; idle > 0 && time.Since(known.last) >= idle {
+		delete(s.rest, token)
+		s.server.ledger.gone("RestSession", token, "expired")
+		return false
 	}
-	return known
+	known.last = time.Now()
+	return true
 }

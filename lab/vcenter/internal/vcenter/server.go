@@ -22,6 +22,7 @@ import (
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/types"
 
+	"lab-vcenter/internal/authz"
 	"lab-vcenter/internal/collector"
 	"lab-vcenter/internal/hypervisor"
 	"lab-vcenter/internal/inventory"
@@ -45,12 +46,13 @@ type Server struct {
 	options  Options
 	service  *simulator.Service
 	registry *simulator.Registry
-	users    map[string]string
+	policy   *authz.Policy
 	handler  http.Handler
 
 	Counters *Counters
 	Faults   *Faults
 	events   *recorder
+	ledger   *ledger
 	sessions *sessions
 	tasks    *tasks
 	machines *machines
@@ -75,21 +77,23 @@ func New(options Options) (*Server, error) {
 		options:  options,
 		service:  built.Service,
 		registry: built.Service.Context.Map,
-		users:    map[string]string{},
 		Counters: newCounters(),
 		Faults:   newFaults(),
 	}
-	for _, u := range options.Inventory.Users {
-		s.users[u.Name] = u.Password
-	}
+	s.content = s.registry.Get(vim25.ServiceInstance).(*simulator.ServiceInstance).Content
 	s.sessions = newSessions(s)
+	if err := s.newPolicy(options.Inventory); err != nil {
+		return nil, err
+	}
+	s.ledger = newLedger(s)
 	s.tasks = newTasks(s)
 	s.machines = newMachines(s, built.Images)
 	if s.events, err = newRecorder(s); err != nil {
 		return nil, err
 	}
-	s.hub = collector.NewHub(s.registry, s.machines.nameClaimed)
-	s.content = s.registry.Get(vim25.ServiceInstance).(*simulator.ServiceInstance).Content
+	s.hub = collector.NewHub(s.registry, guard{s}, s.machines.nameClaimed)
+	s.policy.OnChange(s.permissionsChanged)
+	s.permissionsChanged()
 	s.anonymous = collector.New(s.hub, s.content.PropertyCollector)
 	s.registry.Cookie = cookie
 	s.registry.Handler = s.dispatch

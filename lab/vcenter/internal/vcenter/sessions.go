@@ -7,29 +7,39 @@ import (
 
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/types"
+
+	"lab-vcenter/internal/authz"
 )
 
 // sessions knows who is logged in, beside the simulator's own session manager, which has no door for it.
 type sessions struct {
 	server *Server
 	mu     sync.Mutex
+	users  map[string]string // passwords, by name in lower case
 	open   map[string]*session
-	rest   map[string]time.Time // REST session ids that work, and when they last did
+	rest   map[string]*restSession // by REST session id
 }
 
 type session struct {
 	key     string
+	user    string
 	objects *simulator.Registry // collectors, filters and views
 	last    time.Time
 }
 
 func newSessions(s *Server) *sessions {
-	return &sessions{server: s, open: map[string]*session{}, rest: map[string]time.Time{}}
+	out := &sessions{server: s, users: map[string]string{}, open: map[string]*session{}, rest: map[string]*restSession{}}
+	for _, user := range s.options.Inventory.Users {
+		out.users[authz.Principal(user.Name)] = user.Password
+	}
+	return out
 }
 
 // valid is the simulator's hook for passwords, for SOAP and REST alike.
 func (s *sessions) valid(login *types.Login) bool {
-	password, known := s.server.users[login.UserName]
+	s.mu.Lock()
+	password, known := s.users[authz.Principal(login.UserName)]
+	s.mu.Unlock()
 	return subtle.ConstantTimeCompare([]byte(password), []byte(login.Password)) == 1 && known
 }
 
@@ -37,7 +47,8 @@ func (s *sessions) opened(ctx *simulator.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	key := ctx.Session.Key
-	s.open[key] = &session{key: key, objects: ctx.Session.Registry, last: time.Now()}
+	s.server.ledger.made("Session", key, "", ctx.Session.UserName)
+	s.open[key] = &session{key: key, user: ctx.Session.UserName, objects: ctx.Session.Registry, last: time.Now()}
 }
 
 func (s *sessions) closed(key string) {
@@ -45,15 +56,26 @@ func (s *sessions) closed(key string) {
 	ended := s.open[key]
 	delete(s.open, key)
 	s.mu.Unlock()
+	s.server.ledger.gone("Session", key, "logout")
 	if ended != nil {
 		s.release(ended)
 	}
 }
 
-func (s *sessions) count() int {
+// user says whose session is open.
+func (s *sessions) user(key string) (string, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.open)
+	if known := s.open[key]; known != nil {
+		return known.user, true
+	}
+	return "", false
+}
+
+func (s *sessions) count() (soap, rest int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.open), len(s.rest)
 }
 
 // live says whether the session of a call may still act, and notes that it did.
@@ -88,6 +110,9 @@ func (s *sessions) expireAll() int {
 		ended = append(ended, one)
 	}
 	count := len(ended) + len(s.rest)
+	for token := range s.rest {
+		s.server.ledger.gone("RestSession", token, "expired")
+	}
 	clear(s.rest)
 	s.mu.Unlock()
 	for _, one := range ended {
@@ -101,6 +126,7 @@ func (s *sessions) end(one *session) {
 	s.mu.Lock()
 	delete(s.open, one.key)
 	s.mu.Unlock()
+	s.server.ledger.gone("Session", one.key, "expired")
 	ctx := s.server.internal()
 	manager := s.server.registry.SessionManager()
 	manager.TerminateSession(ctx, &types.TerminateSession{This: manager.Self, SessionId: []string{one.key}})
