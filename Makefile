@@ -30,7 +30,7 @@ setup-lab: setup ## Install the system packages of the lab (says which, needs ro
 fmt: setup ## Format and mend what can be mended
 	ruff format .
 	ruff check --fix .
-	gofmt -w lab/vcenter lab/image
+	gofmt -w lab/vcenter lab/thin lab/image
 
 check: setup ## Lint, types, layers, sizes, OpenAPI, doc links (no tests)
 	ruff format --check .
@@ -42,12 +42,15 @@ check: setup ## Lint, types, layers, sizes, OpenAPI, doc links (no tests)
 
 test: setup ## All tests that need no root and no real nodes
 	moorage-lab build vcenter >/dev/null
+	moorage-lab build thin >/dev/null
 	pytest -n 2 tests lab/tests $(FAST)
 
 test-all: setup ## `test`, the store's tests on PostgreSQL too, and the lab's Go tests
 	@lab/install-packages tests
 	moorage-lab build vcenter >/dev/null
+	moorage-lab build thin >/dev/null
 	cd lab/vcenter && CGO_ENABLED=0 go vet ./... && CGO_ENABLED=0 go test ./...
+	cd lab/thin && CGO_ENABLED=0 go vet ./... && CGO_ENABLED=0 go test ./...
 	cd lab/image/vip && CGO_ENABLED=0 go test ./...
 	pytest -n 2 tests lab/tests $(FAST) --postgres
 

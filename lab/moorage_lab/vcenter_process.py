@@ -1,16 +1,12 @@
-"""A simulated vCenter for tests: on loopback, without root, without nodes."""
+"""A simulated vCenter for tests: on loopback, without root, with thin guests or none."""
 
-import json
-import select
 import shutil
-import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 import yaml
@@ -18,16 +14,9 @@ import yaml
 from moorage_lab.control import Control
 from moorage_lab.errors import LabError
 from moorage_lab.inventory import default_inventory, users_of
+from moorage_lab.program import first_line, running
+from moorage_lab.thin import ThinGuests
 from moorage_lab.vcenter import find_or_build, vcenter_command
-
-_GUARD = """
-exec 3<&0
-"$@" </dev/null 3<&- & child=$!
-{ cat <&3 >/dev/null; kill $child; } 2>/dev/null & guard=$!
-wait $child
-kill $guard 2>/dev/null
-"""
-"""Ends the vCenter when our end of the pipe closes: also when the tests are killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +32,20 @@ class VCenterProcess:
     password: str
     control: Control
     log_file: Path
+    thin: ThinGuests | None = None
+    """What is behind the VMs, if it was asked for."""
 
     @property
     def address(self) -> str:
         """`host:port`."""
         return f"{self.host}:{self.port}"
+
+    @property
+    def guests(self) -> ThinGuests:
+        """The thin guests; raises ``LabError`` when none were asked for."""
+        if self.thin is None:
+            raise LabError('this vCenter has no guests: start it with guests="thin"')
+        return self.thin
 
     @classmethod
     @contextmanager
@@ -56,14 +54,16 @@ class VCenterProcess:
         inventory: Path | dict[str, Any] | None = None,
         *,
         hypervisor: Path | None = None,
+        guests: Literal["none", "thin"] = "none",
         timeout_s: float = 30,
         arguments: tuple[str, ...] = (),
-    ) -> "Iterator[VCenterProcess]":
+    ) -> Iterator[Self]:
         """Run a vCenter on a free port of 127.0.0.1 for the length of a `with` block.
 
         Args:
             inventory: Inventory file, or its contents; the default inventory if left out.
             hypervisor: Unix socket of a hypervisor; without it VMs power on alone.
+            guests: `thin` puts a process of thin guests behind the VMs.
             timeout_s: How long the vCenter may take until it listens.
             arguments: More arguments of lab-vcenter, such as `("--task-seconds", "2")`.
 
@@ -73,31 +73,37 @@ class VCenterProcess:
         binary = find_or_build()
         directory = Path(tempfile.mkdtemp(prefix="lab-vc-"))
         try:
-            file = _inventory_file(inventory, directory)
-            user, password = users_of(file)[0]
-            log_file = directory / "vcenter.log"
-            command = vcenter_command(
-                binary,
-                listen="127.0.0.1:0",
-                inventory=file,
-                state_dir=directory,
-                control=directory / "control.sock",
-                hypervisor=hypervisor,
-            )
-            with _running([*command, *arguments], log_file) as process:
-                said = _first_line(process, timeout_s, log_file)
+            with ExitStack() as stack:
+                socket = directory / "control.sock"
+                thin = None
+                if guests == "thin":
+                    thin = stack.enter_context(ThinGuests.start(directory, socket))
+                    hypervisor = thin.socket
+                file = _inventory_file(inventory, directory)
+                user, password = users_of(file)[0]
+                log_file = directory / "vcenter.log"
+                command = vcenter_command(
+                    binary,
+                    listen="127.0.0.1:0",
+                    inventory=file,
+                    state_dir=directory,
+                    control=socket,
+                    hypervisor=hypervisor,
+                )
+                process = stack.enter_context(running([*command, *arguments], log_file))
+                said = first_line("lab-vcenter", process, timeout_s, log_file)
                 url = urlsplit(said["url"])
-                with Control(directory / "control.sock") as control:
-                    yield cls(
-                        url=said["url"],
-                        host=str(url.hostname),
-                        port=int(url.port or 443),
-                        ca_file=Path(said["ca"]),
-                        user=user,
-                        password=password,
-                        control=control,
-                        log_file=log_file,
-                    )
+                yield cls(
+                    url=said["url"],
+                    host=str(url.hostname),
+                    port=int(url.port or 443),
+                    ca_file=Path(said["ca"]),
+                    user=user,
+                    password=password,
+                    control=stack.enter_context(Control(socket)),
+                    log_file=log_file,
+                    thin=thin,
+                )
         finally:
             shutil.rmtree(directory, ignore_errors=True)
 
@@ -108,41 +114,3 @@ def _inventory_file(inventory: Path | dict[str, Any] | None, directory: Path) ->
         file.write_text(yaml.safe_dump(inventory))
         return file
     return inventory or default_inventory()
-
-
-@contextmanager
-def _running(command: list[str], log_file: Path) -> Iterator[subprocess.Popen[bytes]]:
-    with log_file.open("wb") as log:
-        process = subprocess.Popen(
-            ["sh", "-c", _GUARD, "guard", *command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            start_new_session=True,
-        )
-    with process:
-        try:
-            yield process
-        finally:
-            if process.stdin is not None:
-                process.stdin.close()
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-
-
-def _first_line(
-    process: subprocess.Popen[bytes], timeout_s: float, log_file: Path
-) -> dict[str, str]:
-    """What lab-vcenter says once it serves; on its end, why it did not."""
-    output = process.stdout
-    deadline = time.monotonic() + timeout_s
-    while output is not None and time.monotonic() < deadline:
-        if select.select([output], [], [], 0.1)[0]:
-            line = output.readline()
-            if not line:
-                break
-            said: dict[str, str] = json.loads(line)
-            return said
-    raise LabError(f"lab-vcenter did not start: {log_file.read_text().strip() or '(no words)'}")

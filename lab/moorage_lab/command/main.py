@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 
-from moorage_lab import estate, forward, lifecycle, vcenter
+from moorage_lab import estate, forward, lifecycle, thin, vcenter
 from moorage_lab.command import node, output
 from moorage_lab.command import vcenter as vcenter_command
 from moorage_lab.errors import LabError
@@ -177,6 +177,12 @@ def forward_command(
 def build_vcenter() -> None:
     """Build lab-vcenter, unless these sources are in the cache."""
     output.say(vcenter.find_or_build(output.progress))
+
+
+@build.command(name="thin")
+def build_thin() -> None:
+    """Build lab-thin, the thin guests, unless these sources are in the cache."""
+    output.say(thin.find_or_build(output.progress))
 
 
 @build.command(name="image")

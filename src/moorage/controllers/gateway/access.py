@@ -64,6 +64,10 @@ class ClusterAccess:
             seen = self._seen[uid] = _Seen(time.monotonic(), nodes)
         return seen.nodes
 
+    def outdate_nodes(self, uid: str) -> None:
+        """Have the nodes listed anew by who asks next: one of them was just deleted."""
+        self._seen.pop(uid, None)
+
     async def forget(self, uid: str) -> None:
         """Close the client and drop the keys of a deleted cluster."""
         self._keys.pop(uid, None)

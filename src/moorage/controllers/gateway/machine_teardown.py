@@ -53,6 +53,8 @@ async def ensure_no_node(machine: Machine, env: Env) -> Outcome:
         if asked is not None and env.clock.now() - asked > DRAIN_PATIENCE:
             return DONE
         return wait("APIUnreachable", str(error), after=10)
+    if machine.metadata.owner is not None:
+        env.access.outdate_nodes(machine.metadata.owner.uid)
     return DONE
 
 

@@ -1,0 +1,73 @@
+"""Whole clusters on thin guests: the product is what it is, only the nodes are light."""
+
+from typing import Any
+
+from moorage.resources import (
+    CloudAccount,
+    Cluster,
+    ClusterKeys,
+    IPAddress,
+    Machine,
+    NodePool,
+)
+from tests.builders import a_cluster, a_node_pool, an_ip_pool
+from tests.reconcile.conftest import World
+
+
+async def ask_site(world: World) -> None:
+    await world.ask_account()
+    await world.ask(an_ip_pool(**world.vcenter.guests.pool()))
+    await world.until(CloudAccount, lambda a: a[0].status.is_true("Ready"), "account is ready")
+
+
+async def ask_cluster(
+    world: World, *, workers: int, name: str = "demo", **changes: Any
+) -> tuple[Cluster, NodePool]:
+    cluster: Cluster = await world.ask_cluster(a_cluster(name, **changes))
+    pool = a_node_pool(name, replicas=workers)
+    pool.metadata.owner = cluster.owner()
+    return cluster, await world.ask(pool)
+
+
+def all_ready(nodes: int) -> Any:
+    return lambda clusters: (
+        bool(clusters)
+        and all(c.status.is_true("Ready") and c.status.nodes_ready == nodes for c in clusters)
+    )
+
+
+def gone(clusters: list[Cluster]) -> bool:
+    return not any(cluster.metadata.finalizers for cluster in clusters)
+
+
+async def scale(world: World, pool: NodePool, replicas: int) -> None:
+    found = await world.store.get(NodePool, *pool.key)
+    found.spec.replicas = replicas
+    await world.ask(found)
+
+
+async def test_a_cluster_lives_its_whole_life(world: World) -> None:
+    await ask_site(world)
+    before = world.vcenter.control.inventory()
+    cluster, pool = await ask_cluster(world, workers=2, control_plane={"replicas": 3})
+
+    (found,) = await world.until(Cluster, all_ready(5), "five nodes are Ready")
+
+    assert found.status.kubernetes_version == "v1.34.4"
+    assert found.status.control_plane_ready == 3
+    for replicas in (3, 1):
+        await scale(world, pool, replicas)
+        await world.until(Cluster, all_ready(3 + replicas), f"{replicas} workers are Ready")
+        machines = await world.until(
+            Machine, lambda m, n=3 + replicas: len(m) == n, "those scaled away are gone"
+        )
+        names = {machine.metadata.name for machine in machines}
+        assert {guest.node for guest in world.vcenter.guests.guests()} == names
+    await world.delete(await world.store.get(NodePool, *pool.key))
+    await world.delete(cluster)
+    await world.until(Cluster, gone, "the cluster is torn down")
+    assert world.vcenter.control.inventory() == before
+    assert world.vcenter.guests.guests() == []
+    assert world.vcenter.guests.counters()["clusters"] == 0
+    for kind in (Machine, IPAddress, ClusterKeys):
+        assert await world.store.list(kind) == []
