@@ -217,6 +217,19 @@ def test_logs_of_a_machine_are_fetched_and_kept_private(demo: World) -> None:
     assert stat.S_IMODE((demo.folder / "node.log").stat().st_mode) == 0o600
 
 
+def test_a_worker_is_deleted_once_its_name_was_given(demo: World) -> None:
+    name = demo.machine().metadata.name
+    asked: list[Operation] = []
+
+    with demo.answering(asked.append):
+        assert "add --yes" in demo.refused(f"machines delete {name}", code=2)
+        assert asked == []
+        told = demo.ok(f"machines delete {name} --yes").err
+
+    assert [(one.spec.verb, one.spec.subject_name) for one in asked] == [("delete", name)]
+    assert f"machine {name} is being deleted; pool workers makes another one" in told
+
+
 def test_an_operation_that_fails_or_is_not_answered_says_so(demo: World) -> None:
     name = demo.machine().metadata.name
 

@@ -12,8 +12,12 @@ from moorage.resources import (
     IPAddress,
     IPPool,
     Machine,
+    Metadata,
     NodePool,
+    Operation,
 )
+from moorage.resources.kubernetes import Role
+from moorage.resources.operation import OperationSpec, Verb
 from tests.builders import a_cluster, a_node_pool, an_ip_pool
 from tests.reconcile.conftest import World
 
@@ -231,3 +235,43 @@ async def test_a_name_that_a_stranger_has_is_never_fought_for(world: World) -> N
     assert len({machine.metadata.name for machine in machines} & taken) == 1
     await delete_all(world, cluster)
     assert {vm["name"] for vm in world.vms()} == taken
+
+
+async def ask_deletion(world: World, machine: Machine) -> Operation:
+    """Ask for one machine's deletion, and return the answer."""
+    name = f"delete-{machine.metadata.name}"
+    spec = OperationSpec(
+        verb=Verb.DELETE,
+        subject_kind="Machine",
+        subject_name=machine.metadata.name,
+        subject_uid=machine.metadata.uid,
+    )
+    await world.ask(Operation(metadata=Metadata(name=name, project="default"), spec=spec))
+
+    def ended(items: list[Operation]) -> bool:
+        return any(one.status.completed_at for one in items if one.metadata.name == name)
+
+    items = await world.until(Operation, ended, "the operation ends")
+    return next(one for one in items if one.metadata.name == name)
+
+
+async def test_a_deleted_worker_is_replaced_and_the_control_plane_is_left_alone(
+    world: World,
+) -> None:
+    await ask_all(world)
+    machines = await world.until(Machine, powered_on(3), "three machines are powered on")
+    founder = next(one for one in machines if one.spec.role is Role.CONTROL_PLANE)
+    worker = next(one for one in machines if one.spec.role is Role.WORKER)
+
+    refused = await ask_deletion(world, founder)
+    done = await ask_deletion(world, worker)
+    rest = await world.until(
+        Machine,
+        lambda items: powered_on(3)(items) and worker.key not in [one.key for one in items],
+        "another machine took its place",
+    )
+
+    assert refused.status.failed
+    assert "only workers are replaced" in (refused.status.message or "")
+    assert not done.status.failed
+    assert sorted(vm["name"] for vm in world.vms()) == sorted(one.metadata.name for one in rest)

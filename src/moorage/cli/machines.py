@@ -72,6 +72,33 @@ async def describe(name: str) -> None:
     show_one(machine, lambda: describe_resource(machine, facts))
 
 
+@app.command(help_epilogue=examples("moorage machines delete demo-workers-0a1b2c3d4e"))
+async def delete(name: str, *, yes: bool = False, timeout_s: float = 60) -> None:
+    """Delete a worker: drained first, then gone with its disk; its pool makes another one.
+
+    To have fewer workers, scale the pool instead.
+
+    Args:
+        name: Name of the machine.
+        yes: Do not ask for the name again.
+        timeout_s: How long to wait until its gateway has taken it up.
+    """
+    from moorage.cli.ask import confirm_name
+    from moorage.cli.context import Context
+    from moorage.cli.kubeconfig import operate
+    from moorage.resources import Machine
+    from moorage.resources.operation import OperationSpec, Verb
+
+    context = Context.current()
+    async with context.api() as api:
+        machine = await api.get(Machine, name, project=context.project)
+        if not yes:
+            confirm_name("machine", name, "and its disk")
+        spec = OperationSpec(verb=Verb.DELETE, subject_kind="Machine", subject_name=name)
+        await operate(api, context.project, spec, timeout_s)
+    say(f"machine {name} is being deleted; pool {machine.spec.pool} makes another one")
+
+
 @logs_app.command(
     help_epilogue=examples(
         "moorage logs demo-workers-0a1b2c3d4e",

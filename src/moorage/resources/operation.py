@@ -16,6 +16,8 @@ class Verb(StrEnum):
     """Arguments: ``csr`` (PEM), ``ttlSeconds``. Result: ``certificate``, ``ca``, ``server``."""
     LOGS = "logs"
     """Subject is a Machine. Result: ``logs`` (text)."""
+    DELETE = "delete"
+    """Subject is a worker's Machine: its pool makes another one in its place."""
 
 
 class OperationSpec(Spec):

@@ -74,8 +74,8 @@ async def ensure_vm(machine: Machine, env: Env) -> Outcome:
     if machine.status.node_name is not None:
         return wait(
             "VMMissing",
-            f"the VM of node {machine.status.node_name} is gone from vCenter; "
-            "delete the machine to have it replaced",
+            f"the VM of node {machine.status.node_name} is gone from vCenter; a worker is replaced "
+            f"by `moorage machines delete {machine.metadata.name}`",
         )
     return await _clone(machine, env)
 

@@ -1,4 +1,4 @@
-"""One-shot requests: sign a kubeconfig, fetch a node's logs."""
+"""One-shot requests: sign a kubeconfig, fetch a node's logs, delete one machine."""
 
 from datetime import timedelta
 
@@ -15,6 +15,7 @@ from moorage.controllers.gateway.env import Env
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
 from moorage.kit.errors import InvalidError, NotFoundError
 from moorage.resources import Cluster, Machine, Operation
+from moorage.resources.kubernetes import Role
 from moorage.resources.operation import Verb
 from moorage.vsphere import Found
 
@@ -38,6 +39,8 @@ async def ensure_completed(operation: Operation, env: Env) -> Outcome:
                 return await _kubeconfig(operation, env)
             case Verb.LOGS:
                 return await _logs(operation, env)
+            case Verb.DELETE:
+                return await _delete(operation, env)
     except (InvalidError, NotFoundError) as error:
         return _end(operation, env, failed=str(error))
 
@@ -89,6 +92,19 @@ async def _logs(operation: Operation, env: Env) -> Outcome:
     if not reply.ok:
         return _end(operation, env, failed=reply.message)
     operation.status.result = {"logs": reply.text}
+    return _end(operation, env)
+
+
+async def _delete(operation: Operation, env: Env) -> Outcome:
+    machine = await env.store.get(Machine, operation.metadata.project, operation.spec.subject_name)
+    if machine.metadata.uid != operation.spec.subject_uid:
+        return _end(operation, env, failed="another machine has this name by now")
+    if machine.spec.role is Role.CONTROL_PLANE:
+        return _end(
+            operation, env, failed="it is a control-plane machine: only workers are replaced so far"
+        )
+    if not machine.is_deleting:
+        await env.store.request_deletion(Machine, *machine.key)
     return _end(operation, env)
 
 
