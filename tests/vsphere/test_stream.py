@@ -74,8 +74,11 @@ async def test_what_a_guest_writes_is_seen(site: Site) -> None:
 
 
 def _report(site: Site, uuid: str, ips: list[str]) -> None:
-    nic = {"mac": "00:50:56:aa:bb:cc", "ips": ips}
-    state = {"hostName": "node", "toolsRunning": True, "nics": [nic]}
+    """Report what a node's guest tools do: its card, and the bridge of its pods."""
+    card = next(vm for vm in site.vms().values() if vm["uuid"] == uuid)["nics"][0]
+    bridge = {"mac": "5a:00:00:00:00:01", "ips": ["10.244.1.1"]}
+    nics = [{"mac": card["mac"], "ips": ips}, bridge]
+    state = {"hostName": "node", "toolsRunning": True, "nics": nics}
     site.process.control._call("PUT", f"/guest/{uuid}/state", json=state)
 
 

@@ -39,10 +39,12 @@ def _is_usable(address: str) -> bool:
 
 def _network(_: VM, nics: Any) -> Mapping[str, Any]:
     nics = nics or ()
+    # Bridges and tunnels of a pod network have no card of the VM behind them: the API says -1.
+    cards = [nic for nic in nics if nic.deviceConfigId >= 0]
     return {
         "addresses": tuple(
             islice(
-                (address for nic in nics for address in nic.ipAddress or () if _is_usable(address)),
+                (address for nic in cards for address in nic.ipAddress or () if _is_usable(address)),
                 _MOST_ADDRESSES,
             )
         ),
