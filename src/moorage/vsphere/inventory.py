@@ -44,7 +44,7 @@ def _network(_: VM, nics: Any) -> Mapping[str, Any]:
     return {
         "addresses": tuple(
             islice(
-                (address for nic in cards for address in nic.ipAddress or () if _is_usable(address)),
+                (ip for nic in cards for ip in nic.ipAddress or () if _is_usable(ip)),
                 _MOST_ADDRESSES,
             )
         ),
