@@ -134,8 +134,12 @@ async def approve(store: Store, uids: list[str], now: datetime, *, release: bool
 async def held_deletions(store: Store) -> list[Cluster | Machine]:
     """Return what waits for an approval; machines of a held cluster are not listed again."""
     clusters = [one for one in await store.list(Cluster) if _is_held(one)]
+    uids = {cluster.metadata.uid for cluster in clusters}
     machines = [one for one in await store.list(Machine) if _is_held(one)]
-    return [*clusters, *machines]
+    alone = [
+        one for one in machines if one.metadata.owner is None or one.metadata.owner.uid not in uids
+    ]
+    return [*clusters, *alone]
 
 
 def _was_made(machine: Machine) -> bool:
