@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import httpx2
 
+from moorage_lab.control_administration import Administration
 from moorage_lab.control_ledger import Ledger
 from moorage_lab.errors import LabError, NotRunningError
 
@@ -20,7 +21,7 @@ def unix_client(socket: Path, *, timeout_s: float = 30.0) -> httpx2.Client:
     )
 
 
-class Control:
+class Control(Administration):
     """What tests may ask of the simulated vCenter behind its back. Blocking."""
 
     def __init__(self, socket: Path) -> None:
@@ -78,17 +79,22 @@ class Control:
         after: int = 0,
         seconds: float = 0,
         late: bool = False,
+        probability: float = 0,
+        seed: int = 0,
     ) -> None:
         """Inject a fault into the next calls of a SOAP method.
 
         Args:
             method: Name of the method, such as `CloneVM_Task`.
-            action: `dropAnswer`, `fail`, `delay` or `dieBefore`.
+            action: `dropAnswer`, `fail`, `delay`, `dieBefore` or `truncate`.
             fault: Type of the fault to answer when the action is `fail`.
             count: How many calls it meets.
             after: How many calls pass before the first is met.
             seconds: How long `delay` takes.
             late: The task fails, not the call that starts it.
+            probability: Chance of each call that is due; 0 is always. With one, `count` 0 means
+                for as long as the fault is not cleared.
+            seed: Of the chances: the same seed meets the same calls.
         """
         body = {
             "method": method,
@@ -98,36 +104,13 @@ class Control:
             "after": after,
             "seconds": seconds,
             "late": late,
+            "probability": probability,
+            "seed": seed,
         }
         self._call("POST", "/faults", json=body)
 
     def clear_faults(self) -> None:
         self._call("DELETE", "/faults")
-
-    def permissions(self) -> list[dict[str, Any]]:
-        """Who has which role where."""
-        answer: list[dict[str, Any]] = self._call("GET", "/permissions")
-        return answer
-
-    def grant(
-        self, principal: str, role: str, on: str, *, group: bool = False, propagate: bool = True
-    ) -> None:
-        """Set a permission, as an administrator would; one of the principal there is replaced.
-
-        Args:
-            principal: User or group.
-            role: `Administrator`, `ReadOnly`, `NoAccess` or a role of the inventory file.
-            on: Inventory path (`/` for the root) or moref.
-            group: The principal is a group.
-            propagate: It holds for all that is below, too.
-        """
-        body = {"principal": principal, "role": role, "on": on}
-        self._call("POST", "/permissions", json={**body, "group": group, "propagate": propagate})
-
-    def withdraw(self, principal: str, on: str, *, group: bool = False) -> None:
-        """Remove a permission."""
-        body = {"principal": principal, "on": on, "group": group}
-        self._call("DELETE", "/permissions", json=body)
 
     def is_healthy(self) -> bool:
         try:

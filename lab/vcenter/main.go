@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -28,6 +29,7 @@ import (
 type arguments struct {
 	listen, control, hypervisor, inventory, stateDir, names string
 	sessionIdle                                             time.Duration
+	sessionLimit                                            int
 	taskSeconds                                             float64
 }
 
@@ -40,6 +42,7 @@ func main() {
 	flag.StringVar(&args.stateDir, "state-dir", "", "folder for the certificate authority and the datastores' files")
 	flag.StringVar(&args.names, "names", "vcenter.lab,10.77.0.2,127.0.0.1", "names and addresses in the certificate")
 	flag.DurationVar(&args.sessionIdle, "session-idle", 30*time.Minute, "end sessions after so long without a call; 0: never")
+	flag.IntVar(&args.sessionLimit, "session-limit", 0, "most sessions open at a time, SOAP and REST each; 0: any number")
 	flag.Float64Var(&args.taskSeconds, "task-seconds", 0, "least time of clones, power operations and deletions")
 	flag.Parse()
 	log.SetFlags(log.LstdFlags | log.Lmsgprefix)
@@ -70,7 +73,8 @@ func run(ctx context.Context, args arguments, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	certificate, err := authority.Issue(names(args))
+	issue := issuer(authority, args)
+	certificate, _, err := issue(false)
 	if err != nil {
 		return err
 	}
@@ -86,11 +90,12 @@ func run(ctx context.Context, args arguments, out io.Writer) error {
 	server, err := vcenter.New(vcenter.Options{
 		Listen:      args.listen,
 		Certificate: certificate,
+		Issue:       issue,
 		Inventory:   spec,
 		Datastores:  datastores,
 		Hypervisor:  hypervisor.Dial(args.hypervisor),
-		SessionIdle: args.sessionIdle,
-		TaskTime:    time.Duration(args.taskSeconds * float64(time.Second)),
+		SessionIdle: args.sessionIdle, SessionLimit: args.sessionLimit,
+		TaskTime: time.Duration(args.taskSeconds * float64(time.Second)),
 	})
 	if err != nil {
 		return err
@@ -109,6 +114,27 @@ func run(ctx context.Context, args arguments, out io.Writer) error {
 	}
 	<-ctx.Done()
 	return errors.Join(port.Close(), server.Close(), os.RemoveAll(datastores))
+}
+
+// issuer makes server certificates; a new authority's files are in a folder of its own.
+func issuer(authority *pki.Authority, args arguments) func(bool) (tls.Certificate, string, error) {
+	changes := 0
+	return func(newAuthority bool) (tls.Certificate, string, error) {
+		if newAuthority {
+			changes++
+			dir := filepath.Join(args.stateDir, fmt.Sprintf("authority-%d", changes))
+			if err := os.MkdirAll(dir, 0o700); err != nil {
+				return tls.Certificate{}, "", err
+			}
+			other, err := pki.Open(dir)
+			if err != nil {
+				return tls.Certificate{}, "", err
+			}
+			authority = other
+		}
+		certificate, err := authority.Issue(names(args))
+		return certificate, authority.File, err
+	}
 }
 
 // names are those asked for, and the address that is listened on.

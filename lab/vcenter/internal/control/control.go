@@ -91,6 +91,7 @@ func Handler(s *vcenter.Server) http.Handler {
 		s.Faults.Clear()
 		done(w, nil)
 	})
+	administration(mux, s)
 	mux.HandleFunc("GET /permissions", func(w http.ResponseWriter, _ *http.Request) { answer(w, s.Permissions()) })
 	mux.HandleFunc("POST /permissions", func(w http.ResponseWriter, r *http.Request) {
 		var given vcenter.Permission

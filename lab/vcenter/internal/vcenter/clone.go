@@ -38,21 +38,27 @@ func (m *machine) CloneVMTask(ctx *simulator.Context, req *types.CloneVM_Task) s
 	if !ok || !slices.Contains(folder.ChildType, "VirtualMachine") {
 		return &methods.CloneVM_TaskBody{Fault_: simulator.Fault("", &types.InvalidArgument{InvalidProperty: "folder"})}
 	}
-	from := &source{
-		self: m.Self, name: m.Name, template: m.Config.Template,
-		pool: m.ResourcePool, host: m.Runtime.Host, config: copyOf(m.Config),
-	}
-	var path object.DatastorePath
-	path.FromString(m.Config.Files.VmPathName)
-	from.datastore = path.Datastore
-	if m.Snapshot != nil {
-		from.snapshots = snapshots(m.Snapshot.RootSnapshotList)
-	}
+	from := s.sourceOf(m.VirtualMachine)
 	event := s.vmEvent(m.VirtualMachine)
 	task := s.tasks.start(ctx, m.VirtualMachine, "CloneVM_Task", func(ctx *simulator.Context, task *running) (types.AnyType, *refusal) {
 		return s.clone(ctx, task, from, folder, req, event)
 	})
 	return &methods.CloneVM_TaskBody{Res: &types.CloneVM_TaskResponse{Returnval: task}}
+}
+
+// sourceOf notes what a clone is made of. The caller holds the machine's lock.
+func (s *Server) sourceOf(vm *simulator.VirtualMachine) *source {
+	from := &source{
+		self: vm.Self, name: vm.Name, template: vm.Config.Template,
+		pool: vm.ResourcePool, host: vm.Runtime.Host, config: copyOf(vm.Config),
+	}
+	var path object.DatastorePath
+	path.FromString(vm.Config.Files.VmPathName)
+	from.datastore = path.Datastore
+	if vm.Snapshot != nil {
+		from.snapshots = snapshots(vm.Snapshot.RootSnapshotList)
+	}
+	return from
 }
 
 func snapshots(tree []types.VirtualMachineSnapshotTree) []ref {
@@ -64,11 +70,20 @@ func snapshots(tree []types.VirtualMachineSnapshotTree) []ref {
 }
 
 func (s *Server) clone(ctx *simulator.Context, task *running, from *source, folder *simulator.Folder, req *types.CloneVM_Task, event types.VmEvent) (types.AnyType, *refusal) {
+	if req.Spec.Config != nil {
+		whole, _ := merged(from.config.ExtraConfig, req.Spec.Config.ExtraConfig)
+		if refused := s.limits.checkGuestinfo(whole); refused != nil {
+			return nil, refused
+		}
+	}
 	release, refused := s.machines.claimName(ctx, folder, req.Name)
 	if refused != nil {
 		return nil, refused
 	}
 	defer release()
+	if refused := s.unreachable(from.host); refused != nil {
+		return nil, refused
+	}
 	plan, refused := s.planClone(ctx, from, req)
 	if refused != nil {
 		return nil, refused
@@ -79,9 +94,11 @@ func (s *Server) clone(ctx *simulator.Context, task *running, from *source, fold
 		DestName:     req.Name,
 		DestHost:     types.HostEventArgument{EntityEventArgument: types.EntityEventArgument{Name: plan.host.Name}, Host: plan.host.Self},
 	})
-	if !task.pause(s.options.TaskTime) {
+	leave, alive := s.tasks.spend(task, "CloneVM_Task", plan.copied, plan.host.Self, plan.datastore)
+	if !alive {
 		return nil, nil
 	}
+	defer leave()
 
 	var wanted string
 	if req.Spec.Config != nil {
@@ -181,6 +198,8 @@ type clonePlan struct {
 	config      types.VirtualMachineConfigSpec
 	extraConfig []types.BaseOptionValue
 	pool        ref
+	datastore   ref
+	copied      int64 // bytes
 	host        *simulator.HostSystem
 	parents     map[int32]*types.VirtualDiskFlatVer2BackingInfo // by disk key, of a linked clone
 }
@@ -199,6 +218,7 @@ func (s *Server) planClone(ctx *simulator.Context, from *source, req *types.Clon
 	if refused != nil {
 		return nil, refused
 	}
+	plan.datastore = datastore.Self
 	if refused := s.clonePool(plan, from, where); refused != nil {
 		return nil, refused
 	}

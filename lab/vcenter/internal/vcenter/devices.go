@@ -217,6 +217,7 @@ func (s *Server) enoughSpace(ctx *simulator.Context, plan *clonePlan, datastore 
 			need += disk.CapacityInBytes
 		}
 	}
+	plan.copied = need
 	var free int64
 	ctx.WithLock(datastore, func() { free = datastore.Summary.FreeSpace })
 	if need > free {

@@ -3,6 +3,7 @@ package vcenter
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"reflect"
 	"slices"
 	"sync"
@@ -17,6 +18,7 @@ const (
 	DieBefore  = "dieBefore"  // the connection is closed, the call does not run
 	Fail       = "fail"       // the call, or with Late its task, fails with a named fault
 	Delay      = "delay"      // the call runs after some seconds
+	Truncate   = "truncate"   // the call runs, half of the answer is sent before the connection is closed
 )
 
 // Rule is one injected fault, as POST /faults takes it.
@@ -31,11 +33,15 @@ type Rule struct {
 	After   int     `json:"after,omitempty"` // matching calls to let pass first
 	Seconds float64 `json:"seconds,omitempty"`
 	Late    bool    `json:"late,omitempty"` // fail the task instead of the call
+
+	Probability float64 `json:"probability,omitempty"` // of acting on a call that is due; 0: always
+	Seed        uint64  `json:"seed,omitempty"`        // of the chances; the same seed acts on the same calls
 }
 
 type rule struct {
 	Rule
 	passed, done int
+	chance       *rand.Rand
 }
 
 // Faults are the rules in force.
@@ -49,8 +55,8 @@ func newFaults() *Faults { return new(Faults) }
 
 // Add puts a rule into force.
 func (f *Faults) Add(r Rule) error {
-	if !slices.Contains([]string{DropAnswer, DieBefore, Fail, Delay}, r.Action) {
-		return fmt.Errorf("action %q: it is dropAnswer, dieBefore, fail or delay", r.Action)
+	if !slices.Contains([]string{DropAnswer, DieBefore, Fail, Delay, Truncate}, r.Action) {
+		return fmt.Errorf("action %q: it is dropAnswer, dieBefore, fail, delay or truncate", r.Action)
 	}
 	switch {
 	case r.At == "call" && r.N >= 1:
@@ -60,7 +66,14 @@ func (f *Faults) Add(r Rule) error {
 	case r.Method == "":
 		r.Method = "*"
 	}
-	if r.Count == 0 {
+	if r.Probability < 0 || r.Probability > 1 {
+		return fmt.Errorf("probability %v: it is from 0 to 1", r.Probability)
+	}
+	switch {
+	case r.Count != 0:
+	case r.Probability > 0:
+		r.Count = -1 // chances are for as long as they are not cleared
+	default:
 		r.Count = 1
 	}
 	if r.Action == Fail {
@@ -73,7 +86,7 @@ func (f *Faults) Add(r Rule) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.rules = append(f.rules, &rule{Rule: r})
+	f.rules = append(f.rules, &rule{Rule: r, chance: rand.New(rand.NewPCG(r.Seed, 0))}) //nolint:gosec // to be played again
 	return nil
 }
 
@@ -107,7 +120,9 @@ func (f *Faults) match(method string) *rule {
 			continue
 		}
 		r.passed++
-		if due == nil && r.passed > r.After {
+		// Each rule draws for each of its calls, so that what others do does not change its chances.
+		lucky := r.Probability == 0 || r.chance.Float64() < r.Probability
+		if due == nil && r.passed > r.After && lucky {
 			r.done++
 			f.hits++
 			due = r

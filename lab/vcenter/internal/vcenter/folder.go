@@ -88,6 +88,15 @@ func (s *Server) checkCreate(in *simulator.Folder, req *types.CreateVM_Task) *re
 	return nil
 }
 
+// MoveIntoFolderTask moves objects here.
+func (f *folder) MoveIntoFolderTask(ctx *simulator.Context, req *types.MoveIntoFolder_Task) soap.HasFault {
+	s, in := f.server, f.Folder
+	task := s.tasks.start(ctx, in, "MoveIntoFolder_Task", func(ctx *simulator.Context, _ *running) (types.AnyType, *refusal) {
+		return nil, s.move(ctx, in, req.List...)
+	})
+	return &methods.MoveIntoFolder_TaskBody{Res: &types.MoveIntoFolder_TaskResponse{Returnval: task}}
+}
+
 // RegisterVMTask is refused: the lab's datastores hold nothing that could be registered.
 func (f *folder) RegisterVMTask(*simulator.Context, *types.RegisterVM_Task) soap.HasFault {
 	return &methods.RegisterVM_TaskBody{Fault_: simulator.Fault("The lab cannot register machines.", &types.NotSupported{})}

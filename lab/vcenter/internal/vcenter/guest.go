@@ -121,6 +121,15 @@ func (s *Server) SetGuestinfo(bios string, values map[string]string) error {
 		}
 		changes = append(changes, &types.OptionValue{Key: key, Value: value})
 	}
-	ctx.WithLock(vm, func() { s.setExtraConfig(ctx, vm, changes) })
+	var refused *refusal
+	ctx.WithLock(vm, func() {
+		whole, _ := merged(vm.Config.ExtraConfig, changes)
+		if refused = s.limits.checkGuestinfo(whole); refused == nil {
+			s.setExtraConfig(ctx, vm, changes)
+		}
+	})
+	if refused != nil {
+		return refused
+	}
 	return nil
 }

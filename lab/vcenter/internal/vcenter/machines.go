@@ -133,6 +133,11 @@ type operating struct {
 
 // begin marks a machine as busy, or says with what it already is.
 func (m *machines) begin(vm ref, what string, task *running) (end func(), refused *refusal) {
+	if machine, ok := m.server.registry.Get(vm).(*simulator.VirtualMachine); ok {
+		if refused := m.server.unreachable(machine.Runtime.Host); refused != nil {
+			return nil, refused
+		}
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if now, is := m.busy[vm]; is {

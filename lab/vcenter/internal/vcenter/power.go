@@ -129,9 +129,11 @@ func (s *Server) powerOn(ctx *simulator.Context, task *running, vm *simulator.Vi
 	if refused != nil {
 		return refused
 	}
-	if !task.pause(s.options.TaskTime) {
+	leave, alive := s.tasks.spend(task, "PowerOnVM_Task", 0, *vm.Runtime.Host)
+	if !alive {
 		return nil
 	}
+	defer leave()
 	ctx.WithLock(vm, func() { s.post(ctx, &types.VmStartingEvent{VmEvent: s.vmEvent(vm)}) })
 	// The machine counts as on while its hypervisor is at it, so that the guest's first words are heard.
 	if err := s.options.Hypervisor.Put(ctx, doc); err != nil {
@@ -167,9 +169,11 @@ func (s *Server) powerOff(ctx *simulator.Context, task *running, vm *simulator.V
 	if refused != nil {
 		return refused
 	}
-	if !task.pause(s.options.TaskTime) {
+	leave, alive := s.tasks.spend(task, "PowerOffVM_Task", 0, *vm.Runtime.Host)
+	if !alive {
 		return nil
 	}
+	defer leave()
 	if err := s.options.Hypervisor.Power(ctx, doc.UUID, "power-off"); err != nil {
 		return systemError(err)
 	}

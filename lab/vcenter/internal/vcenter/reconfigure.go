@@ -79,6 +79,10 @@ func (s *Server) checkReconfigure(ctx *simulator.Context, vm *simulator.VirtualM
 	if spec.ChangeVersion != "" && spec.ChangeVersion != vm.Config.ChangeVersion {
 		return refuse(&types.ConcurrentAccess{})
 	}
+	whole, _ := merged(vm.Config.ExtraConfig, spec.ExtraConfig)
+	if refused := s.limits.checkGuestinfo(whole); refused != nil {
+		return refused
+	}
 	on := vm.Runtime.PowerState == poweredOn
 	if on && spec.Uuid != "" && !strings.EqualFold(spec.Uuid, vm.Config.Uuid) {
 		return refuse(&types.InvalidPowerState{RequestedState: poweredOff, ExistingState: vm.Runtime.PowerState})
@@ -189,9 +193,11 @@ func (s *Server) destroy(ctx *simulator.Context, task *running, vm *simulator.Vi
 	if refused != nil {
 		return refused
 	}
-	if !task.pause(s.options.TaskTime) {
+	leave, alive := s.tasks.spend(task, "Destroy_Task", 0)
+	if !alive {
 		return nil
 	}
+	defer leave()
 	disks := disksOf(vm)
 	around := s.around(vm)
 	if _, refused := s.tasks.inner(ctx, vm, func() soap.HasFault {

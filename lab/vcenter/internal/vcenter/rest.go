@@ -42,6 +42,10 @@ func (f *front) rest(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 
+	if login && f.server.sessions.full(true) {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
 	sent, err := io.ReadAll(r.Body)
 	if err != nil {
 		return // the client went away
@@ -85,6 +89,9 @@ func (f *front) rest(w http.ResponseWriter, r *http.Request) {
 		w.Header()[key] = values
 	}
 	w.Header().Del("Content-Length")
+	if act != nil && act.Action == Truncate {
+		truncated(w, answer.status, answer.body.Bytes())
+	}
 	w.WriteHeader(answer.status)
 	_, _ = io.Copy(w, &answer.body)
 }
@@ -135,7 +142,7 @@ func (s *sessions) restLive(token string) bool {
 	if known == nil {
 		return false
 	}
-	if idle := s.server.options.SessionIdle; idle > 0 && time.Since(known.last) >= idle {
+	if idle := s.idle(); idle > 0 && time.Since(known.last) >= idle {
 		delete(s.rest, token)
 		s.server.ledger.gone("RestSession", token, "expired")
 		return false

@@ -32,13 +32,15 @@ type ref = types.ManagedObjectReference
 
 // Options of a server.
 type Options struct {
-	Listen      string
-	Certificate tls.Certificate
-	Inventory   *inventory.Spec
-	Datastores  string // folder for the simulator's datastore files
-	Hypervisor  *hypervisor.Client
-	SessionIdle time.Duration // 0: sessions never expire
-	TaskTime    time.Duration // least duration of a task that copies or moves something
+	Listen       string
+	Certificate  tls.Certificate
+	Inventory    *inventory.Spec
+	Issue        func(newAuthority bool) (tls.Certificate, string, error) // another certificate, and its authority's file
+	Datastores   string                                                   // folder for the simulator's datastore files
+	Hypervisor   *hypervisor.Client
+	SessionIdle  time.Duration // 0: sessions never expire
+	SessionLimit int           // 0: any number
+	TaskTime     time.Duration // least duration of a task that copies or moves something
 }
 
 // Server is one simulated vCenter.
@@ -53,6 +55,7 @@ type Server struct {
 	Faults   *Faults
 	events   *recorder
 	ledger   *ledger
+	limits   *limits
 	sessions *sessions
 	tasks    *tasks
 	machines *machines
@@ -81,6 +84,7 @@ func New(options Options) (*Server, error) {
 		Faults:   newFaults(),
 	}
 	s.content = s.registry.Get(vim25.ServiceInstance).(*simulator.ServiceInstance).Content
+	s.limits = newLimits(options)
 	s.sessions = newSessions(s)
 	if err := s.newPolicy(options.Inventory); err != nil {
 		return nil, err

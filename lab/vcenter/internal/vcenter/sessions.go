@@ -82,7 +82,7 @@ func (s *sessions) count() (soap, rest int) {
 func (s *sessions) live(ctx *simulator.Context) bool {
 	s.mu.Lock()
 	known := s.open[ctx.Session.Key]
-	idle := s.server.options.SessionIdle
+	idle := s.idle()
 	if known != nil && (idle <= 0 || time.Since(known.last) < idle) {
 		known.last = time.Now()
 		s.mu.Unlock()

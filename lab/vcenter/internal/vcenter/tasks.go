@@ -26,10 +26,12 @@ type tasks struct {
 	end    context.CancelFunc
 	known  map[ref]bool
 	alone  sync.Mutex // of inner
+	slots  slots
 }
 
 func newTasks(s *Server) *tasks {
 	t := &tasks{server: s, known: map[ref]bool{}}
+	t.slots.used, t.slots.freed = map[ref]int{}, make(chan struct{})
 	t.life, t.end = context.WithCancel(context.Background())
 	return t
 }
@@ -64,8 +66,12 @@ func (t *tasks) start(ctx *simulator.Context, entity mo.Entity, method string, r
 	go func() {
 		var result types.AnyType
 		refused := late
-		if refused == nil {
-			result, refused = guarded(run, own, &running{Task: task, life: life, lost: func() bool { return life.Err() != nil }})
+		under := &running{Task: task, life: life, lost: func() bool { return life.Err() != nil }}
+		if !slices.Contains(paced, method) {
+			under.pause(t.server.limits.duration(method, 0))
+		}
+		if refused == nil && !under.lost() {
+			result, refused = guarded(run, own, under)
 		}
 		t.finish(own, task, life, result, refused)
 	}()
@@ -99,6 +105,14 @@ func (t *tasks) finish(ctx *simulator.Context, task *simulator.Task, life contex
 			types.PropertyChange{Name: "info.state", Val: types.TaskInfoStateSuccess})
 	}
 	t.server.registry.AtomicUpdate(ctx, task, changes)
+	t.trimRecent(*task.Info.Entity)
+}
+
+// current is the life of tasks that start now.
+func (t *tasks) current() context.Context {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.life
 }
 
 // forgetAll is what a restart does to tasks.

@@ -11,26 +11,30 @@ import (
 func (m *machine) RenameTask(ctx *simulator.Context, req *types.Rename_Task) soap.HasFault {
 	vm, s := m.VirtualMachine, m.server
 	task := s.tasks.start(ctx, vm, "Rename_Task", func(ctx *simulator.Context, _ *running) (types.AnyType, *refusal) {
-		folder, ok := s.registry.Get(*vm.Parent).(*simulator.Folder)
-		if !ok {
-			return nil, refuse(&types.NotSupported{})
-		}
-		release, refused := s.machines.claimName(ctx, folder, req.NewName)
-		if refused != nil {
-			return nil, refused
-		}
-		defer release()
-		ctx.WithLock(vm, func() {
-			s.registry.Update(ctx, vm, []types.PropertyChange{
-				{Name: "name", Val: req.NewName},
-				{Name: "config.name", Val: req.NewName},
-				{Name: "summary.config.name", Val: req.NewName},
-			})
-			s.post(ctx, &types.VmRenamedEvent{VmEvent: s.vmEvent(vm), NewName: req.NewName})
-		})
-		return nil, nil
+		return nil, s.rename(ctx, vm, req.NewName)
 	})
 	return &methods.Rename_TaskBody{Res: &types.Rename_TaskResponse{Returnval: task}}
+}
+
+func (s *Server) rename(ctx *simulator.Context, vm *simulator.VirtualMachine, name string) *refusal {
+	folder, ok := s.registry.Get(*vm.Parent).(*simulator.Folder)
+	if !ok {
+		return refuse(&types.NotSupported{})
+	}
+	release, refused := s.machines.claimName(ctx, folder, name)
+	if refused != nil {
+		return refused
+	}
+	defer release()
+	ctx.WithLock(vm, func() {
+		s.registry.Update(ctx, vm, []types.PropertyChange{
+			{Name: "name", Val: name},
+			{Name: "config.name", Val: name},
+			{Name: "summary.config.name", Val: name},
+		})
+		s.post(ctx, &types.VmRenamedEvent{VmEvent: s.vmEvent(vm), NewName: name})
+	})
+	return nil
 }
 
 // CreateSnapshotTask refuses templates, as a vCenter does.
