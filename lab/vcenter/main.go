@@ -28,6 +28,7 @@ import (
 
 type arguments struct {
 	listen, control, hypervisor, inventory, stateDir, names string
+	apiVersion                                              string
 	sessionIdle                                             time.Duration
 	sessionLimit                                            int
 	taskSeconds                                             float64
@@ -41,6 +42,7 @@ func main() {
 	flag.StringVar(&args.inventory, "inventory", "", "YAML file with datacenters, hosts, templates and users")
 	flag.StringVar(&args.stateDir, "state-dir", "", "folder for the certificate authority and the datastores' files")
 	flag.StringVar(&args.names, "names", "vcenter.lab,10.77.0.2,127.0.0.1", "names and addresses in the certificate")
+	flag.StringVar(&args.apiVersion, "api-version", "", "6.7.3, 7.0.3 or 8.0.3 instead of the inventory file's")
 	flag.DurationVar(&args.sessionIdle, "session-idle", 30*time.Minute, "end sessions after so long without a call; 0: never")
 	flag.IntVar(&args.sessionLimit, "session-limit", 0, "most sessions open at a time, SOAP and REST each; 0: any number")
 	flag.Float64Var(&args.taskSeconds, "task-seconds", 0, "least time of clones, power operations and deletions")
@@ -68,6 +70,11 @@ func run(ctx context.Context, args arguments, out io.Writer) error {
 	spec, err := inventory.Load(args.inventory)
 	if err != nil {
 		return err
+	}
+	if args.apiVersion != "" {
+		if err := spec.SetAPIVersion(args.apiVersion); err != nil {
+			return err
+		}
 	}
 	authority, err := pki.Open(args.stateDir)
 	if err != nil {

@@ -4,7 +4,9 @@ package inventory
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -157,9 +159,7 @@ func Load(file string) (*Spec, error) {
 }
 
 func (s *Spec) complete() {
-	setDefault(&s.About.APIVersion, "8.0.3.0")
-	setDefault(&s.About.Version, "8.0.3")
-	setDefault(&s.About.Build, "24322831")
+	s.About.complete()
 	for d := range s.Datacenters {
 		dc := &s.Datacenters[d]
 		for c := range dc.ComputeClusters {
@@ -200,6 +200,35 @@ func (s *Spec) complete() {
 			}
 		}
 	}
+}
+
+// SetAPIVersion makes the vCenter one of another release.
+func (s *Spec) SetAPIVersion(version string) error {
+	if _, known := releases[version]; !known {
+		return fmt.Errorf("API version %q: the lab knows %s", version, strings.Join(slices.Sorted(maps.Keys(releases)), ", "))
+	}
+	s.About = About{APIVersion: version}
+	s.About.complete()
+	return nil
+}
+
+// releases are products by the short name of their API, with what they call it.
+var releases = map[string]About{
+	"6.7.3": {APIVersion: "6.7.3", Version: "6.7.0", Build: "20504362"},
+	"7.0.3": {APIVersion: "7.0.3.0", Version: "7.0.3", Build: "20150588"},
+	"8.0.3": {APIVersion: "8.0.3.0", Version: "8.0.3", Build: "24322831"},
+}
+
+func (a *About) complete() {
+	setDefault(&a.APIVersion, "8.0.3")
+	release, known := releases[a.APIVersion]
+	if known {
+		a.APIVersion = release.APIVersion
+	} else {
+		release = releases["8.0.3"]
+	}
+	setDefault(&a.Version, release.Version)
+	setDefault(&a.Build, release.Build)
 }
 
 func setDefault[T comparable](field *T, value T) {

@@ -2,6 +2,7 @@ package vcenter_test
 
 import (
 	"errors"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +11,8 @@ import (
 	"github.com/vmware/govmomi/find"
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/property"
+	"github.com/vmware/govmomi/vapi/rest"
+	"github.com/vmware/govmomi/vapi/tags"
 	"github.com/vmware/govmomi/view"
 	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/mo"
@@ -191,6 +194,22 @@ func TestWhoHasNoRoleCannotLogIn(t *testing.T) {
 	}
 	if _, ok := soap.ToSoapFault(err).VimFault().(types.NoPermission); !ok {
 		t.Fatalf("%#v", err)
+	}
+}
+
+func TestTaggingNeedsItsPrivileges(t *testing.T) {
+	l := labtest.Start(t, withUser([]string{"InventoryService.Tagging.CreateCategory"}, "/"))
+	client := rest.NewClient(l.Login().Client)
+	if err := client.Login(l.Context(), url.UserPassword(limited, labtest.Password)); err != nil {
+		t.Fatal(err)
+	}
+	manager := tags.NewManager(client)
+	category, err := manager.CreateCategory(l.Context(), &tags.Category{Name: "mine", Cardinality: "SINGLE"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := manager.CreateTag(l.Context(), &tags.Tag{Name: "one", CategoryID: category}); err == nil || !strings.Contains(err.Error(), "403") {
+		t.Errorf("a tag: %v", err)
 	}
 }
 

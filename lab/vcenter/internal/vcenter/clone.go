@@ -154,11 +154,9 @@ func (s *Server) settle(ctx *simulator.Context, vm *simulator.VirtualMachine, fr
 	if from.config.VAppConfig != nil {
 		vm.Config.VAppConfig = from.config.VAppConfig
 	}
-	if linked := plan.parents; linked != nil {
-		for _, disk := range disksOf(vm) {
-			if parent := linked[disk.Key]; parent != nil {
-				disk.Backing.(*types.VirtualDiskFlatVer2BackingInfo).Parent = parent
-			}
+	for _, disk := range disksOf(vm) {
+		if parent := plan.parents[disk.Key]; parent != nil {
+			disk.Backing.(*types.VirtualDiskFlatVer2BackingInfo).Parent = parent
 		}
 	}
 	if req.Spec.Template {
@@ -201,7 +199,7 @@ type clonePlan struct {
 	datastore   ref
 	copied      int64 // bytes
 	host        *simulator.HostSystem
-	parents     map[int32]*types.VirtualDiskFlatVer2BackingInfo // by disk key, of a linked clone
+	parents     map[int32]*types.VirtualDiskFlatVer2BackingInfo // by disk key, of disks that hang on another
 }
 
 func (s *Server) planClone(ctx *simulator.Context, from *source, req *types.CloneVM_Task) (*clonePlan, *refusal) {
@@ -222,18 +220,17 @@ func (s *Server) planClone(ctx *simulator.Context, from *source, req *types.Clon
 	if refused := s.clonePool(plan, from, where); refused != nil {
 		return nil, refused
 	}
+	if plan.parents, refused = parentsOf(from, req, datastore.Self); refused != nil {
+		return nil, refused
+	}
 	if refused := s.cloneHost(ctx, plan, where, datastore); refused != nil {
 		return nil, refused
 	}
-	linked, refused := isLinked(from, req)
-	if refused != nil {
-		return nil, refused
-	}
 	inherit(&plan.config, from, req.Name, datastore.Name)
-	if refused := s.cloneDevices(ctx, plan, from, req, linked); refused != nil {
+	if refused := s.cloneDevices(ctx, plan, from, req); refused != nil {
 		return nil, refused
 	}
-	return plan, s.enoughSpace(ctx, plan, datastore, linked)
+	return plan, s.enoughSpace(ctx, plan, datastore)
 }
 
 func (s *Server) cloneDatastore(ctx *simulator.Context, from *source, where types.VirtualMachineRelocateSpec) (*simulator.Datastore, *refusal) {
@@ -280,6 +277,15 @@ func (s *Server) cloneHost(ctx *simulator.Context, plan *clonePlan, where types.
 	if compute == nil {
 		return refuse(&types.ManagedObjectNotFound{Obj: plan.pool})
 	}
+	mounts := []ref{datastore.Self} // a child disk is read together with its parent
+	for _, parent := range plan.parents {
+		if parent.Datastore != nil {
+			mounts = append(mounts, *parent.Datastore)
+		}
+	}
+	lacks := func(host *simulator.HostSystem) bool {
+		return slices.ContainsFunc(mounts, func(store ref) bool { return !slices.Contains(host.Datastore, store) })
+	}
 	best := -1
 	for _, r := range compute.Host {
 		if where.Host != nil && *where.Host != r {
@@ -288,7 +294,7 @@ func (s *Server) cloneHost(ctx *simulator.Context, plan *clonePlan, where types.
 		host := s.registry.Get(r).(*simulator.HostSystem)
 		ctx.WithLock(host, func() {
 			usable := host.Runtime.ConnectionState == types.HostSystemConnectionStateConnected &&
-				!host.Runtime.InMaintenanceMode && slices.Contains(host.Datastore, datastore.Self)
+				!host.Runtime.InMaintenanceMode && !lacks(host)
 			if usable && (best < 0 || len(host.Vm) < best) {
 				plan.host, best = host, len(host.Vm)
 			}
@@ -301,7 +307,7 @@ func (s *Server) cloneHost(ctx *simulator.Context, plan *clonePlan, where types.
 		return refuseText(&types.InvalidArgument{InvalidProperty: "spec.location.host"},
 			"A specified parameter was not correct: spec.location.host (it is not of the resource pool's compute resource)")
 	}
-	return refuseText(&types.NoCompatibleHost{}, fmt.Sprintf("No host is compatible with the virtual machine: none of %s mounts datastore %s.", compute.Name, datastore.Name))
+	return refuseText(&types.NoCompatibleHost{}, fmt.Sprintf("No host is compatible with the virtual machine: none of %s mounts datastore %s and those of the parents of its disks.", compute.Name, datastore.Name))
 }
 
 func (s *Server) computeOf(pool ref) *mo.ComputeResource {
@@ -356,21 +362,4 @@ func inherit(config *types.VirtualMachineConfigSpec, from *source, name, datasto
 	if config.MemoryHotAddEnabled == nil {
 		config.MemoryHotAddEnabled = was.MemoryHotAddEnabled
 	}
-}
-
-func isLinked(from *source, req *types.CloneVM_Task) (bool, *refusal) {
-	const child = string(types.VirtualMachineRelocateDiskMoveOptionsCreateNewChildDiskBacking)
-	linked := req.Spec.Location.DiskMoveType == child
-	for _, disk := range req.Spec.Location.Disk {
-		linked = linked || disk.DiskMoveType == child
-	}
-	if snapshot := req.Spec.Snapshot; snapshot != nil && !slices.Contains(from.snapshots, *snapshot) {
-		return false, refuseText(&types.InvalidArgument{InvalidProperty: "spec.snapshot"},
-			"A specified parameter was not correct: spec.snapshot (it is not a snapshot of the source)")
-	}
-	if linked && req.Spec.Snapshot == nil {
-		return false, refuseText(&types.InvalidArgument{InvalidProperty: "spec.snapshot"},
-			"A specified parameter was not correct: spec.snapshot (a new child disk needs one)")
-	}
-	return linked, nil
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // cloneDevices decides the clone's devices: the source's, with the changes that the request asks for.
-func (s *Server) cloneDevices(ctx *simulator.Context, plan *clonePlan, from *source, req *types.CloneVM_Task, linked bool) *refusal {
+func (s *Server) cloneDevices(ctx *simulator.Context, plan *clonePlan, from *source, req *types.CloneVM_Task) *refusal {
 	standard := object.VirtualDeviceList(esx.VirtualDevice)
 	originals := object.VirtualDeviceList(from.config.Hardware.Device)
 	var devices object.VirtualDeviceList
@@ -28,26 +28,18 @@ func (s *Server) cloneDevices(ctx *simulator.Context, plan *clonePlan, from *sou
 	for i, change := range changes {
 		spec := change.GetVirtualDeviceConfigSpec()
 		var refused *refusal
-		if devices, refused = applyChange(devices, spec, i, linked); refused != nil {
+		if devices, refused = applyChange(devices, spec, i, plan.parents); refused != nil {
 			return refused
 		}
 		if nic, ok := spec.Device.(types.BaseVirtualEthernetCard); ok && nic.GetVirtualEthernetCard().MacAddress != "" {
 			kept[nic.GetVirtualEthernetCard().Key] = true
 		}
 	}
-	if linked {
-		plan.parents = map[int32]*types.VirtualDiskFlatVer2BackingInfo{}
-	}
 	plan.config.DeviceChange = nil
 	for i, device := range devices {
 		spec := &types.VirtualDeviceConfigSpec{Operation: types.VirtualDeviceConfigSpecOperationAdd, Device: device}
 		switch d := device.(type) {
 		case *types.VirtualDisk:
-			if linked {
-				if parent, ok := d.Backing.(*types.VirtualDiskFlatVer2BackingInfo); ok && parent.FileName != "" {
-					plan.parents[d.Key] = copyOf(parent)
-				}
-			}
 			d.Backing = freshBacking(d)
 			spec.FileOperation = types.VirtualDeviceConfigSpecFileOperationCreate
 		case types.BaseVirtualEthernetCard:
@@ -82,7 +74,7 @@ func freshBacking(disk *types.VirtualDisk) *types.VirtualDiskFlatVer2BackingInfo
 	return fresh
 }
 
-func applyChange(devices object.VirtualDeviceList, spec *types.VirtualDeviceConfigSpec, index int, linked bool) (object.VirtualDeviceList, *refusal) {
+func applyChange(devices object.VirtualDeviceList, spec *types.VirtualDeviceConfigSpec, index int, parents map[int32]*types.VirtualDiskFlatVer2BackingInfo) (object.VirtualDeviceList, *refusal) {
 	invalid := func(why string) *refusal {
 		return refuseText(&types.InvalidDeviceSpec{DeviceIndex: int32(index)},
 			fmt.Sprintf("Invalid configuration for device '%d': %s", index, why))
@@ -107,7 +99,7 @@ func applyChange(devices object.VirtualDeviceList, spec *types.VirtualDeviceConf
 		if at < 0 {
 			return nil, invalid(fmt.Sprintf("there is none with key %d to edit", key))
 		}
-		if why := editDevice(devices[at], spec.Device, linked); why != "" {
+		if why := editDevice(devices[at], spec.Device, parents[key] != nil); why != "" {
 			return nil, invalid(why)
 		}
 		devices[at] = spec.Device
@@ -210,10 +202,10 @@ func (s *Server) checkNetwork(ctx *simulator.Context, host *simulator.HostSystem
 }
 
 // enoughSpace fails a clone that its datastore has no room for.
-func (s *Server) enoughSpace(ctx *simulator.Context, plan *clonePlan, datastore *simulator.Datastore, linked bool) *refusal {
+func (s *Server) enoughSpace(ctx *simulator.Context, plan *clonePlan, datastore *simulator.Datastore) *refusal {
 	var need int64
 	for _, change := range plan.config.DeviceChange {
-		if disk, ok := change.GetVirtualDeviceConfigSpec().Device.(*types.VirtualDisk); ok && !linked {
+		if disk, ok := change.GetVirtualDeviceConfigSpec().Device.(*types.VirtualDisk); ok && plan.parents[disk.Key] == nil {
 			need += disk.CapacityInBytes
 		}
 	}

@@ -242,8 +242,7 @@ func (l *ledger) clusters(by string) {
 
 // tagging follows what was done to tags and categories over REST.
 func (l *ledger) tagging(r *http.Request, user string, sent, answered []byte) {
-	const base = "/rest/com/vmware/cis/tagging/"
-	rest, ok := strings.CutPrefix(r.URL.Path, base)
+	rest, ok := strings.CutPrefix(r.URL.Path, taggingPath)
 	if !ok {
 		return
 	}

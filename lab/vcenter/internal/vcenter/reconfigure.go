@@ -193,6 +193,9 @@ func (s *Server) destroy(ctx *simulator.Context, task *running, vm *simulator.Vi
 	if refused != nil {
 		return refused
 	}
+	if refused := s.lockedByChildren(vm); refused != nil {
+		return refused
+	}
 	leave, alive := s.tasks.spend(task, "Destroy_Task", 0)
 	if !alive {
 		return nil

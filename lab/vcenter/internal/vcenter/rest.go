@@ -19,6 +19,10 @@ const (
 func (f *front) rest(w http.ResponseWriter, r *http.Request) {
 	name := r.Method + " " + r.URL.Path
 	f.server.Counters.called(name)
+	if strings.HasPrefix(r.URL.Path, "/api/") && !f.server.speaks("7.0.0.0") {
+		http.NotFound(w, r) // 6.7 has /rest only
+		return
+	}
 	act := f.server.Faults.match(name)
 	if act != nil {
 		act.wait(r.Context())
@@ -49,6 +53,10 @@ func (f *front) rest(w http.ResponseWriter, r *http.Request) {
 	sent, err := io.ReadAll(r.Body)
 	if err != nil {
 		return // the client went away
+	}
+	if privilege := f.server.taggingDenied(request, f.server.sessions.restUser(token), sent); privilege != "" {
+		unauthorized(w, privilege)
+		return
 	}
 	request.Body = io.NopCloser(bytes.NewReader(sent))
 	answer := &answer{header: http.Header{}, status: http.StatusOK}
