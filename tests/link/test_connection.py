@@ -7,7 +7,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from moorage.kit.identity import PrivateIdentity
-from moorage.link import Link
+from moorage.link.client import Link
 from moorage.link.frames import (
     MAX_HELLO_BYTES,
     Challenge,

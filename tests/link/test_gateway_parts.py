@@ -15,7 +15,7 @@ from moorage.kit.errors import ForbiddenError, InvalidError, NotFoundError
 from moorage.kit.identity import PrivateIdentity, PublicIdentity, sealing_key_statement
 from moorage.kit.net import ProxySettings, normal_fingerprint
 from moorage.kit.seal import PrivateSealingKey, seal
-from moorage.link import token_gateway
+from moorage.link.enroll import token_gateway
 from moorage.resources import CloudAccount, Cluster, Metadata, Secret
 from moorage.resources.account import CloudAccountSpec, SecretSpec, Trust, credential_context
 from moorage.resources.cluster import ClusterSpec

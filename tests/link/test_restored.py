@@ -6,7 +6,7 @@ from pathlib import Path
 
 import anyio
 
-from moorage.link import LinkServer
+from moorage.link.server import LinkServer
 from moorage.resources import IPPool, Machine
 
 from .test_connection import gateway_status

@@ -7,7 +7,9 @@ import pytest
 
 from moorage.kit.errors import ForbiddenError, InvalidError, UnavailableError
 from moorage.kit.net import ProxySettings, ServerTrust
-from moorage.link import Dial, Link, discover_hub
+from moorage.link.client import Link
+from moorage.link.dial import Dial
+from moorage.link.enroll import discover_hub
 
 from .pki import Pair, make, server_context
 from .proxy import ConnectProxy

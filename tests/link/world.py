@@ -20,8 +20,11 @@ from starlette.websockets import WebSocket
 
 from moorage.kit.errors import InvalidError
 from moorage.kit.identity import PrivateIdentity
-from moorage.link import Dial, Link, LinkServer, LinkSettings
+from moorage.link.client import Link
+from moorage.link.dial import Dial
+from moorage.link.door import LinkSettings
 from moorage.link.frames import decode
+from moorage.link.server import LinkServer
 from moorage.resources import (
     Gateway,
     IPPool,

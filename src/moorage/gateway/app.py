@@ -17,7 +17,9 @@ from moorage.gateway.health import bind_health, serve_health
 from moorage.gateway.identity import DataDir
 from moorage.gateway.vault import Vault
 from moorage.kit.clock import Clock, SystemClock
-from moorage.link import Dial, Link, RecoveryKeys
+from moorage.link.client import Link
+from moorage.link.dial import Dial
+from moorage.link.trust import RecoveryKeys
 from moorage.store import SqlStore, open_store
 
 log = structlog.get_logger(__name__)

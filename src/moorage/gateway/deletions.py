@@ -9,7 +9,8 @@ from typing import Literal
 from cyclopts import App
 
 from moorage.controllers.gateway.brake import approve, held_deletions
-from moorage.gateway.identity import DEFAULT_DATA, DataDir
+from moorage.gateway import DEFAULT_DATA
+from moorage.gateway.identity import DataDir
 from moorage.kit.clock import SystemClock
 from moorage.kit.errors import InvalidError
 from moorage.resources import Cluster, Machine

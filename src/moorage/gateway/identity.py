@@ -12,7 +12,6 @@ from moorage.kit.identity import PrivateIdentity
 from moorage.kit.net import ServerTrust
 from moorage.kit.seal import PrivateSealingKey
 
-DEFAULT_DATA = Path("/var/lib/moorage-gateway")
 PRIVATE = 0o600
 PRIVATE_DIR = 0o700
 

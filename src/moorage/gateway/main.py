@@ -1,24 +1,22 @@
-"""``moorage-gateway``: enrol a gateway at its hub, and run it."""
+"""``moorage-gateway``: enrol a gateway at its hub, and run it.
+
+What a command works with is imported inside it: ``run`` becomes another process at once.
+"""
 
 import json
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import httpx2
 from cyclopts import App
 
 from moorage import __version__
-from moorage.gateway.app import run_gateway
-from moorage.gateway.config import GatewayConfig, load_config
-from moorage.gateway.deletions import deletions
-from moorage.gateway.identity import DEFAULT_DATA, DataDir, EnrollmentRecord
+from moorage.gateway import DEFAULT_DATA
 from moorage.kit.errors import InvalidError, MoorageError, UnavailableError
-from moorage.kit.log import set_up_logging
-from moorage.kit.net import ServerTrust, read_pem
-from moorage.link import Dial, RecoveryKeys, discover_hub, token_gateway
-from moorage.link import enroll as enroll_at
-from moorage.store import open_store
+from moorage.kit.process import become
+
+if TYPE_CHECKING:
+    from moorage.gateway.config import GatewayConfig
 
 STATUS_TIMEOUT_S = 5.0
 
@@ -27,7 +25,7 @@ app = App(
     help="Works beside vCenter for a Moorage hub. It dials out; nothing dials in.",
     version=__version__,
 )
-app.command(deletions)
+app.command("moorage.gateway.deletions:deletions", name="deletions")
 
 
 @app.command
@@ -58,6 +56,12 @@ async def enroll(
         no_proxy: Comma-separated hosts, domains and networks reached directly.
         proxy_ca: PEM file that an https:// proxy's certificate chains to.
     """
+    from moorage.gateway.identity import DataDir, EnrollmentRecord
+    from moorage.kit.net import ServerTrust, read_pem
+    from moorage.link.dial import Dial
+    from moorage.link.enroll import discover_hub, token_gateway
+    from moorage.link.enroll import enroll as enroll_at
+
     if ca_file is not None and hub_fingerprint is not None:
         raise InvalidError("give either --ca-file or --hub-fingerprint")
     if token == "-":  # noqa: S105 - it says where the token is
@@ -94,7 +98,7 @@ async def enroll(
 
 
 @app.command
-async def run(
+def run(
     *,
     data: Path = DEFAULT_DATA,
     config: Path | None = None,
@@ -122,19 +126,22 @@ async def run(
         log_level: How much to log.
         log_format: JSON for machines, console for people; auto looks at the terminal.
     """
-    settings = _settings(
-        data,
-        file=config,
-        hub=hub,
-        proxy=proxy,
-        no_proxy=no_proxy,
-        proxy_ca=proxy_ca,
-        health=health,
-        log_level=log_level,
-        log_format=log_format,
+    become(
+        "moorage.gateway.service",
+        {
+            "data": str(data),
+            "config": config and str(config),
+            "flags": {
+                "hub": hub,
+                "proxy": proxy,
+                "no_proxy": _entries(no_proxy),
+                "proxy_ca": proxy_ca and str(proxy_ca),
+                "health": health,
+                "log_level": log_level,
+                "log_format": log_format,
+            },
+        },
     )
-    set_up_logging(level=settings.log_level, log_format=settings.log_format)
-    await run_gateway(DataDir(data), settings)
 
 
 @app.command
@@ -144,6 +151,8 @@ def fingerprint(*, data: Path = DEFAULT_DATA) -> None:
     Args:
         data: Directory for keys, settings and database.
     """
+    from moorage.gateway.identity import DataDir
+
     _say(DataDir(data).identity().public().fingerprint)
 
 
@@ -155,6 +164,8 @@ async def status(*, data: Path = DEFAULT_DATA, config: Path | None = None) -> in
         data: Directory for keys, settings and database.
         config: Another settings file.
     """
+    import httpx2
+
     address = _settings(data, file=config).health_address()
     if address is None:
         raise UnavailableError("the health page is off: there is nothing to ask")
@@ -179,6 +190,10 @@ async def forget_recovery_key(*, data: Path = DEFAULT_DATA) -> None:
     Args:
         data: Directory for keys, settings and database.
     """
+    from moorage.gateway.identity import DataDir
+    from moorage.link.trust import RecoveryKeys
+    from moorage.store import open_store
+
     directory = DataDir(data)
     directory.enrollment()
     store = await open_store(directory.database_url, mirror=True, exclusive=True)
@@ -191,7 +206,6 @@ async def forget_recovery_key(*, data: Path = DEFAULT_DATA) -> None:
 
 def main() -> None:
     """Run the command line; errors meant for people end with exit code 1."""
-    set_up_logging(level="warning")
     try:
         sys.exit(app(result_action="return_int_as_exit_code_else_zero"))
     except MoorageError as error:
@@ -201,9 +215,16 @@ def main() -> None:
 
 def _settings(
     data: Path, *, file: Path | None = None, no_proxy: str | None = None, **flags: object
-) -> GatewayConfig:
-    direct = None if no_proxy is None else [entry.strip() for entry in no_proxy.split(",")]
-    return load_config(data, file=file, flags={**flags, "no_proxy": direct})
+) -> "GatewayConfig":
+    from moorage.gateway.config import load_config
+    from moorage.kit.log import set_up_logging
+
+    set_up_logging(level="warning")
+    return load_config(data, file=file, flags={**flags, "no_proxy": _entries(no_proxy)})
+
+
+def _entries(text: str | None) -> list[str] | None:
+    return None if text is None else [entry.strip() for entry in text.split(",")]
 
 
 def _say(text: str) -> None:

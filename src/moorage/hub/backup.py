@@ -10,12 +10,12 @@ from contextlib import closing
 from pathlib import Path
 
 from moorage import __version__
+from moorage.hub.listen import DATABASE
 from moorage.hub.start import INCARNATION
 from moorage.kit.clock import Clock
 from moorage.kit.errors import ConflictError, InvalidError, NotFoundError
 from moorage.kit.ids import new_uid
 
-DATABASE = "hub.db"
 MANIFEST = "MOORAGE"
 _FORMAT = "moorage hub backup 1"
 _EXTRA = ("ca.crt", "tls", "initial-admin-password")

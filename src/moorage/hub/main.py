@@ -1,25 +1,20 @@
-"""``moorage-hub``: run a hub, back it up, restore it."""
+"""``moorage-hub``: run a hub, back it up, restore it.
+
+What a command works with is imported inside it: ``run`` becomes another process at once.
+"""
 
 import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import anyio
-import structlog
 from cyclopts import App, Parameter
 from cyclopts.config import Env, Yaml
 
 from moorage import __version__
-from moorage.hub.app import bare_app
-from moorage.hub.backup import DATABASE, back_up, restore
-from moorage.hub.context import HubSettings
-from moorage.hub.serve import Listen, TLSChoice, serve
-from moorage.hub.start import open_hub, reset_administrator
-from moorage.kit.clock import SystemClock
+from moorage.hub.listen import DATABASE, Listen
 from moorage.kit.errors import FieldFault, InvalidError, MoorageError
-from moorage.kit.log import set_up_logging
-from moorage.store import open_store
+from moorage.kit.process import become
 
 DEFAULT_DATA = Path("/var/lib/moorage-hub")
 
@@ -46,7 +41,7 @@ def run(
     trusted_proxy: Annotated[list[str] | None, Parameter(negative=())] = None,
     log_level: Literal["debug", "info", "warning", "error"] = "info",
     log_format: Literal["auto", "json", "console"] = "auto",
-) -> int:
+) -> None:
     """Run the hub.
 
     Settings are also taken from MOORAGE_HUB_* and from the YAML file that --config names.
@@ -63,7 +58,6 @@ def run(
         log_level: How much to log.
         log_format: JSON for machines, console for people; auto looks at the terminal.
     """
-    set_up_logging(level=log_level, log_format=log_format)
     if (tls_cert is None) != (tls_key is None):
         missing = "tls-key" if tls_key is None else "tls-cert"
         raise InvalidError(
@@ -72,20 +66,23 @@ def run(
     at = Listen.parse(listen)
     names = list(name or ["localhost"])
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    given = (tls_cert, tls_key) if tls_cert is not None and tls_key is not None else None
     host = f"[{names[0]}]" if ":" in names[0] else names[0]
     url = public_url or (f"https://{host}" if at.port == 443 else f"https://{host}:{at.port}")  # noqa: PLR2004
-    anyio.run(
-        lambda: serve(
-            data=data,
-            listen=at,
-            database=database or sqlite_url(data),
-            tls=TLSChoice(data, names, given, SystemClock()),
-            public_url=url.rstrip("/"),
-            proxies=list(trusted_proxy or []),
-        )
+    become(
+        "moorage.hub.service",
+        {
+            "data": str(data),
+            "listen": at,
+            "database": database or sqlite_url(data),
+            "tls_cert": tls_cert and str(tls_cert),
+            "tls_key": tls_key and str(tls_key),
+            "names": names,
+            "public_url": url.rstrip("/"),
+            "trusted_proxies": list(trusted_proxy or []),
+            "log_level": log_level,
+            "log_format": log_format,
+        },
     )
-    return 0
 
 
 @app.command
@@ -96,6 +93,9 @@ def backup(file: Path, *, data: Data = DEFAULT_DATA) -> None:
         data: Directory of database, CA and keys.
         file: What to write (tar.gz, readable by its owner only). Keep it like a key.
     """
+    from moorage.hub.backup import back_up
+    from moorage.kit.clock import SystemClock
+
     back_up(data, file, SystemClock())
     _say(f"written: {file}")
 
@@ -108,6 +108,8 @@ def restore_(file: Path, *, data: Data = DEFAULT_DATA) -> None:
         data: Directory to make, or an empty one.
         file: A backup.
     """
+    from moorage.hub.backup import restore
+
     incarnation = restore(file, data)
     _say(f"restored as incarnation {incarnation}; start it with: moorage-hub run --data {data}")
 
@@ -120,6 +122,9 @@ def migrate(*, data: Data = DEFAULT_DATA, database: str | None = None) -> None:
         data: Directory of database, CA and keys.
         database: URL; by default SQLite in the data directory.
     """
+    import anyio
+
+    from moorage.store import open_store
 
     async def open_and_close() -> None:
         store = await open_store(database or sqlite_url(data), exclusive=True)
@@ -137,6 +142,12 @@ def reset_admin(*, data: Data = DEFAULT_DATA, database: str | None = None) -> No
         data: Directory of database, CA and keys.
         database: URL; by default SQLite in the data directory.
     """
+    import anyio
+
+    from moorage.hub.context import HubSettings
+    from moorage.hub.start import open_hub, reset_administrator
+    from moorage.store import open_store
+
     settings = HubSettings(data=data)
 
     async def reset() -> None:
@@ -167,6 +178,9 @@ def sqlite_url(data: Path) -> str:
 
 def openapi_text() -> str:
     """Return the OpenAPI document as it is committed."""
+    from moorage.hub.app import bare_app
+    from moorage.kit.clock import SystemClock
+
     document: dict[str, Any] = bare_app(SystemClock()).openapi()
     return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
@@ -179,7 +193,6 @@ def main() -> None:
             app["run"].config = (*app.config, config)
         sys.exit(app(tokens, result_action="return_int_as_exit_code_else_zero"))
     except MoorageError as error:
-        structlog.get_logger(__name__).debug("failed", exc_info=error)
         sys.stderr.write(f"moorage-hub: {error}\n")
         sys.exit(1)
 

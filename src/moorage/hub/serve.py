@@ -2,14 +2,12 @@
 
 import asyncio
 import signal
-import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
 
 import anyio
 import structlog
@@ -17,10 +15,11 @@ import uvicorn
 
 from moorage.hub.app import create_app
 from moorage.hub.context import Hub, HubSettings
+from moorage.hub.listen import Listen
 from moorage.hub.start import open_hub
 from moorage.hub.tls import SelfMadeTLS, TLSFiles, fingerprint, load_certificate, server_context
 from moorage.kit.clock import Clock, SystemClock
-from moorage.kit.errors import FieldFault, InvalidError, UnavailableError
+from moorage.kit.errors import InvalidError
 from moorage.link.frames import MAX_MESSAGE_BYTES
 from moorage.store import open_store
 
@@ -30,40 +29,6 @@ RENEWAL_CHECK = timedelta(hours=6)
 GRACE_S = 5
 """How long requests may take to end when the hub stops; streams end at once."""
 MAX_CONNECTIONS = 4096
-
-
-class Listen(NamedTuple):
-    """Address and port to listen on; port 0 lets the system choose."""
-
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, text: str) -> "Listen":
-        """Read ``host:port`` or ``[v6]:port``; raises ``InvalidError``."""
-        host, colon, port = text.rpartition(":")
-        if not colon or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004
-            raise InvalidError(
-                f"cannot listen on {text!r}",
-                (FieldFault("listen", "give address:port, such as 0.0.0.0:443 or [::]:443"),),
-            )
-        return cls(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - a server's default
-
-    def bind(self) -> socket.socket:
-        """Return a bound socket that nobody can connect to yet; raises ``UnavailableError``."""
-        made = socket.socket(socket.AF_INET6 if ":" in self.host else socket.AF_INET)
-        try:
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if made.family == socket.AF_INET6:
-                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(self.host != "::"))
-            made.bind((self.host, self.port))
-        except OSError as error:
-            made.close()
-            raise UnavailableError(
-                f"cannot listen on {self.host}:{self.port}: {error.strerror or error}; stop what "
-                "listens there, or give another --listen"
-            ) from error
-        return made
 
 
 class TLSChoice:

@@ -1,0 +1,42 @@
+"""The gateway's process; ``moorage-gateway run`` becomes it."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from moorage.kit.errors import MoorageError
+from moorage.kit.process import hidden, settings
+
+
+def main() -> None:
+    """Work until told to stop; errors meant for people end with exit code 1."""
+    try:
+        _run(settings())
+    except MoorageError as error:
+        sys.stderr.write(f"moorage-gateway: {error}\n")
+        sys.exit(1)
+
+
+def load() -> None:
+    """Load all modules while rich is out of sight."""
+    with hidden("rich"):
+        import moorage.gateway.app  # noqa: F401
+
+
+def _run(given: dict[str, Any]) -> None:
+    load()
+    import anyio
+
+    from moorage.gateway.app import run_gateway
+    from moorage.gateway.config import load_config
+    from moorage.gateway.identity import DataDir
+    from moorage.kit.log import set_up_logging
+
+    data, file = Path(given["data"]), given["config"]
+    config = load_config(data, file=Path(file) if file else None, flags=given["flags"])
+    set_up_logging(level=config.log_level, log_format=config.log_format)
+    anyio.run(run_gateway, DataDir(data), config)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""The hub's process; ``moorage-hub run`` becomes it, with settings that it has checked."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from moorage.kit.errors import MoorageError
+from moorage.kit.process import hidden, settings
+
+
+def main() -> None:
+    """Serve until told to stop; errors meant for people end with exit code 1."""
+    try:
+        _run(settings())
+    except MoorageError as error:
+        sys.stderr.write(f"moorage-hub: {error}\n")
+        sys.exit(1)
+
+
+def load() -> None:
+    """Load all modules while rich is out of sight."""
+    with hidden("rich"):
+        import moorage.hub.serve  # noqa: F401
+
+
+def _run(given: dict[str, Any]) -> None:
+    load()
+    import anyio
+
+    from moorage.hub.listen import Listen
+    from moorage.hub.serve import TLSChoice, serve
+    from moorage.kit.clock import SystemClock
+    from moorage.kit.log import set_up_logging
+
+    set_up_logging(level=given["log_level"], log_format=given["log_format"])
+    data = Path(given["data"])
+    certificate, key = given["tls_cert"], given["tls_key"]
+    files = (Path(certificate), Path(key)) if certificate and key else None
+    anyio.run(
+        lambda: serve(
+            data=data,
+            listen=Listen(*given["listen"]),
+            database=given["database"],
+            tls=TLSChoice(data, given["names"], files, SystemClock()),
+            public_url=given["public_url"],
+            proxies=given["trusted_proxies"],
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
