@@ -207,9 +207,10 @@ func (s *Server) needs(ctx *simulator.Context, method *simulator.Method, row aut
 		}
 	case *simulator.VirtualMachineSnapshot:
 		out = append(out, need{authz.View, o.Vm}, need{row.Privilege, o.Vm})
+	case nil: // of the session, or nowhere: the call will tell
 	default:
 		if row.Privilege != "" && !strings.HasPrefix(row.Privilege, "System.") { // who has a session has those
-			out = append(out, need{row.Privilege, s.content.RootFolder})
+			out = append(out, need{row.Privilege, s.behind(method.This)})
 		}
 	}
 	for name, privilege := range row.Parameters {
@@ -224,6 +225,19 @@ func (s *Server) needs(ctx *simulator.Context, method *simulator.Method, row aut
 	}
 	more, refused := s.needsByCode(ctx, this, method)
 	return append(out, more...), refused
+}
+
+// behind is the host whose manager an object is, or the root folder for managers of the whole vCenter.
+func (s *Server) behind(manager ref) ref {
+	for _, entity := range s.registry.All("HostSystem") {
+		managers := reflect.ValueOf(entity.(*simulator.HostSystem).ConfigManager)
+		for i := range managers.NumField() {
+			if one, ok := managers.Field(i).Interface().(*ref); ok && one != nil && *one == manager {
+				return entity.Reference()
+			}
+		}
+	}
+	return s.content.RootFolder
 }
 
 // parameters are the objects given as one parameter of a call.
