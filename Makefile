@@ -61,7 +61,7 @@ e2e: image ## The lab's own real nodes, then one real cluster through its life (
 faults-real: image ## Break a whole system with real nodes in every way we know (root, long)
 	pytest tests/e2e -m faults
 
-demo: setup-lab ## A real Kubernetes cluster on a simulated vCenter, left running
+demo: $(if $(filter thin,$(NODES)),setup,setup-lab) ## A real Kubernetes cluster on a simulated vCenter, left running (NODES=thin: boots nothing)
 	demo/up
 
 demo-down: ## Remove all that `make demo` made

@@ -9,6 +9,7 @@ from cyclopts import App, CycloptsError, Parameter
 
 from moorage_lab import estate, forward, lifecycle, thin, vcenter
 from moorage_lab.command import node, output
+from moorage_lab.command import thin as thin_command
 from moorage_lab.command import vcenter as vcenter_command
 from moorage_lab.errors import LabError
 from moorage_lab.inventory import default_inventory, images_of, users_of
@@ -33,6 +34,7 @@ build = App(name="build", help="Build what the lab needs, into the cache, and pr
 app.command(build)
 app.command(vcenter_command.app)
 app.command(node.app)
+app.command(thin_command.thin)
 
 
 @app.command
