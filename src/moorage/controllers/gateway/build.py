@@ -85,10 +85,15 @@ def wire(
             if known is not None:
                 trigger("machine", known[0])
 
+    def on_open() -> None:
+        for key, _ in env.index.machines.values():
+            trigger("machine", key)
+
     sessions = Sessions(
         installation=installation,
         on_change=on_change,
         on_state=lambda name: trigger("account", f"/{name}"),
+        on_open=on_open,
     )
     env = Env(
         store=store,

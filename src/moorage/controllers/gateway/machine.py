@@ -61,7 +61,9 @@ async def ensure_address(machine: Machine, env: Env) -> Outcome:
 async def ensure_vm(machine: Machine, env: Env) -> Outcome:
     vcenter = env.accounts.get(machine.spec.account)
     if vcenter is None:
-        return wait("AccountNotReady", f"cloud account {machine.spec.account} is not connected")
+        return wait(
+            "AccountNotReady", f"cloud account {machine.spec.account} is not connected", after=30
+        )
     match await _look_for_vm(machine, vcenter):
         case Found(vm=vm):
             _record(machine, vm, env)

@@ -62,7 +62,9 @@ async def ensure_no_node(machine: Machine, env: Env) -> Outcome:
 async def ensure_no_vm(machine: Machine, env: Env) -> Outcome:
     vcenter = env.accounts.get(machine.spec.account)
     if vcenter is None:
-        return wait("AccountNotReady", f"cloud account {machine.spec.account} is not connected")
+        return wait(
+            "AccountNotReady", f"cloud account {machine.spec.account} is not connected", after=30
+        )
     if machine.status.clone_task is not None and machine.status.vm is None:
         task = vcenter.task(machine.status.clone_task, machine.metadata.uid)
         if task is not None and task.state is TaskState.RUNNING:

@@ -25,6 +25,8 @@ class Sessions:
     """Called from the inventory's thread with the UIDs whose VMs or tasks changed."""
     on_state: Callable[[str], None]
     """Called from the inventory's thread with the account whose connection changed."""
+    on_open: Callable[[], None]
+    """Called when an account can be used that could not be before."""
     _opened: dict[str, _Opened] = field(default_factory=dict)
 
     async def ensure(self, account: CloudAccount, password: str) -> VCenter:
@@ -45,6 +47,8 @@ class Sessions:
                 on_state=lambda: self.on_state(name),
             )
             opened = self._opened[name] = _Opened(endpoint, digest, vcenter)
+            # The inventory may have been complete, and have told of it, before this.
+            self.on_open()
         opened.vcenter.check()
         return opened.vcenter
 

@@ -1,0 +1,208 @@
+"""The whole product as processes that may die: hub, gateway, CLI, vCenter and thin guests."""
+
+import contextlib
+import io
+import json
+import os
+import socket
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from moorage.cli.main import run
+from moorage_lab.api import VCenterProcess
+from tests.faults.children import Child
+
+GATEWAY = "site-a"
+START_S = 30.0
+_LOOK_S = 0.05
+_SETTLED_KINDS = ("Cluster", "NodePool", "Machine", "IPAddress", "ClusterKeys")
+
+
+class FaultRunError(Exception):
+    """Something that the run itself needs did not work."""
+
+
+class StuckError(Exception):
+    """What must become so did not, though nothing was broken any more."""
+
+
+@dataclass
+class Site:
+    """One installation in one folder."""
+
+    folder: Path
+    vcenter: VCenterProcess
+    hub: Child
+    gateway: Child
+    port: int
+    on_look: Callable[[], None] = lambda: None
+    """Called at each look, for what happens at its moment."""
+
+    @classmethod
+    @contextlib.contextmanager
+    def start(cls, folder: Path) -> Iterator["Site"]:
+        """Start all, enrol the gateway, connect the account; kill all at the end."""
+        with VCenterProcess.start(guests="thin") as vcenter:
+            port = _free_port()
+            data = {name: folder / name for name in ("hub", "gateway")}
+            for path in data.values():
+                path.mkdir(mode=0o700)
+            site = cls(
+                folder,
+                vcenter,
+                Child("hub", data["hub"], port),
+                Child("gateway", data["gateway"]),
+                port,
+            )
+            try:
+                site._set_up()
+                yield site
+            finally:
+                site.gateway.kill()
+                site.hub.kill()
+
+    def _set_up(self) -> None:
+        brake = {"deletionBrake": {"clustersPerHour": 100_000, "machinesPerHour": 1_000_000}}
+        (self.gateway.data / "config.yaml").write_text(json.dumps(brake))
+        password = self.folder / "vcenter-password"
+        password.write_text(self.vcenter.password)
+        self.hub.start()
+        ready = self.hub.data / "initial-admin-password"
+        self.until(ready.exists, "the hub's first start", START_S)
+        self.until(
+            lambda: self._moorage(
+                "login", f"https://127.0.0.1:{self.port}",
+                "--ca-file", str(self.hub.data / "ca.crt"),
+                "--password-file", str(ready),
+                "--recovery-key-file", str(self.folder / "recovery.pem"),
+            )[0] == 0,
+            "login", START_S,
+        )  # fmt: skip
+        command = self.moorage("-o", "table", "gateways", "add", GATEWAY).split()
+        self._enroll(command)
+        self.gateway.start()
+        self.moorage(
+            "accounts", "add", "lab", "--gateway", GATEWAY, "--server", self.vcenter.address,
+            "--username", self.vcenter.user, "--password-file", str(password),
+            "--ca-file", str(self.vcenter.ca_file), "--wait",
+        )  # fmt: skip
+        pool = self.vcenter.guests.pool()
+        self.moorage(
+            "ippools", "add", "nodes", "--gateway", GATEWAY, "--start", pool["start"],
+            "--end", pool["end"], "--prefix", str(pool["prefix"]), "--router", pool["router"],
+        )  # fmt: skip
+
+    def _enroll(self, command: list[str]) -> None:
+        from moorage.gateway.main import app  # noqa: PLC0415 - heavy, and needed once
+
+        words = command[command.index("enroll") :]
+        with contextlib.redirect_stdout(io.StringIO()):
+            app([*words, "--data", str(self.gateway.data)], result_action="return_value")
+
+    # What a user does
+
+    def moorage(self, *words: str) -> str:
+        """Run the CLI; it must succeed."""
+        code, out, err = self._moorage(*words)
+        if code != 0:
+            raise FaultRunError(f"moorage {' '.join(words)}: {err}")
+        return out
+
+    def ask(self, *words: str) -> None:
+        """Run a command of the CLI that may be repeated, until the hub takes it."""
+        self.until(lambda: self._moorage(*words)[0] == 0, " ".join(words), START_S)
+
+    def seen(self, *words: str) -> Any:
+        """Return what a command of the CLI shows as JSON; ``None`` while the hub is away."""
+        code, out, _ = self._moorage("-o", "json", *words)
+        return json.loads(out) if code == 0 else None
+
+    def apply(self, name: str, workers: int) -> None:
+        """Ask for a cluster of one control plane and some workers."""
+        file = self.folder / f"{name}.yaml"
+        domain = {"datastore": "ds1", "network": "nodes", "ipPool": "nodes"}
+        placement = {
+            "datacenter": "dc1",
+            "folder": "clusters",
+            "template": "templates/ubuntu-2404-kube-v1.34.4",
+            "failureDomains": [
+                {"name": one, "computeCluster": where, **domain}
+                for one, where in (("a", "cc1"), ("b", "cc2"))
+            ],
+        }
+        document = {
+            "kind": "Cluster",
+            "metadata": {"name": name},
+            "spec": {
+                "account": "lab",
+                "kubernetesVersion": "v1.34.4",
+                "placement": placement,
+                "controlPlane": {"replicas": 1},
+            },
+            "nodePools": [{"name": "workers", "replicas": workers}],
+        }
+        file.write_text(yaml.safe_dump(document))
+        self.ask("clusters", "apply", "-f", str(file))
+
+    def _moorage(self, *words: str) -> tuple[int, str, str]:
+        out, err = io.StringIO(), io.StringIO()
+        os.environ["MOORAGE_CONFIG"] = str(self.folder / "cli.yaml")
+        before, sys.stdin = sys.stdin, io.StringIO()
+        try:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                code = run(list(words))
+        finally:
+            sys.stdin = before
+        return code, out.getvalue(), err.getvalue()
+
+    # What is so
+
+    def until(self, claim: Callable[[], Any], what: str, patience_s: float) -> Any:
+        """Wait until a claim holds, letting dead processes come back; return what it returned."""
+        end = time.monotonic() + patience_s
+        while True:
+            self.on_look()
+            self.hub.revive()
+            self.gateway.revive()
+            if found := claim():
+                return found
+            if time.monotonic() > end:
+                raise StuckError(f"{what}: not so after {patience_s:.0f} s")
+            time.sleep(_LOOK_S)
+
+    def stored(self, side: Child) -> dict[str, set[str]]:
+        """Return the names of what one side's database holds, by kind."""
+        file = side.data / f"{side.name}.db"
+        with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
+            rows = database.execute("SELECT kind, name FROM resource").fetchall()
+        found: dict[str, set[str]] = {kind: set() for kind in _SETTLED_KINDS}
+        for kind, name in rows:
+            if kind in found:
+                found[kind].add(name)
+        return found
+
+    def machines(self) -> dict[str, str]:
+        """Return name and UID of the machines that the gateway knows."""
+        file = self.gateway.data / "gateway.db"
+        with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
+            query = "SELECT name, uid FROM resource WHERE kind = 'Machine'"
+            return dict(database.execute(query).fetchall())
+
+    def vms(self) -> dict[str, str]:
+        """Return name and instance UUID of the VMs that the simulator has, templates left out."""
+        listed = self.vcenter.control.inventory()["vms"]
+        return {vm["name"]: vm["instanceUuid"] for vm in listed if not vm["template"]}
+
+
+def _free_port() -> int:
+    with socket.socket() as made:
+        made.bind(("127.0.0.1", 0))
+        port: int = made.getsockname()[1]
+        return port
