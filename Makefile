@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-lab fmt check test test-all image e2e faults-real demo demo-down ci lock openapi clean
+.PHONY: help setup setup-lab fmt check test test-all image e2e faults faults-real demo demo-down ci lock openapi clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -57,6 +57,10 @@ test-all: setup ## `test`, the store's tests on PostgreSQL too, and the lab's Go
 e2e: image ## The lab's own real nodes, then one real cluster through its life (root)
 	pytest lab/tests -m root
 	pytest tests/e2e -m root
+
+faults: setup ## Kill and break at seeded moments, thin guests (RUNS=500 SEED=1; no root)
+	moorage-lab build vcenter >/dev/null
+	python -m tests.faults --runs $(or $(RUNS),500) --seed $(or $(SEED),1) --logs .faults
 
 faults-real: image ## Break a whole system with real nodes in every way we know (root, long)
 	pytest tests/e2e -m faults
