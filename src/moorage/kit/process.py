@@ -19,10 +19,12 @@ _ENVIRONMENT = {
     # Without a fixed threshold glibc, once a large block was freed, keeps the next ones of that
     # size in its heap for good: 19 MiB after the second password that is verified.
     "MALLOC_MMAP_THRESHOLD_": "262144",
-    # Else each thread may get a heap of its own that nobody else can use.
-    "MALLOC_ARENA_MAX": "2",
+    # Else each thread may get a heap of its own; Python's threads take turns anyway.
+    "MALLOC_ARENA_MAX": "1",
     # Pydantic would look through all installed packages for plugins of others.
     "PYDANTIC_DISABLE_PLUGINS": "true",
+    # These are Python's own places; to ask for them it would load all of its build's settings.
+    "PYTHONTZPATH": "/usr/share/zoneinfo:/usr/lib/zoneinfo:/usr/share/lib/zoneinfo:/etc/zoneinfo",
 }
 """Where the user has set one of these, that stands."""
 
