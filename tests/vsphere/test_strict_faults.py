@@ -8,7 +8,7 @@ import pytest
 from moorage.kit.errors import MoorageError
 from moorage.kit.ids import new_uid
 from moorage.resources.account import Trust
-from moorage.vsphere import Endpoint, State
+from moorage.vsphere import Endpoint, Found, State
 from moorage.vsphere.types import OWNER_KEY
 from vsphere.harness import (
     TARGET,
@@ -121,3 +121,20 @@ async def test_queued_tasks_are_waited_for(site: Site) -> None:
     for request in requests:
         found = await until(lambda uid=request.uid: is_found(vcenter, uid))
         await power_on_and_wait(vcenter, found.vm)
+
+
+async def test_a_first_sync_in_many_pieces_is_complete_only_at_its_end(site: Site) -> None:
+    first = await site.connect()
+    request = a_request(await first.resolve(TARGET))
+    vm = await clone_and_wait(first, request)
+    site.process.control.set_limits(updatesPerAnswer=1)
+    site.process.control.fault("WaitForUpdatesEx", "delay", seconds=0.05, count=-1)
+
+    second = await site.connect_only()
+    seen = set()
+    while not isinstance(presence := second.find(request.uid), Found):
+        seen.add(type(presence).__name__)
+        await anyio.sleep(0.01)
+
+    assert seen <= {"Unknown"}, "absent was said before everything had been seen"
+    assert presence.vm.moref == vm.moref

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	pageSize = 100                   // objects in one answer, as in vCenter
+	pageSize = 100                   // objects in one answer, as in vCenter, unless told otherwise
 	settle   = 10 * time.Millisecond // for changes that come together to be answered together
 )
 
@@ -194,9 +194,9 @@ func (c *Collector) WaitForUpdates(ctx *simulator.Context, req *types.WaitForUpd
 }
 
 func (c *Collector) wait(ctx *simulator.Context, version string, options *types.WaitOptions) (*types.UpdateSet, types.BaseMethodFault) {
-	most, limit := pageSize, time.Duration(-1)
+	most, limit := c.hub.page(), time.Duration(-1)
 	if options != nil {
-		if options.MaxObjectUpdates > 0 && options.MaxObjectUpdates < pageSize {
+		if options.MaxObjectUpdates > 0 && int(options.MaxObjectUpdates) < most {
 			most = int(options.MaxObjectUpdates)
 		}
 		if options.MaxWaitSeconds != nil {

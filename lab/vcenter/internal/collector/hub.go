@@ -10,6 +10,7 @@ package collector
 import (
 	"reflect"
 	"sync"
+	"sync/atomic"
 
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/mo"
@@ -28,6 +29,7 @@ type Hub struct {
 	unborn     map[ref]bool // machines that are still being made
 	held       func(parent ref, name string) bool
 	guard      Guard
+	pageSize   atomic.Int32
 }
 
 // Guard says what a session's user may see.
@@ -159,6 +161,16 @@ func (h *Hub) Reconsider(ctx *simulator.Context) {
 	for _, collector := range collectors {
 		collector.reconsider()
 	}
+}
+
+// SetPage makes answers to waits hold at most so many objects; 0 is the usual number.
+func (h *Hub) SetPage(objects int) { h.pageSize.Store(int32(objects)) }
+
+func (h *Hub) page() int {
+	if objects := int(h.pageSize.Load()); objects > 0 {
+		return objects
+	}
+	return pageSize
 }
 
 func (h *Hub) sees(session *simulator.Session, self ref) bool {

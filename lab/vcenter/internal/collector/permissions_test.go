@@ -76,3 +76,23 @@ func TestRecentTasksAreNotPushed(t *testing.T) {
 		t.Error("a retrieval has it")
 	}
 }
+
+func TestAnswersAreTruncatedAsTold(t *testing.T) {
+	lab := labtest.Start(t)
+	client := lab.Login()
+	if status, said := lab.Control(http.MethodPut, "/limits", `{"updatesPerAnswer": 1}`); status != http.StatusNoContent {
+		t.Fatal(said)
+	}
+	s := open(lab, client)
+	s.filter(throughView(containerView(lab, client, "", "HostSystem"), "HostSystem", "name"))
+	for n := 1; n <= 4; n++ {
+		set, err := s.ask(s.version, 0, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := len(lines(set)); got != 1 || (set.Truncated != nil && *set.Truncated) != (n < 4) {
+			t.Errorf("answer %d: %d objects, truncated %v", n, got, set.Truncated)
+		}
+		s.version = set.Version
+	}
+}

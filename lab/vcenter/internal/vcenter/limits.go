@@ -22,6 +22,7 @@ type Limits struct {
 	TasksPerDatastore int                `json:"tasksPerDatastore"` // clones; 0: any number
 	Sessions          int                `json:"sessions"`          // open at a time, over SOAP and over REST each; 0: any number
 	SessionIdle       float64            `json:"sessionIdleSeconds"`
+	UpdatesPerAnswer  int                `json:"updatesPerAnswer"` // objects in one answer to a wait; the rest is said to be truncated
 	GuestinfoValue    int                `json:"guestinfoValueKib"`
 	GuestinfoTotal    int                `json:"guestinfoTotalKib"`
 }
@@ -67,6 +68,7 @@ func (s *Server) SetLimits(text io.Reader) error {
 	s.limits.mu.Lock()
 	s.limits.Limits = wanted
 	s.limits.mu.Unlock()
+	s.hub.SetPage(wanted.UpdatesPerAnswer)
 	s.tasks.freedOne() // who waits looks again
 	return nil
 }
