@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - a script in a folder of Go files
 """Write methods.tsv and fields.tsv: what each call needs, as others than us have written it down.
 
     .venv/bin/python lab/vcenter/internal/authz/generate.py GOVMOMI
@@ -21,6 +22,9 @@ APART = ("vim.vsan", "vim.cluster.Vsan", "vim.Vsan", "vim.host.Vsan", "vim.cns")
 """Services beside vCenter's own endpoint, which the lab does not have."""
 
 
+_SPEC = re.compile(r"^type VirtualMachineConfigSpec struct \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
+
+
 def types() -> list[type]:
     names = sorted(VmomiSupport._managedDefMap)  # noqa: SLF001 - the table has no public door
     wanted = [name for name in names if name.split(".")[0] in PACKAGES]
@@ -41,7 +45,7 @@ def method_lines() -> list[str]:
 
 def field_lines(govmomi: Path) -> list[str]:
     text = (govmomi / "vim25/types/types.go").read_text()
-    body = re.search(r"^type VirtualMachineConfigSpec struct \{\n(.*?)^\}", text, re.M | re.S)
+    body = _SPEC.search(text)
     if body is None:
         sys.exit(f"{govmomi}: no VirtualMachineConfigSpec in vim25/types/types.go")
     lines, said = [], None
