@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-lab fmt check test test-all image e2e faults faults-real demo demo-down ci lock openapi clean
+.PHONY: help bench setup setup-lab fmt check test test-all image e2e faults faults-real demo demo-down ci lock openapi clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,6 +10,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 FAST := -m "not root" --ignore=tests/e2e
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Without bytecode each start of each process would compile all of its libraries: 2 s, 15 MiB.
+export PYTHONDONTWRITEBYTECODE :=
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -74,6 +76,10 @@ demo-down: ## Remove all that `make demo` made
 # The node image comes before the tests: some run its kubeadm and its kube-apiserver.
 image: setup-lab ## The node image of the lab, cached outside the work tree
 	moorage-lab build image >/dev/null
+
+bench: setup ## Measure memory and start of hub and gateway; fails beyond a budget
+	moorage-lab build vcenter >/dev/null
+	python bench/memory.py
 
 ci: check image test-all e2e ## What CI runs
 

@@ -100,17 +100,17 @@ def served(system: System) -> list[Result]:
 def starts() -> list[Result]:
     """Measure how long the modules of both processes take to load."""
     found = [*machine(START)]
-    for name in ("hub", "gateway"):
-        module = f"moorage.{name}.main"
+    for module in ("moorage.hub.serve", "moorage.gateway.app"):
         seconds = [imported(module) for _ in range(RUNS + 1)]  # the first may write bytecode
         found.append(Result(START, f"import {module}", min(seconds), "s"))
     return found
 
 
 def imported(module: str) -> float:
-    begun = time.monotonic()
-    subprocess.run([BIN / "python", "-c", f"import {module}"], env=environment(), check=True)
-    return round(time.monotonic() - begun, 2)
+    code = f"import time; t = time.monotonic(); import {module}; print(time.monotonic() - t)"
+    command = [BIN / "python", "-c", code]
+    said = subprocess.run(command, env=environment(), check=True, capture_output=True, text=True)
+    return round(float(said.stdout), 2)
 
 
 if __name__ == "__main__":
