@@ -1,7 +1,7 @@
 """The account with the documented privileges and no others, against a vCenter that checks them."""
 
 import copy
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import yaml
 
 from moorage.kit.errors import ForbiddenError
 from moorage.resources.account import Trust
-from moorage.vsphere import Endpoint, Unknown, VCenter
+from moorage.vsphere import VM, Endpoint, Unknown, VCenter
 from moorage.vsphere.privileges import PRIVILEGES, On, privileges_on
 from moorage_lab.api import VCenterProcess
 from moorage_lab.places import lab_dir
@@ -107,6 +107,31 @@ async def test_what_is_missing_is_named(withheld: str) -> None:
 
             with pytest.raises(ForbiddenError, match=withheld):
                 await vcenter.clone(a_request(target))
+
+
+Act = Callable[[VCenter, VM], Awaitable[object]]
+
+
+@pytest.mark.parametrize(
+    ("withheld", "act"),
+    [
+        ("VirtualMachine.Interact.PowerOn", VCenter.power_on),
+        ("VirtualMachine.Interact.PowerOff", VCenter.power_off),
+        ("VirtualMachine.Interact.Reset", VCenter.reset),
+        ("VirtualMachine.Inventory.Delete", VCenter.destroy),
+    ],
+)
+async def test_every_privilege_of_a_machine_is_needed(withheld: str, act: Act) -> None:
+    with VCenterProcess.start(inventory(withheld)) as process:
+        async with AsyncExitStack() as stack:
+            site = Site(process, stack)
+            least = await connect(site)
+            vm = await clone_and_wait(least, a_request(await least.resolve(TARGET)))
+            if withheld.endswith(("PowerOff", "Reset")):  # it has to run for that
+                vm = await power_on_and_wait(least, vm)
+
+            with pytest.raises(ForbiddenError, match=withheld):
+                await act(least, vm)
 
 
 async def test_a_machine_whose_folder_is_hidden_is_unknown_not_absent(site: Site) -> None:
