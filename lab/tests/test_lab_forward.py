@@ -90,7 +90,7 @@ def test_dead_target_ends_the_connection_and_not_the_forward(state: State) -> No
     started = forward.start(state, f"127.0.0.1:0=127.0.0.1:{free}", netns=None)
 
     for _ in range(2):
-        with suppress(ConnectionError):
+        with suppress(OSError):  # reset while we read, or before our half was closed
             assert ask(started.listen, b"x") == b""
     assert started.process.is_alive()
 
