@@ -26,6 +26,9 @@ async def use():
     store = await open_store(sys.argv[1], exclusive=True)
     await store.set_value("a", "b")
     await store.close()
+    if "httpx2" in sys.modules:
+        import httpx2
+        await httpx2.AsyncClient().aclose()
 
 anyio.run(use)
 json.dump(sorted(sys.modules), sys.stdout)
@@ -80,7 +83,7 @@ def python(code: str, *words: str, cwd: Path | None = None) -> str:
     ("part", "foreign"),
     [
         ("hub", {"pyVmomi", "lightkube", "httpx2"}),
-        ("gateway", {"fastapi", "starlette", "uvicorn"}),
+        ("gateway", {"fastapi", "starlette", "uvicorn", "h2"}),
     ],
 )
 def test_a_service_on_sqlite_loads_nothing_that_it_does_not_use(

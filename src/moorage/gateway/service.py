@@ -18,8 +18,13 @@ def main() -> None:
 
 
 def load() -> None:
-    """Load all modules while rich is out of sight."""
-    with hidden("rich"):
+    """Load all modules while those are out of sight that we do not use.
+
+    httpcore2 takes up h2 wherever it is installed (2 MiB); nothing here speaks HTTP/2.
+    """
+    with hidden("rich", "h2"):
+        import httpcore2  # noqa: F401 - else httpx2 loads it with the first client
+
         import moorage.gateway.app  # noqa: F401
 
 
