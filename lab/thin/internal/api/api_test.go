@@ -11,6 +11,12 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	protobuftype "k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
+	"k8s.io/client-go/kubernetes/scheme"
 )
 
 const token = "abcdef.0123456789abcdef"
@@ -256,5 +262,36 @@ func TestListsComeInPages(t *testing.T) {
 	seen += len(slice(second, "items"))
 	if seen != 3 || text(second, "metadata", "continue") != "" {
 		t.Fatal(seen, second)
+	}
+}
+
+// kubectl sends evictions in Kubernetes' binary form.
+func TestBodiesMayBeProtobuf(t *testing.T) {
+	s, url := aServer(t)
+	s.Ending = func(*Object) {}
+	s.Add(map[string]any{
+		"apiVersion": "v1", "kind": "Pod", "metadata": map[string]any{"name": "a", "namespace": "default"},
+		"spec": map[string]any{"nodeName": "n"}, "status": map[string]any{"phase": "Running"},
+	})
+	var out bytes.Buffer
+	eviction := &policyv1.Eviction{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "policy/v1", Kind: "Eviction"},
+		ObjectMeta: metav1.ObjectMeta{Name: "a", Namespace: "default"},
+	}
+	if err := protobuftype.NewSerializer(scheme.Scheme, scheme.Scheme).Encode(eviction, &out); err != nil {
+		t.Fatal(err)
+	}
+	code, status := call(t, "POST", url+"/api/v1/namespaces/default/pods/a/eviction", "application/vnd.kubernetes.protobuf", out.String())
+	if code != 201 {
+		t.Fatal(code, status)
+	}
+	out.Reset()
+	node := &corev1.Node{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Node"}, ObjectMeta: metav1.ObjectMeta{Name: "n"}}
+	if err := protobuftype.NewSerializer(scheme.Scheme, scheme.Scheme).Encode(node, &out); err != nil {
+		t.Fatal(err)
+	}
+	code, made := call(t, "POST", url+"/api/v1/nodes", "application/vnd.kubernetes.protobuf", out.String())
+	if code != 201 || text(made, "kind") != "Node" {
+		t.Fatal(code, made)
 	}
 }

@@ -242,9 +242,15 @@ func (s *Server) count(verb, resource string) {
 }
 
 func (s *Server) review(w http.ResponseWriter, q *request) {
-	var body map[string]any
-	if err := json.NewDecoder(q.Body).Decode(&body); err != nil {
-		fail(w, apierrors.NewBadRequest(err.Error()))
+	var review map[string]any
+	raw, err := body(q)
+	if err == nil {
+		if err = json.Unmarshal(raw, &review); err != nil || review == nil {
+			err = apierrors.NewBadRequest(fmt.Sprintf("the object provided is unrecognized: %v", err))
+		}
+	}
+	if err != nil {
+		fail(w, err)
 		return
 	}
 	if q.verb != "create" {
@@ -252,15 +258,16 @@ func (s *Server) review(w http.ResponseWriter, q *request) {
 		return
 	}
 	if q.resource.Resource == "selfsubjectreviews" {
-		body["status"] = map[string]any{"userInfo": map[string]any{"username": q.user.Name, "groups": q.user.Groups}}
+		review["status"] = map[string]any{"userInfo": map[string]any{"username": q.user.Name, "groups": q.user.Groups}}
 	} else {
-		asked := func(field string) string { return text(body, "spec", "resourceAttributes", field) }
-		body["status"] = map[string]any{"allowed": s.authorize(q.user, attributes{
+		asked := func(field string) string { return text(review, "spec", "resourceAttributes", field) }
+		review["status"] = map[string]any{"allowed": s.authorize(q.user, attributes{
 			verb: asked("verb"), group: asked("group"), resource: asked("resource"), subresource: asked("subresource"),
-			namespace: asked("namespace"), name: asked("name"), path: text(body, "spec", "nonResourceAttributes", "path"),
+			namespace: asked("namespace"), name: asked("name"), path: text(review, "spec", "nonResourceAttributes", "path"),
 		})}
 	}
-	reply(w, http.StatusCreated, body)
+	review["kind"], review["apiVersion"] = q.resource.Kind, q.resource.GroupVersion().String()
+	reply(w, http.StatusCreated, review)
 }
 
 func reply(w http.ResponseWriter, code int, body any) {

@@ -36,7 +36,11 @@ func (s *Server) serveSubresource(w http.ResponseWriter, q *request) {
 // evict deletes a pod if every disruption budget that selects it allows it.
 func (s *Server) evict(q *request) error {
 	var eviction policyv1.Eviction
-	if err := json.NewDecoder(q.Body).Decode(&eviction); err != nil {
+	raw, err := body(q)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(raw, &eviction); err != nil {
 		return apierrors.NewBadRequest(err.Error())
 	}
 	pod, err := s.read(q)

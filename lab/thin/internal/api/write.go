@@ -27,6 +27,9 @@ import (
 
 const maxBody = 3 << 20
 
+// protobuf is how objects in Kubernetes' binary form begin; answers are JSON, which every client takes.
+var protobuf = []byte("k8s\x00")
+
 func body(q *request) ([]byte, error) {
 	raw, err := io.ReadAll(io.LimitReader(q.Body, maxBody+1))
 	if err != nil {
@@ -35,7 +38,14 @@ func body(q *request) ([]byte, error) {
 	if len(raw) > maxBody {
 		return nil, apierrors.NewRequestEntityTooLargeError(fmt.Sprintf("limit is %d", maxBody))
 	}
-	return raw, nil
+	if !bytes.HasPrefix(raw, protobuf) {
+		return raw, nil
+	}
+	object, _, err := scheme.Codecs.UniversalDeserializer().Decode(raw, nil, nil)
+	if err != nil {
+		return nil, apierrors.NewBadRequest(err.Error())
+	}
+	return json.Marshal(object)
 }
 
 // decode reads an object of the request's kind, JSON or YAML.
