@@ -9,16 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from moorage.vsphere.types import OWNER_KEY
-from tests.faults.children import Child
-from tests.faults.points import Point
+from tests.faults.kinds import Schedule, a_fault
 from tests.faults.site import Site, StuckError
 
 PATIENCE_S = 60.0
-_METHODS = ("CloneVM_Task", "PowerOnVM_Task", "PowerOffVM_Task", "Destroy_Task", "ReconfigVM_Task",
-            "RetrievePropertiesEx", "FindAllByUuid", "WaitForUpdatesEx", "*")  # fmt: skip
-_PASSAGES = {"create": (20, 40, 250), "scale": (10, 20, 120), "delete": (10, 2, 110)}
-"""How often a step of an undisturbed run passes a point: vCenter's, the API server's, commits."""
-_HUB_POINTS = (Point.COMMIT_BEFORE, Point.COMMIT_AFTER)
 
 
 @dataclass
@@ -53,15 +47,6 @@ class Verdict:
         )
 
 
-@dataclass
-class Fault:
-    """One thing that breaks, some time after a step has begun."""
-
-    after_s: float
-    name: str
-    strike: Callable[[], None]
-
-
 def run_all(runs: int, seed: int, *, logs: str, say: Callable[[str], None]) -> Verdict:
     """Do runs one after the other in one installation; after one that went wrong, in a new one."""
     total = Verdict()
@@ -89,29 +74,34 @@ def one_run(site: Site, seed: int, say: Callable[[str], None]) -> Verdict:
     name = f"run-{seed}"
     found = Verdict(runs=1)
     told: list[str] = []
+    strangers: dict[str, str] = {}
+    schedule = Schedule([])
     first, second = chance.randint(0, 2), chance.randint(0, 3)
     steps: list[tuple[str, Callable[[], None], Callable[[], None]]] = [
-        ("create", lambda: site.apply(name, first), lambda: _await_ready(site, name, 1 + first)),
-        ("scale", lambda: site.apply(name, second), lambda: _await_ready(site, name, 1 + second)),
+        ("create", lambda: site.apply(name, first), lambda: await_ready(site, name, 1 + first)),
+        ("scale", lambda: site.apply(name, second), lambda: await_ready(site, name, 1 + second)),
         (
             "delete",
             lambda: site.ask("clusters", "delete", name, "--yes"),
-            lambda: _await_nothing(site, name),
+            lambda: await_nothing(site, name),
         ),
     ]
     try:
         for what, ask, settle in steps:
-            faults = [_a_fault(site, chance, what) for _ in range(chance.choice((0, 1, 2, 3)))]
-            told += [f"{what}: {fault.name} at {fault.after_s:.1f} s;" for fault in faults]
-            _strike_on_time(site, faults)
+            if what == "scale":
+                strangers = _copies_by_hand(site, seed)
+            chosen = [a_fault(site, chance, what) for _ in range(chance.choice((0, 1, 2, 3)))]
+            told += [f"{what}: {fault.name} at {fault.after_s:.1f} s;" for fault in chosen]
+            schedule = Schedule(chosen)
+            site.on_look = schedule.look
             ask()
             settle()
-            _heal(site)
+            _heal(site, schedule)
     except StuckError as error:
         found.stuck = 1
         told.append(f"STUCK {error}")
-    _heal(site)
-    _judge(site, found, told)
+    _heal(site, schedule)
+    judge(site, found, told, strangers)
     found.kills = site.hub.deaths + site.gateway.deaths - deaths
     if not found.is_clean:
         found.seeds.append(seed)
@@ -122,57 +112,19 @@ def one_run(site: Site, seed: int, say: Callable[[str], None]) -> Verdict:
     return found
 
 
-def _a_fault(site: Site, chance: random.Random, step: str) -> Fault:
-    after_s = chance.uniform(0, 1.5)
-    match chance.choice(("gateway", "gateway", "gateway", "hub", "call", "call", "vcenter")):
-        case "gateway":
-            point = chance.choice(list(Point))
-            return _a_kill(site.gateway, point, chance.randint(1, _PASSAGES[step][point // 2]))
-        case "hub":
-            point = chance.choice(_HUB_POINTS)
-            return _a_kill(site.hub, point, chance.randint(1, _PASSAGES[step][point // 2] // 2))
-        case "call":
-            method, action = chance.choice(_METHODS), chance.choice(("dropAnswer", "dieBefore"))
-            after = chance.randint(0, 2)
-            return Fault(
-                0.0,
-                f"{action}({method},{after})",
-                lambda: site.vcenter.control.fault(method, action, after=after),
-            )
-    if chance.choice((True, False)):
-        return Fault(after_s, "sessions expire", site.vcenter.control.expire_sessions)
-    seconds = round(chance.uniform(0.2, 1.5), 1)
-    return Fault(
-        after_s, f"vCenter away {seconds} s", lambda: site.vcenter.control.restart(seconds)
-    )
-
-
-def _a_kill(child: Child, point: Point, passage: int) -> Fault:
-    return Fault(
-        0.0, f"{child.name} dies at {point.name} {passage}", lambda: child.board.arm(point, passage)
-    )
-
-
-def _strike_on_time(site: Site, faults: list[Fault]) -> None:
-    began = time.monotonic()
-    waiting = sorted(faults, key=lambda fault: fault.after_s)
-
-    def look() -> None:
-        while waiting and time.monotonic() - began >= waiting[0].after_s:
-            waiting.pop(0).strike()
-
-    site.on_look = look
-
-
-def _heal(site: Site) -> None:
-    """Nothing more breaks from here on."""
+def _heal(site: Site, schedule: Schedule | None = None) -> None:
+    """Nothing is broken from here on."""
+    if schedule is not None:
+        schedule.end()
     site.on_look = lambda: None
     site.vcenter.control.clear_faults()
     site.hub.board.disarm()
     site.gateway.board.disarm()
 
 
-def _await_ready(site: Site, name: str, nodes: int) -> None:
+def await_ready(site: Site, name: str, nodes: int) -> None:
+    """Wait until the cluster is Ready with exactly these nodes, and vCenter has their VMs."""
+
     def is_ready() -> bool:
         seen = site.seen("clusters", "describe", name)
         if seen is None:
@@ -184,13 +136,15 @@ def _await_ready(site: Site, name: str, nodes: int) -> None:
             and seen["status"].get("nodes") == nodes
             and seen["status"].get("observedGeneration") == seen["metadata"]["generation"]
             and len(site.machines()) == nodes
-            and site.machines() == {n: u.lower() for n, u in site.vms().items()}
+            and set(site.machines().values()) <= set(site.vms())
         )
 
     site.until(is_ready, f"{name} is Ready with {nodes} nodes", PATIENCE_S)
 
 
-def _await_nothing(site: Site, name: str) -> None:
+def await_nothing(site: Site, name: str) -> None:
+    """Wait until neither side knows anything of the cluster."""
+
     def is_gone() -> bool:
         return not any(
             name in one
@@ -202,8 +156,25 @@ def _await_nothing(site: Site, name: str) -> None:
     site.until(is_gone, f"{name} is gone", PATIENCE_S)
 
 
-def _judge(site: Site, found: Verdict, told: list[str]) -> None:
+def _copies_by_hand(site: Site, seed: int) -> dict[str, str]:
+    """Let an administrator copy a node, twice, once under a name as we give; UUIDs and names.
+
+    A copy bears the mark of what it is a copy of. It is nobody's to delete but that person's.
+    """
+    moref = next(iter(site.morefs().values()))
+    names = {site.vcenter.control.clone_vm(moref, name): name
+             for name in (f"copy-of-a-node-{seed}", f"run-{seed}-workers-0123456789")}  # fmt: skip
+    by_moref = {moref: uuid for uuid, moref in site.morefs().items()}
+    return {by_moref[moref]: name for moref, name in names.items()}
+
+
+def judge(site: Site, found: Verdict, told: list[str], strangers: dict[str, str]) -> None:
     """Hold vCenter's own ledger against what the product says."""
+    vms = site.vms()
+    lost = [name for uuid, name in strangers.items() if vms.pop(uuid, None) != name]
+    for uuid, moref in site.morefs().items():
+        if uuid in strangers:
+            site.vcenter.control.destroy_vm(moref)
     ledger = site.vcenter.control.ledger()
     duplicates = ledger.duplicates(OWNER_KEY)
     orphans = ledger.orphans(OWNER_KEY, set(site.machines().values()))
@@ -216,7 +187,8 @@ def _judge(site: Site, found: Verdict, told: list[str]) -> None:
         for kind, names in site.stored(side).items()
         for name in names
     }
-    left |= {f"VM {name}" for name in site.vms()}
+    left |= {f"VM {name}" for name in vms.values()}
+    left |= {f"lost: {name}, which was not ours to touch" for name in lost}
     left |= {f"file {file}" for file in ledger.stray_files()}
     left |= {f"guest {guest.name}" for guest in site.vcenter.guests.guests()}
     found.leaks = len(left)

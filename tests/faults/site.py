@@ -196,9 +196,20 @@ class Site:
             return dict(database.execute(query).fetchall())
 
     def vms(self) -> dict[str, str]:
-        """Return name and instance UUID of the VMs that the simulator has, templates left out."""
-        listed = self.vcenter.control.inventory()["vms"]
-        return {vm["name"]: vm["instanceUuid"] for vm in listed if not vm["template"]}
+        """Return instance UUID and name of the VMs that the simulator has, templates left out."""
+        return {vm["instanceUuid"]: vm["name"] for vm in self._listed()}
+
+    def morefs(self) -> dict[str, str]:
+        """Return instance UUID and moref of the same."""
+        return {vm["instanceUuid"]: vm["moref"] for vm in self._listed()}
+
+    def a_host(self, pick: float) -> str:
+        """Return the moref of a host: the same ``pick``, from 0 to 1, the same host."""
+        hosts = sorted(host["moref"] for host in self.vcenter.control.inventory()["hosts"])
+        return str(hosts[int(pick * len(hosts))])
+
+    def _listed(self) -> list[dict[str, Any]]:
+        return [vm for vm in self.vcenter.control.inventory()["vms"] if not vm["template"]]
 
 
 def _free_port() -> int:
