@@ -77,9 +77,10 @@ demo-down: ## Remove all that `make demo` made
 image: setup-lab ## The node image of the lab, cached outside the work tree
 	moorage-lab build image >/dev/null
 
-bench: setup ## Measure memory and start of hub and gateway; fails beyond a budget
+bench: setup ## Measure memory, start, and clusters on thin guests; fails beyond a budget
 	moorage-lab build vcenter >/dev/null
-	python bench/memory.py
+	moorage-lab build thin >/dev/null
+	exceeded=0; for one in memory clusters; do python bench/$$one.py || exceeded=1; done; exit $$exceeded
 
 ci: check image test-all e2e ## What CI runs
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.request import urlopen
 
 from moorage_lab.api import VCenterProcess
@@ -129,11 +129,16 @@ class System:
 
     @classmethod
     @contextmanager
-    def start(cls) -> Iterator["System"]:
-        """Run everything until the block ends; the gateway is linked, no account is there yet."""
+    def start(cls, guests: Literal["none", "thin"] = "none") -> Iterator["System"]:
+        """Run everything until the block ends; the gateway is linked, no account is there yet.
+
+        Args:
+            guests: Whether anybody is behind the vCenter's machines.
+        """
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="moorage-bench-")))
-            system = cls(folder, stack.enter_context(VCenterProcess.start()), stack)
+            vcenter = stack.enter_context(VCenterProcess.start(guests=guests))
+            system = cls(folder, vcenter, stack)
             system.start_hub()
             system.moorage(
                 "login", system.url, "--username=admin",
@@ -144,6 +149,9 @@ class System:
             printed = system.moorage("-o", "table", "gateways", "add", GATEWAY)
             command = shlex.split(printed[printed.index("moorage-gateway enroll") :])
             system.run([*command, f"--data={folder}/gateway"])
+            # Benchmarks delete more in an hour than the brake lets pass.
+            brake = {"deletionBrake": {"clustersPerHour": 10**6, "machinesPerHour": 10**6}}
+            (folder / "gateway" / "config.yaml").write_text(json.dumps(brake))
             system.start_gateway()
             yield system
 
@@ -204,13 +212,24 @@ class System:
             f"--ca-file={self.vcenter.ca_file}", "--wait",
         )  # fmt: skip
 
-    def until(self, claim: Callable[[], bool], what: str) -> None:
-        """Wait until a claim holds."""
-        end = time.monotonic() + PATIENCE_S
+    def until(
+        self, claim: Callable[[], bool], what: str, *, patience_s: float = PATIENCE_S
+    ) -> float:
+        """Wait until a claim holds; return how long that took."""
+        begun = time.monotonic()
         while not claim():
-            if time.monotonic() > end:
-                raise SystemExit(f"not so after {PATIENCE_S:g} s: {what}; {self._logs()}")
+            if time.monotonic() > begun + patience_s:
+                raise SystemExit(f"not so after {patience_s:g} s: {what}; {self._logs()}")
             time.sleep(0.2)
+        return time.monotonic() - begun
+
+    def cpu_seconds(self) -> float:
+        """Processor time that hub and gateway have used so far."""
+        ticks = 0
+        for process in (self.hub, self.gateway):
+            fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def _process(
         self, name: str, words: list[str], serves: Callable[[], bool]
