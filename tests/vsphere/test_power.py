@@ -180,7 +180,7 @@ async def test_user_data_without_an_encoding_is_cleared_too(site: Site) -> None:
     )
     vm = await clone_and_wait(vcenter, request)
 
-    assert await vcenter.clear_guestinfo(vm, list(USERDATA)) == ["guestinfo.userdata"]
+    assert await vcenter.clear_guestinfo(vm, list(USERDATA)) == list(USERDATA)
     await until(lambda: not site.vms()[request.name]["extraConfig"].get("guestinfo.userdata"))
     vm = is_found(vcenter, request.uid).vm  # type: ignore[union-attr]
 

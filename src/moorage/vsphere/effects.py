@@ -17,7 +17,7 @@ from moorage.vsphere.clone import start_clone, who_has_the_name
 from moorage.vsphere.ownership import Ownership
 from moorage.vsphere.properties import moref
 from moorage.vsphere.session import Session
-from moorage.vsphere.tasks import LATER_S, Tasks
+from moorage.vsphere.tasks import CLONE_S, LATER_S, Tasks
 from moorage.vsphere.types import VM, CloneRequest, Task, TaskRef, TaskState
 
 Start = Callable[[Session, VM], Any]
@@ -129,7 +129,7 @@ class Effects:
             task = start_clone(self._session, request)
             with self._lock:
                 self._clones[uid] = task
-            self._tasks.track(task, uid, what)
+            self._tasks.track(task, uid, what, after_s=CLONE_S)
             return task
 
         try:

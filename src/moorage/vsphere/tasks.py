@@ -1,7 +1,7 @@
 """Tasks that we started: put into one ListView in batches, their ends pushed, never polled.
 
-A clone is watched at once. What the inventory shows by itself (a VM powered on) is watched only
-when that has not happened after a while, so that the ordinary case costs no call.
+What the inventory shows by itself (a VM that is there, or powered on) is watched only when that
+has not happened after a while, so that the quick case costs no call.
 """
 
 import threading
@@ -21,9 +21,9 @@ PATHS_WITHOUT_ERROR = PATHS[:2]
 
 _KEEP_S = 900.0
 _PRUNE_S = 60.0
-_BATCH_S = 0.05
 _APART_S = 0.25
 """Between two changes of the view: clones that are started meanwhile share the next one."""
+CLONE_S = 1.0
 LATER_S = 3.0
 
 _STATES = {"success": TaskState.SUCCESS, "error": TaskState.ERROR}
@@ -50,7 +50,7 @@ class Tasks:
         self._not_before = 0.0
         self._pruned_at = time.monotonic()
 
-    def track(self, task: str, uid: str, what: str, *, after_s: float = _BATCH_S) -> None:
+    def track(self, task: str, uid: str, what: str, *, after_s: float) -> None:
         """Begin to follow a task."""
         with self._wake:
             self._prune()

@@ -24,7 +24,6 @@ from moorage.vsphere.stream import Stream
 from moorage.vsphere.tasks import Tasks
 from moorage.vsphere.types import (
     OWNER_KEY,
-    USERDATA_KEY,
     VM,
     CloneRequest,
     Counters,
@@ -71,6 +70,7 @@ class VCenter:
         self._tasks = Tasks()
         self._stream = Stream(self._session, self._inventory, self._tasks, self._changed)
         self._effects = Effects(self._session, self._tasks, self._ownership)
+        self._emptied: set[str] = set()  # morefs whose keys are being emptied
         self._lookup = Lookup(self._session, self._stream, self._ownership, self._effects)
 
     @classmethod
@@ -354,21 +354,22 @@ class VCenter:
     async def clear_guestinfo(self, vm: VM, keys: Iterable[str]) -> list[str]:
         """Empty keys; returns those that may still be there. Ask again until there are none.
 
-        Two calls in all: one starts the change; when the stream has shown that it was made,
-        the other reads back.
+        Two calls in all: one starts the change, without asking first what a guest has redacted
+        by itself; when the stream has shown that the VM was changed, the other reads back.
         """
         names = list(keys)
         seen = self._inventory.get(vm.moref) or vm
-        if not (seen.has_user_data and USERDATA_KEY in names):
-            left = await self.read_extra_config(vm, names)
-            if not left:
-                return []
-            names = [key for key in names if key in left]
-            done = None
+        if vm.moref not in self._emptied:
+            done = partial(self._has_no_user_data, vm.moref) if seen.has_user_data else None
+            await self._set_guestinfo(seen, dict.fromkeys(names, ""), done, None)
+            self._emptied.add(vm.moref)
+            return names
+        left = await self.read_extra_config(vm, names)
+        if left:
+            await self._set_guestinfo(seen, dict.fromkeys(left, ""), None, None)
         else:
-            done = partial(self._has_no_user_data, vm.moref)
-        await self._set_guestinfo(seen, dict.fromkeys(names, ""), done, None)
-        return names
+            self._emptied.discard(vm.moref)
+        return list(left)
 
     # Smaller parts
 
