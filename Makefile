@@ -8,6 +8,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# More workers than processors: many tests wait for processes and clocks.
+PARALLEL := -n 4 --dist worksteal
 FAST := -m "not root" --ignore=tests/e2e
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Without bytecode each start of each process would compile all of its libraries: 2 s, 15 MiB.
@@ -45,7 +47,7 @@ check: setup ## Lint, types, layers, sizes, OpenAPI, doc links (no tests)
 test: setup ## All tests that need no root and no real nodes
 	moorage-lab build vcenter >/dev/null
 	moorage-lab build thin >/dev/null
-	pytest -n 2 tests lab/tests $(FAST)
+	pytest $(PARALLEL) tests lab/tests $(FAST)
 
 test-all: setup ## `test`, the store's tests on PostgreSQL too, and the lab's Go tests
 	@lab/install-packages tests
@@ -54,7 +56,7 @@ test-all: setup ## `test`, the store's tests on PostgreSQL too, and the lab's Go
 	cd lab/vcenter && CGO_ENABLED=0 go vet ./... && CGO_ENABLED=0 go test ./...
 	cd lab/thin && CGO_ENABLED=0 go vet ./... && CGO_ENABLED=0 go test ./...
 	cd lab/image/vip && CGO_ENABLED=0 go test ./...
-	pytest -n 2 tests lab/tests $(FAST) --postgres
+	pytest $(PARALLEL) tests lab/tests $(FAST) --postgres
 
 e2e: image ## The lab's own real nodes, then one real cluster through its life (root)
 	pytest lab/tests -m root

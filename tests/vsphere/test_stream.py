@@ -168,7 +168,7 @@ async def test_a_restart_of_vcenter_is_survived_and_deletions_are_noticed(site: 
     await until(lambda: isinstance(vcenter.find(gone.uid, moref), Absent), 40)
 
     assert is_found(vcenter, kept.uid)
-    assert any(gone.uid in uids for uids in site.seen), "its controller is told"
+    await until(lambda: any(gone.uid in uids for uids in site.seen))  # its controller is told
 
 
 async def test_a_task_lost_in_a_restart_is_said_to_be_lost(site: Site) -> None:
