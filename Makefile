@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help bench setup setup-lab fmt check test test-all image e2e faults faults-real demo demo-down ci lock openapi clean
+.PHONY: help bench setup setup-lab fmt check test test-packages test-all image e2e faults faults-real demo demo-down ci lock openapi clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -49,14 +49,15 @@ test: setup ## All tests that need no root and no real nodes
 	moorage-lab build thin >/dev/null
 	pytest $(PARALLEL) tests lab/tests $(FAST)
 
-test-all: setup ## `test`, the store's tests on PostgreSQL too, and the lab's Go tests
+test-packages: setup
 	@lab/install-packages tests
-	moorage-lab build vcenter >/dev/null
-	moorage-lab build thin >/dev/null
+
+# The packages come first: a test that finds no shellcheck is skipped.
+test-all: test-packages test ## `test`, the store's tests on PostgreSQL too, and the lab's Go tests
 	cd lab/vcenter && CGO_ENABLED=0 go vet ./... && CGO_ENABLED=0 go test ./...
 	cd lab/thin && CGO_ENABLED=0 go vet ./... && CGO_ENABLED=0 go test ./...
 	cd lab/image/vip && CGO_ENABLED=0 go test ./...
-	pytest $(PARALLEL) tests lab/tests $(FAST) --postgres
+	pytest $(PARALLEL) tests -m "postgres and not root" --ignore=tests/e2e --postgres
 
 e2e: image ## The lab's own real nodes, then one real cluster through its life (root)
 	pytest lab/tests -m root

@@ -12,6 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_LINES = 400
+MAX_BYTES = 1 << 20
 LINK = re.compile(r"\[[^\]]*\]\((?!https?://|mailto:)([^)#\s]+)")
 ADDRESS = re.compile(r"https?://")
 
@@ -28,6 +29,12 @@ def long_modules() -> Iterator[str]:
         lines = len(path.read_text(encoding="utf-8").splitlines())
         if lines > MAX_LINES and not path.name.endswith("_test.go"):
             yield f"{path.relative_to(ROOT)} has {lines} lines: split it (at most {MAX_LINES})"
+
+
+def large_files() -> Iterator[str]:
+    for path in tracked("*"):
+        if (size := path.stat().st_size) > MAX_BYTES:
+            yield f"{path.relative_to(ROOT)} has {size} bytes: what is built does not belong here"
 
 
 def broken_links() -> Iterator[str]:
@@ -66,7 +73,14 @@ def shared_code() -> Iterator[str]:
 
 
 def main() -> int:
-    checks = (long_modules, broken_links, addresses_in_locks, stale_openapi, shared_code)
+    checks = (
+        long_modules,
+        large_files,
+        broken_links,
+        addresses_in_locks,
+        stale_openapi,
+        shared_code,
+    )
     faults = [fault for check in checks for fault in check()]
     for fault in faults:
         print(fault, file=sys.stderr)

@@ -56,10 +56,6 @@ class Board:
         """Return how often each point was passed."""
         return {point: self._read(point)[0] for point in Point}
 
-    def is_armed(self) -> bool:
-        """Tell whether the child has still to die."""
-        return any(0 < self._read(point)[0] < self._read(point)[1] for point in Point)
-
     def pass_by(self, point: Point) -> None:
         """Count a passage, and die if it is the one."""
         passed, dies_at = self._read(point)

@@ -6,10 +6,10 @@ Time is real here: vCenter is a process of its own, and answers when it does.
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import anyio
 import pytest
@@ -47,6 +47,17 @@ class World:
     _stack: AsyncExitStack = field(init=False)
     _tasks: TaskGroup = field(init=False)
     _work: Work = field(init=False)
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls, vcenter: VCenterProcess, folder: Path) -> AsyncIterator[Self]:
+        """Work until the block ends."""
+        world = cls(vcenter, folder / "gateway.db")
+        await world.start()
+        try:
+            yield world
+        finally:
+            await world.stop()
 
     async def start(self) -> None:
         """Start the gateway's work, as a new process would on the same disk."""
@@ -177,9 +188,5 @@ def vcenter() -> Iterator[VCenterProcess]:
 
 @pytest.fixture
 async def world(vcenter: VCenterProcess, tmp_path: Path) -> AsyncIterator[World]:
-    world = World(vcenter, tmp_path / "gateway.db")
-    await world.start()
-    try:
+    async with World.running(vcenter, tmp_path) as world:
         yield world
-    finally:
-        await world.stop()

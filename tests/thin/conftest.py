@@ -56,9 +56,5 @@ def vcenter() -> Iterator[VCenterProcess]:
 
 @pytest.fixture
 async def world(vcenter: VCenterProcess, tmp_path: Path) -> AsyncIterator[ThinWorld]:
-    world = ThinWorld(vcenter, tmp_path / "gateway.db")
-    await world.start()
-    try:
+    async with ThinWorld.running(vcenter, tmp_path) as world:
         yield world
-    finally:
-        await world.stop()

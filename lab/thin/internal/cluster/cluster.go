@@ -91,7 +91,7 @@ func (e *Estate) Found(ctx context.Context, f Founding, m Machine) (*Node, error
 		Quorum: c.hasQuorum, Exec: c.exec, Ending: c.endPod, Count: e.count,
 	}
 	settings := e.Settings()
-	if !pause(ctx, Seconds(settings.Init)*6/10) {
+	if !Pause(ctx, Seconds(settings.Init)*6/10) {
 		return nil, ctx.Err()
 	}
 	n := &Node{Machine: m, cluster: c}
@@ -103,7 +103,7 @@ func (e *Estate) Found(ctx context.Context, f Founding, m Machine) (*Node, error
 	e.mu.Lock()
 	e.clusters[c] = true
 	e.mu.Unlock()
-	if !pause(ctx, Seconds(settings.Init)*4/10) {
+	if !Pause(ctx, Seconds(settings.Init)*4/10) {
 		return n, ctx.Err()
 	}
 	if err := c.furnish(); err != nil {
@@ -134,7 +134,7 @@ func (c *Cluster) Join(ctx context.Context, m Machine) (*Node, error) {
 			return nil, errors.New("error adding etcd member: etcdserver: request timed out")
 		}
 	}
-	if !pause(ctx, Seconds(settings.Join)) {
+	if !Pause(ctx, Seconds(settings.Join)) {
 		return nil, ctx.Err()
 	}
 	c.mu.Lock()
@@ -254,7 +254,8 @@ func (c *Cluster) servingNames(n *Node) []string {
 	return names
 }
 
-func pause(ctx context.Context, d time.Duration) bool {
+// Pause waits; it tells whether the time passed before the context ended.
+func Pause(ctx context.Context, d time.Duration) bool {
 	if d <= 0 {
 		return ctx.Err() == nil
 	}

@@ -25,7 +25,7 @@ func (c *Cluster) control(ctx context.Context) {
 		}
 		select {
 		case <-next:
-			if !pause(ctx, settle) {
+			if !Pause(ctx, settle) {
 				return
 			}
 		case <-ctx.Done():

@@ -33,7 +33,7 @@ func (g *Guest) run(ctx context.Context, stopped chan struct{}) {
 	defer close(stopped)
 	settings := g.host.estate.Settings()
 	g.say("Booting", "")
-	if !pause(ctx, cluster.Seconds(settings.Boot)) {
+	if !cluster.Pause(ctx, cluster.Seconds(settings.Boot)) {
 		return
 	}
 	switch fault := g.host.trip(g, "boot"); {
@@ -60,7 +60,7 @@ func (g *Guest) run(ctx context.Context, stopped chan struct{}) {
 		}
 		g.report(problem.phase, problem.detail, true)
 		log.Printf("%s: %v", g.doc.Name, problem)
-		if problem.final || !pause(ctx, cluster.Seconds(g.host.estate.Settings().Retry)) {
+		if problem.final || !cluster.Pause(ctx, cluster.Seconds(g.host.estate.Settings().Retry)) {
 			return
 		}
 	}
@@ -270,7 +270,7 @@ func (g *Guest) until(ctx context.Context, phase, what string, ask func() cluste
 		if time.Since(began) > deadline {
 			return fail("JoinTimedOut", "%s: %s: %s, for %s s", server, what, said, g.disk.data.env["DEADLINE_S"])
 		}
-		if !pause(ctx, g.host.patience()) {
+		if !cluster.Pause(ctx, g.host.patience()) {
 			return ctx.Err()
 		}
 		again := time.NewTimer(time.Second)
@@ -280,19 +280,5 @@ func (g *Guest) until(ctx context.Context, phase, what string, ask func() cluste
 		case <-ctx.Done():
 		}
 		again.Stop()
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }
