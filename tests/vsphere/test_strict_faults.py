@@ -28,10 +28,11 @@ pytestmark = pytest.mark.anyio
 async def test_lost_and_cut_answers_make_no_second_machine(site: Site, seed: int) -> None:
     vcenter = await site.connect()
     request = a_request(await vcenter.resolve(TARGET))
+    # Each meets so many calls and no more: what goes on for ever may hold the stream down for ever.
     for action in ("dropAnswer", "truncate", "dieBefore"):
-        site.process.control.fault("*", action, count=0, probability=0.15, seed=seed)
+        site.process.control.fault("*", action, count=8, probability=0.3, seed=seed)
 
-    with anyio.fail_after(60):
+    with anyio.fail_after(180):
         while is_found(vcenter, request.uid) is None:
             with contextlib.suppress(MoorageError):
                 await vcenter.clone(request)
