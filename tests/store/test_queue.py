@@ -1,5 +1,6 @@
 """The queue: due times, leases and their fences, on a clock that only we move."""
 
+from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import anyio
@@ -16,6 +17,16 @@ TTL = timedelta(seconds=60)
 SECOND = timedelta(seconds=1)
 
 
+@pytest.fixture(params=["shared", "memory", pytest.param("postgres", marks=pytest.mark.postgres)])
+async def queue(request: pytest.FixtureRequest, clock: FakeClock) -> AsyncIterator[SqlStore]:
+    """Open a store with each kind of queue."""
+    kind = "postgres" if request.param == "postgres" else "sqlite"
+    url: str = request.getfixturevalue(f"{kind}_url")
+    opened = await open_store(url, clock=clock, exclusive=request.param == "memory")
+    yield opened
+    await opened.close()
+
+
 async def take(store: SqlStore, limit: int = 10, controller: str = "c") -> list[str]:
     return [lease.key for lease in await store.lease(controller, limit=limit, ttl=TTL)]
 
@@ -26,81 +37,81 @@ async def one_lease(store: SqlStore, key: str = "k") -> Lease:
     return lease
 
 
-async def test_a_key_is_leased_when_due_and_to_one_only(store: SqlStore, clock: FakeClock) -> None:
-    await store.enqueue("c", "k", clock.now() + SECOND)
-    assert await take(store) == []
+async def test_a_key_is_leased_when_due_and_to_one_only(queue: SqlStore, clock: FakeClock) -> None:
+    await queue.enqueue("c", "k", clock.now() + SECOND)
+    assert await take(queue) == []
     clock.advance(SECOND)
 
-    assert await take(store) == ["k"]
-    assert await take(store) == []
+    assert await take(queue) == ["k"]
+    assert await take(queue) == []
 
 
-async def test_controllers_have_queues_of_their_own(store: SqlStore, clock: FakeClock) -> None:
-    await store.enqueue_many([("c", "k"), ("d", "k")], clock.now())
+async def test_controllers_have_queues_of_their_own(queue: SqlStore, clock: FakeClock) -> None:
+    await queue.enqueue_many([("c", "k"), ("d", "k")], clock.now())
 
-    assert await take(store, controller="d") == ["k"]
-    assert await take(store, controller="c") == ["k"]
+    assert await take(queue, controller="d") == ["k"]
+    assert await take(queue, controller="c") == ["k"]
 
 
-async def test_the_longest_due_come_first(store: SqlStore, clock: FakeClock) -> None:
+async def test_the_longest_due_come_first(queue: SqlStore, clock: FakeClock) -> None:
     for age, key in ((1, "young"), (3, "old"), (2, "middle")):
-        await store.enqueue("c", key, clock.now() - age * SECOND)
+        await queue.enqueue("c", key, clock.now() - age * SECOND)
 
-    leases = await store.lease("c", limit=2, ttl=TTL)
+    leases = await queue.lease("c", limit=2, ttl=TTL)
 
     assert {lease.key for lease in leases} == {"old", "middle"}
 
 
-async def test_the_earlier_due_time_wins(store: SqlStore, clock: FakeClock) -> None:
-    await store.enqueue("c", "k", clock.now() + 5 * SECOND)
-    await store.enqueue("c", "k", clock.now() + 2 * SECOND)
-    await store.enqueue("c", "k", clock.now() + 9 * SECOND)
+async def test_the_earlier_due_time_wins(queue: SqlStore, clock: FakeClock) -> None:
+    await queue.enqueue("c", "k", clock.now() + 5 * SECOND)
+    await queue.enqueue("c", "k", clock.now() + 2 * SECOND)
+    await queue.enqueue("c", "k", clock.now() + 9 * SECOND)
 
-    assert await store.next_due(["c"]) == clock.now() + 2 * SECOND
-
-
-async def test_finish_without_due_forgets_the_key(store: SqlStore) -> None:
-    lease = await one_lease(store)
-
-    await store.finish(lease, due=None)
-
-    assert await store.next_due(["c"]) is None
+    assert await queue.next_due(["c"]) == clock.now() + 2 * SECOND
 
 
-async def test_an_enqueue_during_a_lease_is_remembered(store: SqlStore, clock: FakeClock) -> None:
-    lease = await one_lease(store)
-    await store.enqueue("c", "k", clock.now())
-    assert await take(store) == []  # not while it is leased
+async def test_finish_without_due_forgets_the_key(queue: SqlStore) -> None:
+    lease = await one_lease(queue)
 
-    await store.finish(lease, due=None)
+    await queue.finish(lease, due=None)
 
-    assert await take(store) == ["k"]
+    assert await queue.next_due(["c"]) is None
+
+
+async def test_an_enqueue_during_a_lease_is_remembered(queue: SqlStore, clock: FakeClock) -> None:
+    lease = await one_lease(queue)
+    await queue.enqueue("c", "k", clock.now())
+    assert await take(queue) == []  # not while it is leased
+
+    await queue.finish(lease, due=None)
+
+    assert await take(queue) == ["k"]
 
 
 @pytest.mark.parametrize("end", ["finish", "fail"])
 async def test_an_enqueue_during_a_lease_beats_a_later_due_time(
-    store: SqlStore, clock: FakeClock, end: str
+    queue: SqlStore, clock: FakeClock, end: str
 ) -> None:
-    lease = await one_lease(store)
-    await store.enqueue("c", "k", clock.now())
+    lease = await one_lease(queue)
+    await queue.enqueue("c", "k", clock.now())
 
     if end == "finish":
-        await store.finish(lease, due=clock.now() + TTL)
+        await queue.finish(lease, due=clock.now() + TTL)
     else:
-        await store.fail(lease, due=clock.now() + TTL)
+        await queue.fail(lease, due=clock.now() + TTL)
 
-    assert await take(store) == ["k"]
+    assert await take(queue) == ["k"]
 
 
-async def test_attempts_count_failures_in_a_row(store: SqlStore, clock: FakeClock) -> None:
-    lease = await one_lease(store)
+async def test_attempts_count_failures_in_a_row(queue: SqlStore, clock: FakeClock) -> None:
+    lease = await one_lease(queue)
     for attempts in (0, 1, 2):
         assert lease.attempts == attempts
-        await store.fail(lease, due=clock.now())
-        (lease,) = await store.lease("c", limit=1, ttl=TTL)
-    await store.finish(lease, due=clock.now())
+        await queue.fail(lease, due=clock.now())
+        (lease,) = await queue.lease("c", limit=1, ttl=TTL)
+    await queue.finish(lease, due=clock.now())
 
-    (lease,) = await store.lease("c", limit=1, ttl=TTL)
+    (lease,) = await queue.lease("c", limit=1, ttl=TTL)
     assert lease.attempts == 0
 
 
@@ -131,14 +142,14 @@ async def test_after_its_end_a_lease_can_be_taken_and_the_first_holder_is_fenced
 
 
 async def test_a_lost_lease_is_told_even_if_there_is_nothing_to_write(
-    store: SqlStore, clock: FakeClock
+    queue: SqlStore, clock: FakeClock
 ) -> None:
-    project = await store.create(Project(metadata=Metadata(name="p")))
-    lease = await one_lease(store)
-    await store.finish(lease, due=None)
+    project = await queue.create(Project(metadata=Metadata(name="p")))
+    lease = await one_lease(queue)
+    await queue.finish(lease, due=None)
 
     with pytest.raises(LeaseLostError):
-        await store.put_status(project, lease=lease)
+        await queue.put_status(project, lease=lease)
 
 
 async def test_an_extended_lease_lasts(store: SqlStore, clock: FakeClock) -> None:
@@ -154,35 +165,35 @@ async def test_an_extended_lease_lasts(store: SqlStore, clock: FakeClock) -> Non
     assert await take(store) == ["k"]
 
 
-async def test_released_leases_are_due_at_once(store: SqlStore, clock: FakeClock) -> None:
-    await store.fail(await one_lease(store), due=clock.now())
-    (lease,) = await store.lease("c", limit=1, ttl=TTL)
+async def test_released_leases_are_due_at_once(queue: SqlStore, clock: FakeClock) -> None:
+    await queue.fail(await one_lease(queue), due=clock.now())
+    (lease,) = await queue.lease("c", limit=1, ttl=TTL)
 
-    await store.release([lease])
+    await queue.release([lease])
 
-    (again,) = await store.lease("c", limit=1, ttl=TTL)
+    (again,) = await queue.lease("c", limit=1, ttl=TTL)
     assert again.attempts == 1
 
 
-async def test_what_waits_is_counted(store: SqlStore, clock: FakeClock) -> None:
-    await store.enqueue_many([("c", "a"), ("c", "b"), ("d", "a")], clock.now())
-    await store.enqueue("e", "a", clock.now() + SECOND)
-    await store.lease("d", limit=1, ttl=TTL)
+async def test_what_waits_is_counted(queue: SqlStore, clock: FakeClock) -> None:
+    await queue.enqueue_many([("c", "a"), ("c", "b"), ("d", "a")], clock.now())
+    await queue.enqueue("e", "a", clock.now() + SECOND)
+    await queue.lease("d", limit=1, ttl=TTL)
     oldest = clock.now()
     clock.advance(SECOND / 2)
 
-    assert [tuple(depth) for depth in await store.queue_depths()] == [("c", 2, oldest)]
+    assert [tuple(depth) for depth in await queue.queue_depths()] == [("c", 2, oldest)]
 
 
 async def test_many_workers_share_the_keys_without_overlap(
-    store: SqlStore, clock: FakeClock
+    queue: SqlStore, clock: FakeClock
 ) -> None:
     keys = {f"k{number}" for number in range(60)}
-    await store.enqueue_many([("c", key) for key in keys], clock.now())
+    await queue.enqueue_many([("c", key) for key in keys], clock.now())
     taken: list[str] = []
 
     async def work() -> None:
-        while leases := await store.lease("c", limit=3, ttl=TTL):
+        while leases := await queue.lease("c", limit=3, ttl=TTL):
             taken.extend(lease.key for lease in leases)
 
     async with anyio.create_task_group() as tasks:
@@ -190,22 +201,40 @@ async def test_many_workers_share_the_keys_without_overlap(
             tasks.start_soon(work)
 
     # On PostgreSQL a worker may pass over rows that another one is just taking, and find none.
-    taken.extend(await take(store, limit=100))
+    taken.extend(await take(queue, limit=100))
     assert sorted(taken) == sorted(keys)
 
 
-async def test_the_only_process_takes_over_the_leases_of_a_killed_one(
+async def test_the_queue_in_memory_ends_with_its_process(sqlite_url: str, clock: FakeClock) -> None:
+    first = await open_store(sqlite_url, clock=clock, exclusive=True)
+    await one_lease(first)
+    await first.close()
+
+    second = await open_store(sqlite_url, clock=clock, exclusive=True)
+    try:
+        assert await second.next_due(["c"]) is None  # a manager makes everything due at its start
+    finally:
+        await second.close()
+
+
+async def test_the_only_process_cannot_lose_a_lease_by_time(
     sqlite_url: str, clock: FakeClock
 ) -> None:
-    killed = await open_store(sqlite_url, clock=clock, exclusive=True)
-    await one_lease(killed)
-    await killed.close()  # what it leased stays leased, as after kill -9
-
-    restarted = await open_store(sqlite_url, clock=clock, exclusive=True)
+    store = await open_store(sqlite_url, clock=clock, exclusive=True)
     try:
-        assert await take(restarted) == ["k"]
+        project = await store.create(Project(metadata=Metadata(name="p")))
+        lease = await one_lease(store)
+        clock.advance(10 * TTL)  # stopped, or the machine slept
+
+        assert await take(store) == []
+        extended = await store.extend(lease, TTL)
+        assert extended.expires_at == clock.now() + TTL
+        await store.put_status(project, lease=lease)
+        await store.finish(lease, due=None)
+        with pytest.raises(LeaseLostError):
+            await store.finish(lease, due=None)
     finally:
-        await restarted.close()
+        await store.close()
 
 
 @settings(

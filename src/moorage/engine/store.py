@@ -250,7 +250,8 @@ class Store(Protocol):
     async def enqueue(self, controller: str, key: str, due: datetime) -> None:
         """Have the controller look at the key when ``due``, or earlier if that was asked for.
 
-        During a lease it is remembered: the key is due again after the lease.
+        During a lease it is remembered: the key is due again after the lease. The queue may be
+        no part of a transaction: then a key stays due though nothing was written.
         """
         ...
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from moorage.kit.clock import Clock, SystemClock
 from moorage.kit.errors import UnavailableError
-from moorage.store import queue_sql
 from moorage.store.database import Database
 from moorage.store.migrate import migrate
 from moorage.store.sql import SqlStore
@@ -21,8 +20,8 @@ async def open_store(
         url: ``sqlite+aiosqlite:///path`` or ``postgresql+psycopg://user@host/database``.
         clock: Tells the time; the machine's own by default.
         mirror: Intent resources belong to a hub: with their last finalizer they stay.
-        exclusive: This process is the only one. It locks the SQLite file, and leases left
-            behind by a killed process are given back at once.
+        exclusive: This process is the only one that works here. It locks the SQLite file, and
+            keeps its queue in memory.
 
     Raises ``UnavailableError`` when the database cannot be reached or another process has
     locked it, and ``TerminalError`` when it is damaged or of a newer release.
@@ -34,9 +33,6 @@ async def open_store(
     try:
         await migrate(database)
         store = SqlStore(database, clock=clock or SystemClock(), is_mirror=mirror, lock=lock)
-        if lock is not None:
-            async with store.writing() as unit:
-                await queue_sql.release_all(unit, store.clock.now())
         await store.start()
     except BaseException:
         await database.close()

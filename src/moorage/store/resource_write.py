@@ -8,9 +8,8 @@ import json
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, update
 
-from moorage.engine.store import Lease, LeaseLostError
 from moorage.kit.errors import ConflictError, NotFoundError
 from moorage.kit.ids import new_uid
 from moorage.resources import Ownership, Resource
@@ -29,7 +28,6 @@ from moorage.store.resource_read import by_name, by_uid
 
 R = TypeVar("R", bound=Resource)
 T = tables.resource.c
-W = tables.work.c
 
 # Statements of every pass are built once: building one costs as much as running it.
 _SET_STATUS = (
@@ -43,8 +41,6 @@ _NEXT_VERSION = (
     .values(value=tables.sequence.c.value + 1)
     .returning(tables.sequence.c.value)
 )
-_TOKEN = select(W.token).where(W.controller == bindparam("controller"), W.key == bindparam("key"))
-_TOKEN_LOCKED = _TOKEN.with_for_update()
 
 
 async def create(unit: Unit, resource: R, now: datetime) -> R:
@@ -95,10 +91,8 @@ async def put_spec(unit: Unit, resource: R, if_version: int | None) -> R:
     return decode(kind, updated)
 
 
-async def put_status(unit: Unit, resource: R, lease: Lease | None) -> R:
+async def put_status(unit: Unit, resource: R) -> R:
     """Write the status only."""
-    if lease is not None:
-        await check_lease(unit, lease)
     row = await by_uid(unit, resource.kind, resource.metadata.uid)
     if row is None:
         raise NotFoundError(f"{resource} ({resource.metadata.uid}) does not exist any more")
@@ -211,16 +205,6 @@ async def prune_tombstones(unit: Unit, before: datetime) -> int:
     """Forget deletions that were before a moment."""
     result = await unit.execute(delete(tables.tombstone).where(tables.tombstone.c.at < before))
     return result.rowcount
-
-
-async def check_lease(unit: Unit, lease: Lease) -> None:
-    """Raise ``LeaseLostError`` unless the token holds; it holds until the unit ends."""
-    query = _TOKEN_LOCKED if unit.is_postgresql else _TOKEN
-    found = await unit.execute(query, {"controller": lease.controller, "key": lease.key})
-    if found.scalar_one_or_none() != lease.token:
-        raise LeaseLostError(
-            f"the lease of {lease.controller} on {lease.key} was lost: nothing is written"
-        )
 
 
 async def _next_version(unit: Unit) -> int:

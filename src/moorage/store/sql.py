@@ -16,12 +16,14 @@ from moorage.engine.store import Change, Lease, QueueDepth, Tombstone
 from moorage.kit.clock import Clock
 from moorage.kit.errors import NotFoundError
 from moorage.resources import Resource
-from moorage.store import queue_sql, resource_read, resource_write, tables
+from moorage.store import resource_read, resource_write, tables
 from moorage.store.aio import AsyncEngine
 from moorage.store.codec import decode, where_is
 from moorage.store.database import Database, Unit
 from moorage.store.fanout import Fanout, Subscription
 from moorage.store.notify import Notifier
+from moorage.store.queue_memory import MemoryQueue
+from moorage.store.queue_sql import SqlQueue
 
 R = TypeVar("R", bound=Resource)
 
@@ -29,9 +31,14 @@ R = TypeVar("R", bound=Resource)
 class SqlOperations(ABC):
     """What can be done both in a transaction and outside of one (each call is one then)."""
 
-    def __init__(self, clock: Clock, *, is_mirror: bool) -> None:
+    def __init__(self, clock: Clock, *, is_mirror: bool, memory: MemoryQueue | None) -> None:
         self.clock = clock
         self.is_mirror = is_mirror
+        self.memory = memory
+        self.queue: MemoryQueue | SqlQueue = memory or SqlQueue(
+            clock, reading=self.reading, writing=lambda: self.writing(durable=False)
+        )
+        """Shared by all processes, or in the memory of the only one."""
 
     @abstractmethod
     def reading(self) -> AbstractAsyncContextManager[Unit]:
@@ -145,7 +152,9 @@ class SqlOperations(ABC):
     async def put_status(self, resource: R, *, lease: Lease | None = None) -> R:
         """Write the status, under the lease; see ``engine.store``."""
         async with self.writing(ordered=True) as unit:
-            return await resource_write.put_status(unit, resource, lease)
+            if lease is not None:
+                await self.queue.check(unit, lease)
+            return await resource_write.put_status(unit, resource)
 
     async def request_deletion(
         self, kind: type[R], project: str, name: str, *, if_version: int | None = None
@@ -194,49 +203,39 @@ class SqlOperations(ABC):
 
     async def enqueue(self, controller: str, key: str, due: datetime) -> None:
         """Make a key due; see ``engine.store``."""
-        await self.enqueue_many([(controller, key)], due)
+        await self.queue.enqueue_many([(controller, key)], due)
 
     async def enqueue_many(self, items: Iterable[tuple[str, str]], due: datetime) -> None:
-        """Make many keys due in one transaction."""
-        async with self.writing(durable=False) as unit:
-            await queue_sql.enqueue(unit, items, due)
+        """Make many keys due at once."""
+        await self.queue.enqueue_many(items, due)
 
     async def lease(self, controller: str, *, limit: int, ttl: timedelta) -> builtins.list[Lease]:
         """Take keys that are due."""
-        async with self.writing(durable=False) as unit:
-            return await queue_sql.lease(
-                unit, controller, limit=limit, ttl=ttl, now=self.clock.now()
-            )
+        return await self.queue.lease(controller, limit=limit, ttl=ttl)
 
     async def finish(self, lease: Lease, *, due: datetime | None) -> None:
         """Give a lease back after success."""
-        async with self.writing(durable=False) as unit:
-            await queue_sql.finish(unit, lease, due)
+        await self.queue.finish(lease, due)
 
     async def fail(self, lease: Lease, *, due: datetime) -> None:
         """Give a lease back after a failure."""
-        async with self.writing(durable=False) as unit:
-            await queue_sql.fail(unit, lease, due)
+        await self.queue.fail(lease, due)
 
     async def release(self, leases: Iterable[Lease]) -> None:
         """Give leases back unfinished."""
-        async with self.writing(durable=False) as unit:
-            await queue_sql.release(unit, leases, self.clock.now())
+        await self.queue.release(leases)
 
     async def extend(self, lease: Lease, ttl: timedelta) -> Lease:
         """Hold a lease for longer; raises ``LeaseLostError``."""
-        async with self.writing(durable=False) as unit:
-            return await queue_sql.extend(unit, lease, ttl, self.clock.now())
+        return await self.queue.extend(lease, ttl)
 
     async def next_due(self, controllers: Iterable[str]) -> datetime | None:
         """Return when the next key can be leased."""
-        async with self.reading() as unit:
-            return await queue_sql.next_due(unit, controllers)
+        return await self.queue.next_due(controllers)
 
     async def queue_depths(self) -> builtins.list[QueueDepth]:
         """Return what waits, by controller."""
-        async with self.reading() as unit:
-            return await queue_sql.depths(unit, self.clock.now())
+        return await self.queue.depths()
 
     async def prune_tombstones(self, before: datetime) -> int:
         """Forget deletions older than ``before``: no gateway may have been away for so long."""
@@ -248,7 +247,7 @@ class SqlTransaction(SqlOperations):
     """An open transaction; what is done on it is committed together, or not at all."""
 
     def __init__(self, store: "SqlStore", unit: Unit) -> None:
-        super().__init__(store.clock, is_mirror=store.is_mirror)
+        super().__init__(store.clock, is_mirror=store.is_mirror, memory=store.memory)
         self._store = store
         self.unit = unit
         self.task = asyncio.current_task()
@@ -292,7 +291,8 @@ class SqlStore(SqlOperations):
         is_mirror: bool = False,
         lock: int | None = None,
     ) -> None:
-        super().__init__(clock, is_mirror=is_mirror)
+        memory = MemoryQueue(clock) if lock is not None else None
+        super().__init__(clock, is_mirror=is_mirror, memory=memory)
         self._database = database
         self._lock = lock
         self._fanout = Fanout()
