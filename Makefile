@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help bench setup setup-lab fmt check test test-packages test-all image e2e faults faults-real demo demo-down ci lock openapi clean
+.PHONY: help bench bench-long setup setup-lab fmt check test test-packages test-all image e2e faults faults-real demo demo-down ci lock openapi clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -39,7 +39,7 @@ fmt: setup ## Format and mend what can be mended
 check: setup ## Lint, types, layers, sizes, OpenAPI, doc links (no tests)
 	ruff format --check .
 	ruff check .
-	mypy src lab/moorage_lab
+	mypy src lab/moorage_lab bench
 	lint-imports
 	$(PYTHON) tests/check_tree.py
 	$(PYTHON) docs/generate.py --check
@@ -80,10 +80,15 @@ demo-down: ## Remove all that `make demo` made
 image: setup-lab ## The node image of the lab, cached outside the work tree
 	moorage-lab build image >/dev/null
 
-bench: setup ## Measure memory, start, and clusters on thin guests; fails beyond a budget
+bench: setup ## Measure speed, calls, processor time and memory; fails beyond a budget (ONLY="one many": parts)
 	moorage-lab build vcenter >/dev/null
 	moorage-lab build thin >/dev/null
-	exceeded=0; for one in memory clusters; do python bench/$$one.py || exceeded=1; done; exit $$exceeded
+	python -m bench $(ONLY:%=--only %)
+
+bench-long: setup ## The same, then 200 and 1,000 clusters and 1,000 workers (hours)
+	moorage-lab build vcenter >/dev/null
+	moorage-lab build thin >/dev/null
+	python -m bench --long
 
 ci: check image test-all e2e ## What CI runs
 

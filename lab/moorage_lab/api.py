@@ -12,6 +12,7 @@ from moorage_lab import estate
 from moorage_lab.config import Config
 from moorage_lab.control import Control
 from moorage_lab.control_ledger import Entry, Ledger
+from moorage_lab.documents import cluster_document, on_containers
 from moorage_lab.errors import ConflictError, LabError, NotRunningError
 from moorage_lab.estate import Node
 from moorage_lab.inventory import users_of
@@ -31,6 +32,8 @@ __all__ = [
     "ThinGuest",
     "ThinGuests",
     "VCenterProcess",
+    "cluster_document",
+    "on_containers",
 ]
 
 

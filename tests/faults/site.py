@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from moorage.cli.main import run
-from moorage_lab.api import VCenterProcess
+from moorage_lab.api import VCenterProcess, cluster_document
 from tests.faults.children import Child
 
 GATEWAY = "site-a"
@@ -127,27 +127,7 @@ class Site:
     def apply(self, name: str, workers: int) -> None:
         """Ask for a cluster of one control plane and some workers."""
         file = self.folder / f"{name}.yaml"
-        domain = {"datastore": "ds1", "network": "nodes", "ipPool": "nodes"}
-        placement = {
-            "datacenter": "dc1",
-            "folder": "clusters",
-            "template": "templates/ubuntu-2404-kube-v1.34.4",
-            "failureDomains": [
-                {"name": one, "computeCluster": where, **domain}
-                for one, where in (("a", "cc1"), ("b", "cc2"))
-            ],
-        }
-        document = {
-            "kind": "Cluster",
-            "metadata": {"name": name},
-            "spec": {
-                "account": "lab",
-                "kubernetesVersion": "v1.34.4",
-                "placement": placement,
-                "controlPlane": {"replicas": 1},
-            },
-            "nodePools": [{"name": "workers", "replicas": workers}],
-        }
+        document = cluster_document(name, workers=workers)
         file.write_text(yaml.safe_dump(document))
         self.ask("clusters", "apply", "-f", str(file))
 

@@ -1,0 +1,77 @@
+"""Run benchmarks: ``python -m bench [--long] [--only NAME …] [--list] [--profile DIR]``.
+
+Results go to ``bench/results/latest.json``: what it held of the same cases goes, other cases stay.
+A table of what was measured comes last, budgets beside the figures. The exit code is 1 when a
+budget is exceeded.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import fleet, memory
+from bench.result import LATEST, Report, merge, read, say, table, write
+from bench.system import profile_into
+
+
+@dataclass(frozen=True)
+class Part:
+    """Cases that are measured together."""
+
+    run: Callable[[Report], None]
+    what: str
+    is_long: bool = False
+    """Left out unless ``--long`` or its name is said."""
+
+
+PARTS = {
+    "memory": Part(memory.memory, "memory and start of hub and gateway"),
+    "one": Part(fleet.one, "1 x (1 + 3), 1 x (3 + 10), 100 more workers"),
+    "many": Part(fleet.many, "10 and 50 x (1 + 3): made, idle, deleted"),
+    "thousand-workers": Part(fleet.thousand_workers, "1,000 more workers", is_long=True),
+}
+
+
+def main() -> int:
+    """Run what is asked for."""
+    asked = _arguments()
+    if asked.list:
+        for name, part in PARTS.items():
+            print(f"{name:18} {part.what}{' (long)' if part.is_long else ''}")
+        return 0
+    if asked.profile:
+        profile_into(asked.profile)
+    names = asked.only or [name for name, part in PARTS.items() if asked.long or not part.is_long]
+    report, begun = Report(), time.monotonic()
+    for name in names:
+        say(f"{name}: {PARTS[name].what}")
+        already = len(report.results)
+        PARTS[name].run(report)
+        # At once, so that a later part that cannot be run takes nothing with it.
+        write(merge(report.results[already:], read(asked.results)), asked.results)
+    say(f"done in {time.monotonic() - begun:.0f} s")
+    print(table(sorted(report.results, key=lambda result: result.case)))
+    exceeded = [result for result in report.results if not result.is_kept]
+    print(f"{len(report.results)} figures, {len(exceeded)} beyond their budget")
+    return 1 if exceeded else 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--long", action="store_true", help="the long parts too (hours)")
+    parser.add_argument(
+        "--only", action="append", choices=PARTS, metavar="NAME", help="this part, repeatable"
+    )
+    parser.add_argument("--list", action="store_true", help="name the parts")
+    parser.add_argument("--results", type=Path, default=LATEST, help="file of results")
+    parser.add_argument(
+        "--profile", type=Path, metavar="DIR", help="sample hub and gateway (bench/profiler)"
+    )
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

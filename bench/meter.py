@@ -1,0 +1,114 @@
+"""What a stretch of time cost: vCenter's and API servers' counters, processor time, memory."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from bench.result import Report
+from bench.system import System
+
+STREAM = "WaitForUpdatesEx"
+NOT_FOR_A_MACHINE = {STREAM, "Login", "Logout", "RetrieveServiceContent"}
+"""The stream is counted by time; logging in and out belongs to the account."""
+OURS = ("hub", "gateway")
+
+CALLS_PER_MACHINE, CPU_PER_MACHINE_S, CONNECTIONS, SESSIONS = 5.0, 0.3, 10.0, 2.0
+BUSY_RETURNS_PER_S = 2.0
+
+
+@dataclass
+class Cost:
+    """Of one stretch; complete when its block has ended."""
+
+    seconds: float = 0.0
+    calls: dict[str, int] = field(default_factory=dict)
+    """vCenter's, by method."""
+    connections: int = 0
+    """To vCenter, opened."""
+    sessions: int = 0
+    """Open at vCenter at the end."""
+    logins: int = 0
+    api_calls: int = 0
+    """Requests to clusters' API servers."""
+    api_connections: int = 0
+    cpu: dict[str, float] = field(default_factory=dict)
+    """Seconds by process."""
+
+    @property
+    def stream_returns(self) -> int:
+        """Returns of the inventory stream."""
+        return self.calls.get(STREAM, 0)
+
+    @property
+    def machine_calls(self) -> dict[str, int]:
+        """Calls that a machine's life needs, by method."""
+        return {name: n for name, n in self.calls.items() if name not in NOT_FOR_A_MACHINE}
+
+    @property
+    def our_cpu(self) -> float:
+        """Processor time of hub and gateway."""
+        return sum(self.cpu.get(name, 0.0) for name in OURS)
+
+
+@contextmanager
+def measured(system: System) -> Iterator[Cost]:
+    """Measure what happens in the block."""
+    control, thin = system.vcenter.control, system.vcenter.thin
+    control.reset_counters()
+    if thin is not None:
+        thin.counters(reset=True)
+    cost, before, begun = Cost(), system.cpu(), time.monotonic()
+    yield cost
+    cost.seconds = time.monotonic() - begun
+    after, counted = system.cpu(), control.counters()
+    cost.cpu = {name: after[name] - before.get(name, 0.0) for name in after}
+    cost.calls = dict(counted["calls"])
+    cost.connections = counted["connections"]["opened"]
+    cost.sessions, cost.logins = counted["sessions"]["open"], counted["sessions"]["logins"]
+    if thin is not None:
+        asked = thin.counters()
+        cost.api_calls = sum(asked["calls"].values())
+        cost.api_connections = asked["connections"]["opened"]
+
+
+def report_busy(
+    report: Report,
+    case: str,
+    cost: Cost,
+    *,
+    machines: int,
+    budget_s: float | None,
+    made: bool = True,
+) -> None:
+    """Keep what it cost to make, or else to delete, machines."""
+    add = report.add
+    report.add_machine(case)
+    add(case, "time", cost.seconds, "s", budget_s)
+    add(case, "machines a second", machines / cost.seconds, "machines/s")
+    add(case, "stream returns", cost.stream_returns / cost.seconds, "a second", BUSY_RETURNS_PER_S)
+    add(case, "connections opened", cost.connections, "connections", CONNECTIONS)
+    add(case, "sessions open", cost.sessions, "sessions", SESSIONS)
+    add(case, "logins", cost.logins, "logins")
+    calls, all_calls = cost.machine_calls, sum(cost.calls.values())
+    budget = CALLS_PER_MACHINE if made else None
+    add(case, "vCenter calls a machine", sum(calls.values()) / machines, "calls", budget)
+    add(case, "vCenter calls a machine, all of any kind", all_calls / machines, "calls")
+    for method, count in sorted(calls.items(), key=lambda item: -item[1]):
+        add(case, f"vCenter calls a machine: {method}", count / machines, "calls")
+    add(case, "API-server calls a machine", cost.api_calls / machines, "calls")
+    add(case, "API-server connections a machine", cost.api_connections / machines, "connections")
+    share = cost.our_cpu / machines
+    budget = CPU_PER_MACHINE_S if made else None
+    add(case, "CPU of hub + gateway a machine", share, "s", budget)
+    for name, seconds in cost.cpu.items():
+        add(case, f"CPU of {name}", seconds, "s")
+
+
+def report_memory(report: Report, case: str, system: System, budget_mib: float | None) -> None:
+    """Keep the memory of all processes as it is now."""
+    memory = system.memory()
+    both = sum(memory[name].rss for name in OURS)
+    report.add(case, "hub + gateway RSS", both, "MiB", budget_mib)
+    for name, one in memory.items():
+        report.add(case, f"{name} RSS", one.rss, "MiB")
