@@ -208,5 +208,5 @@ async def test_holding_a_lost_lease_is_refused_each_time(store: SqlStore) -> Non
 
 async def a_held_lease(store: SqlStore) -> HeldLease:
     await store.enqueue("c", "k", store.clock.now())
-    (lease,) = await store.lease("c", limit=1, ttl=TTL)
-    return HeldLease(lease, store=store, clock=store.clock)
+    (held,) = await HeldLease.take(store, store.clock, "c", limit=1, ttl=TTL)
+    return held

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from moorage.engine import HeldLease, LeaseLostError
-from moorage.engine.lease import set_current
+from moorage.engine.lease import MARGIN, set_current
 from moorage.kit.clock import FakeClock
 from moorage.store import open_store
 from vsphere.harness import TARGET, Site, a_request
@@ -20,8 +20,8 @@ async def test_a_replica_past_its_lease_starts_nothing(site: Site, tmp_path: Pat
     clock = FakeClock()
     store = await open_store(f"sqlite+aiosqlite:///{tmp_path}/replicas.db", clock=clock)
     await store.enqueue("machine", "default/m", clock.now())
-    (mine,) = await store.lease("machine", limit=1, ttl=timedelta(seconds=60))
-    set_current(HeldLease(mine, store=store, clock=clock))
+    (mine,) = await HeldLease.take(store, clock, "machine", limit=1, ttl=timedelta(seconds=60))
+    set_current(mine)
     clock.advance(timedelta(seconds=61))  # as if stopped meanwhile
     assert await store.lease("machine", limit=1, ttl=timedelta(seconds=60))
 
@@ -38,13 +38,14 @@ async def test_a_lease_that_is_short_is_made_to_last(site: Site, tmp_path: Path)
     clock = FakeClock()
     store = await open_store(f"sqlite+aiosqlite:///{tmp_path}/replicas.db", clock=clock)
     await store.enqueue("machine", "default/m", clock.now())
-    (mine,) = await store.lease("machine", limit=1, ttl=timedelta(seconds=60))
-    held = HeldLease(mine, store=store, clock=clock)
+    (held,) = await HeldLease.take(store, clock, "machine", limit=1, ttl=timedelta(seconds=60))
     set_current(held)
     clock.advance(timedelta(seconds=50))
 
     await vcenter.clone(request)
 
-    assert held.lease.expires_at - clock.now() > timedelta(seconds=30)
+    assert held.outlives(timedelta(seconds=30) - MARGIN)
+    clock.advance(timedelta(seconds=30))
+    assert await store.lease("machine", limit=1, ttl=timedelta(seconds=60)) == []
     assert site.calls()["CloneVM_Task"] == 1
     await store.close()

@@ -28,6 +28,7 @@ from moorage.engine.store import (
     Store,
     Tombstone,
 )
+from moorage.engine.tenure import Tenure
 
 __all__ = [
     "DONE",
@@ -49,6 +50,7 @@ __all__ = [
     "Step",
     "StepReconciler",
     "Store",
+    "Tenure",
     "Tombstone",
     "Wait",
     "Watch",

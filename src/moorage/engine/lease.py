@@ -1,35 +1,52 @@
 """The lease under which the running pass works, for whoever causes effects inside it.
 
 An effect may start only if the lease outlives the call's deadline: else another replica could
-take over while the call is still on its way. ``hold`` before each effect sees to that.
+take over while the call is still on its way. ``hold`` before each effect sees to that, and what
+sends it asks ``ensure_held`` once more when the bytes go out.
+
+Nobody compares the clocks of two machines. The database counts a lease's time from when it is
+asked, the holder from before it asked: so the holder's view ends first, whatever both clocks show.
 """
 
+from collections.abc import Iterable
 from contextvars import ContextVar
 from datetime import timedelta
+from typing import Self
 
 from anyio import CancelScope
 
 from moorage.engine.store import Lease, LeaseLostError, Store
 from moorage.kit.clock import Clock
 
-CLOCK_SKEW = timedelta(seconds=5)
-"""How far the clocks of two replicas may differ."""
+MARGIN = timedelta(seconds=2)
+"""For clocks that do not run at quite the same pace, and for what is sent at the last moment."""
 
 
 class HeldLease:
     """A lease that is held now. Heartbeats move its end; losing it cancels the pass."""
 
-    def __init__(self, lease: Lease, *, store: Store, clock: Clock) -> None:
+    def __init__(self, lease: Lease, *, ends: float, store: Store, clock: Clock) -> None:
         self._lease = lease
-        self._store = store
-        self._clock = clock
+        self.ends = ends
+        """By this machine's steady clock."""
+        self.store = store
+        self.clock = clock
         self._lost: str | None = None
         self.scope = CancelScope()
         """Cancelled when the lease is lost."""
 
+    @classmethod
+    async def take(
+        cls, store: Store, clock: Clock, controller: str, *, limit: int, ttl: timedelta
+    ) -> list[Self]:
+        """Take up to ``limit`` keys that are due; see ``Store.lease``."""
+        ends = clock.steady() + ttl.total_seconds()
+        taken = await store.lease(controller, limit=limit, ttl=ttl)
+        return [cls(lease, ends=ends, store=store, clock=clock) for lease in taken]
+
     @property
     def lease(self) -> Lease:
-        """The lease as last extended: pass it to ``Store.put_status``."""
+        """What names the lease to the store: pass it to ``Store.put_status``."""
         return self._lease
 
     @property
@@ -38,10 +55,8 @@ class HeldLease:
         return self._lost is not None
 
     def outlives(self, duration: timedelta) -> bool:
-        """Tell whether the lease holds for ``duration`` from now, whatever the others' clocks."""
-        if self.is_lost:
-            return False
-        return self._clock.now() + duration + CLOCK_SKEW <= self._lease.expires_at
+        """Tell whether the lease holds for ``duration`` from now."""
+        return not self.is_lost and self.reaches(duration + MARGIN)
 
     def ensure_outlives(self, duration: timedelta) -> None:
         """Raise ``LeaseLostError`` unless the lease holds for ``duration`` from now.
@@ -60,24 +75,45 @@ class HeldLease:
         Raises ``LeaseLostError``: then the call must not be made.
         """
         if not self.outlives(duration):
-            await self.extend(duration + CLOCK_SKEW)
+            await self.extend(duration + MARGIN)
+            self.ensure_outlives(timedelta(0))  # the answer may have taken long
 
     async def extend(self, ttl: timedelta) -> None:
         """Hold the lease until ``ttl`` from now; a lost lease cancels the pass."""
         if self._lost is not None:
             raise LeaseLostError(self._lost)
-        if self._clock.now() + ttl <= self._lease.expires_at:
-            return
-        try:
-            self._lease = await self._store.extend(self._lease, ttl)
-        except LeaseLostError as error:
-            self.lose(str(error))
-            raise
+        await self.extend_all([self], ttl)
+        if self._lost is not None:
+            raise LeaseLostError(self._lost)
 
     def lose(self, why: str) -> None:
         """Mark the lease as lost and cancel the pass that works under it."""
         self._lost = why
         self.scope.cancel(why)
+
+    def reaches(self, duration: timedelta) -> bool:
+        """Tell whether it ends no sooner than ``duration`` from now, if it is not lost."""
+        return self.clock.steady() + duration.total_seconds() <= self.ends
+
+    @staticmethod
+    async def extend_all(held: Iterable["HeldLease"], ttl: timedelta) -> None:
+        """Hold leases of one store until ``ttl`` from now, in one write; lost ones are told so.
+
+        Raises ``UnavailableError`` when the store does not answer: they end when they would.
+        """
+        short = [one for one in held if not one.is_lost and not one.reaches(ttl)]
+        if not short:
+            return
+        store, ends = short[0].store, short[0].clock.steady() + ttl.total_seconds()
+        kept = await store.extend([one.lease for one in short], ttl)
+        for one in short:
+            if one.lease in kept:
+                one.ends = max(one.ends, ends)
+            else:
+                one.lose(
+                    f"the lease of {one.lease.controller} on {one.lease.key} ended, and somebody "
+                    "else took the key"
+                )
 
 
 _current: ContextVar[HeldLease | None] = ContextVar("moorage_lease", default=None)
@@ -91,7 +127,7 @@ def current() -> HeldLease | None:
     return _current.get()
 
 
-def set_current(held: HeldLease) -> None:
+def set_current(held: HeldLease | None) -> None:
     """Make ``held`` the lease of the running task; the manager does it, once for each pass."""
     _current.set(held)
 
@@ -104,3 +140,13 @@ async def hold(duration: timedelta) -> None:
     held = _current.get()
     if held is not None:
         await held.hold(duration)
+
+
+def ensure_held() -> None:
+    """Right before bytes go out: raise ``LeaseLostError`` if the running pass's lease has ended.
+
+    In whatever thread: a process that was stopped since ``hold`` notices it here.
+    """
+    held = _current.get()
+    if held is not None:
+        held.ensure_outlives(timedelta(0))

@@ -123,14 +123,15 @@ class Manager:
 
     async def heartbeat(self) -> None:
         """Extend all leases held; a pass whose lease is lost is cancelled."""
-        for held in list(self._held.values()):
-            try:
-                await held.extend(self._ttl)
-            except LeaseLostError:
-                log.warning("lease lost", controller=held.lease.controller, resource=held.lease.key)
-            except UnavailableError as error:
-                # Not lost yet: effects need a lease that lasts, writes need its token.
-                log.warning("lease not extended", resource=held.lease.key, error=str(error))
+        held = list(self._held.values())
+        try:
+            await HeldLease.extend_all(held, self._ttl)
+        except UnavailableError as error:
+            # Not lost yet: effects need a lease that lasts, writes need its token.
+            log.warning("leases not extended", leases=len(held), error=str(error))
+        for one in held:
+            if one.is_lost:
+                log.warning("lease lost", controller=one.lease.controller, resource=one.lease.key)
 
     async def _dispatch(self, tasks: TaskGroup) -> None:
         while True:
@@ -153,13 +154,13 @@ class Manager:
         for depth in depths:
             free = self._free(depth.controller)
             if free > 0:
-                taken = await self._store.lease(depth.controller, limit=free, ttl=self._ttl)
-                for lease in taken:
-                    self._held[lease.controller, lease.key] = HeldLease(
-                        lease, store=self._store, clock=self._clock
-                    )
-                    tasks.start_soon(self._pass, lease)
-                leases.extend(taken)
+                taken = await HeldLease.take(
+                    self._store, self._clock, depth.controller, limit=free, ttl=self._ttl
+                )
+                for held in taken:
+                    self._held[held.lease.controller, held.lease.key] = held
+                    tasks.start_soon(self._pass, held.lease)
+                leases.extend(held.lease for held in taken)
         return leases
 
     async def _pause(self, *, busy: bool) -> float:

@@ -2,6 +2,8 @@
 
 The implementation is ``moorage.store``; nothing here knows of a database. All writes go through
 a lease or a version where two could write; none of these calls reaches past the own database.
+What is written inside a pass, resources and values, is written under that pass's lease: once it
+is lost, every write raises ``LeaseLostError``.
 """
 
 import builtins
@@ -75,12 +77,11 @@ class Tombstone(NamedTuple):
 
 
 class Lease(NamedTuple):
-    """The right to work on one key until ``expires_at``. ``token`` is its fence."""
+    """The right to work on one key for a time. ``token`` is its fence."""
 
     controller: str
     key: str
     token: str
-    expires_at: datetime
     attempts: int
     """How often it has failed in a row."""
 
@@ -278,8 +279,8 @@ class Store(Protocol):
         """Give leases back unfinished: due at once, attempts as they were. Lost ones are left."""
         ...
 
-    async def extend(self, lease: Lease, ttl: timedelta) -> Lease:
-        """Hold a lease until ``ttl`` from now; raises ``LeaseLostError``."""
+    async def extend(self, leases: Iterable[Lease], ttl: timedelta) -> set[Lease]:
+        """Hold leases until ``ttl`` from now, in one write; return those that were not lost."""
         ...
 
     async def next_due(self, controllers: Iterable[str]) -> datetime | None:

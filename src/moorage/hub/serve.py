@@ -117,7 +117,7 @@ async def serve(
             ca=str(files.ca),
             fingerprint=settings.ca_fingerprint,
         )
-    store = await open_store(database, clock=clock, exclusive=True)
+    store = await open_store(database, exclusive=True)
     try:
         hub = await open_hub(store, settings, clock=clock)
         config = uvicorn.Config(

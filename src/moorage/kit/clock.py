@@ -1,32 +1,46 @@
 """Time as a parameter, so that tests own it."""
 
+import time
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
+
+_STEADY: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Goes on while the machine sleeps, where the system has such a clock."""
 
 
 class Clock(Protocol):
-    """Wall clock. ``now`` is timezone-aware UTC."""
+    """Wall clock, which is timezone-aware UTC and may be set, and one that nobody sets."""
 
     def now(self) -> datetime:
         """Return the present moment in UTC."""
         ...
 
+    def steady(self) -> float:
+        """Return seconds that only grow, at the same pace on every machine, from anywhere."""
+        ...
+
 
 class SystemClock:
-    """The machine's clock."""
+    """The machine's clocks."""
 
     def now(self) -> datetime:
         return datetime.now(UTC)
+
+    def steady(self) -> float:
+        return time.clock_gettime(_STEADY)
 
 
 class FakeClock:
     """A clock that moves only when told to."""
 
     def __init__(self, start: datetime | None = None) -> None:
-        self._now = start or datetime(2026, 1, 1, tzinfo=UTC)
+        self._began = self._now = start or datetime(2026, 1, 1, tzinfo=UTC)
 
     def now(self) -> datetime:
         return self._now
+
+    def steady(self) -> float:
+        return (self._now - self._began).total_seconds()
 
     def advance(self, by: timedelta) -> None:
         """Move forward by ``by``."""

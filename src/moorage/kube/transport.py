@@ -3,13 +3,16 @@
 import os
 import ssl
 import tempfile
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import anyio
 import httpx2
 from lightkube.core.decoders import decode_status
 
+from moorage.engine import lease
 from moorage.kit.errors import (
     ConflictError,
     FieldFault,
@@ -115,6 +118,9 @@ class Transport(httpx2.AsyncHTTPTransport):
             raise UnavailableError(f"{what}: this client is closed; take a new one from the pool")
         limit: float = request.extensions["timeout"]["read"]
         request.headers["User-Agent"] = "moorage"
+        if request.method != "GET":
+            await lease.hold(timedelta(seconds=limit))
+            request.extensions = {**request.extensions, "trace": _ask_once_more}
         try:
             with anyio.fail_after(limit):
                 answer = await super().handle_async_request(request)
@@ -138,6 +144,12 @@ class Transport(httpx2.AsyncHTTPTransport):
                 "listens there"
             )
         return answer
+
+
+async def _ask_once_more(event: str, _info: dict[str, Any]) -> None:
+    """Before a part of a request goes out: the process may have been stopped since ``hold``."""
+    if event.endswith((".send_request_headers.started", ".send_request_body.started")):
+        lease.ensure_held()
 
 
 def segment(name: str) -> str:

@@ -26,10 +26,12 @@ from moorage.store.failures import translated
 from moorage.store.sqlite import OneTripConnection
 
 if TYPE_CHECKING:
-    from moorage.engine.store import Change
+    from moorage.engine.store import Change, Lease
 
 _TURN_TIMEOUT_S: Final = 60
 _STATEMENT_TIMEOUT_S: Final = 60
+_STOPPED_S: Final = 10
+"""A process that stopped inside a transaction keeps all writers waiting: PostgreSQL ends it."""
 _READERS: Final = 4
 _ORDER_LOCK: Final = 0x6D6F6F72  # any number that is only ours
 MIGRATION_LOCK: Final = _ORDER_LOCK + 1
@@ -53,6 +55,8 @@ class Unit:
         """True once the commit was asked for, even if its answer was lost."""
         self.changes: list[Change] = []
         """To be told to watchers after the commit."""
+        self.confirmed: set[Lease] = set()
+        """Leases that are known to hold until the end."""
 
     async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
         """Run one statement. Cancellation comes before it, or waits until it has ended."""
@@ -255,6 +259,7 @@ def _postgresql_engine(url: URL) -> AsyncEngine:
             "keepalives_interval": 10,
             "keepalives_count": 3,
             "options": f"-c statement_timeout={_STATEMENT_TIMEOUT_S * 1000 // 2} "
+            f"-c idle_in_transaction_session_timeout={_STOPPED_S * 1000} "
             "-c default_transaction_isolation=read\\ committed",
         },
     )

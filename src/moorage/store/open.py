@@ -18,7 +18,8 @@ async def open_store(
 
     Args:
         url: ``sqlite+aiosqlite:///path`` or ``postgresql+psycopg://user@host/database``.
-        clock: Tells the time; the machine's own by default.
+        clock: Tells the time. By default it is the machine's own, and on PostgreSQL leases go by
+            the server's, so that processes on several machines agree.
         mirror: Intent resources belong to a hub: with their last finalizer they stay.
         exclusive: This process is the only one that works here. It locks the SQLite file, and
             keeps its queue in memory.
@@ -32,7 +33,13 @@ async def open_store(
         lock = _lock(Path(f"{database.url.database}.lock"))
     try:
         await migrate(database)
-        store = SqlStore(database, clock=clock or SystemClock(), is_mirror=mirror, lock=lock)
+        store = SqlStore(
+            database,
+            clock=clock or SystemClock(),
+            is_mirror=mirror,
+            by_server=database.is_postgresql and clock is None,
+            lock=lock,
+        )
         await store.start()
     except BaseException:
         await database.close()

@@ -80,13 +80,19 @@ class MemoryQueue:
         for controller, key in items:
             self._lines.setdefault(controller, _Line()).ask(key, due)
 
-    async def lease(self, controller: str, *, limit: int, ttl: timedelta) -> list[Lease]:
+    async def lease(
+        self,
+        controller: str,
+        *,
+        limit: int,
+        ttl: timedelta,  # noqa: ARG002 - the other's shape
+    ) -> list[Lease]:
         """Take keys that are due, those first that have been for longest."""
         line = self._lines.get(controller)
         now, token = self._clock.now(), secrets.token_hex(16)
         taken: list[Lease] = []
         while line is not None and len(taken) < limit and (found := line.take(now, token)):
-            taken.append(Lease(controller, found[0], token, now + ttl, found[1]))
+            taken.append(Lease(controller, found[0], token, found[1]))
         return taken
 
     async def finish(self, lease: Lease, due: datetime | None) -> None:
@@ -106,10 +112,18 @@ class MemoryQueue:
                 line, entry = self._held(lease)
                 line.give_back(lease.key, entry, self._clock.now(), attempts=lease.attempts)
 
-    async def extend(self, lease: Lease, ttl: timedelta) -> Lease:
-        """Hold a lease for longer."""
-        self._held(lease)
-        return lease._replace(expires_at=self._clock.now() + ttl)
+    async def extend(
+        self,
+        leases: Iterable[Lease],
+        ttl: timedelta,  # noqa: ARG002 - the other's shape
+    ) -> set[Lease]:
+        """Return those that were not given back yet."""
+        kept = set()
+        for lease in leases:
+            with suppress(LeaseLostError):
+                self._held(lease)
+                kept.add(lease)
+        return kept
 
     async def check(self, unit: Unit, lease: Lease) -> None:  # noqa: ARG002 - the other's shape
         """Raise ``LeaseLostError`` unless the lease is held."""

@@ -3,23 +3,31 @@
 ``ready_at`` says when a key may be leased: when it is due, or, while it is leased, when the
 lease ends. ``due`` says when it was asked for; a lease clears it, so that what stands there
 afterwards was asked for during the lease.
+
+All processes go by one clock, PostgreSQL's own: what they ask for is sent as time from now, so
+that two machines whose clocks differ cannot both hold a key, nor wait for each other's hours.
 """
 
 import secrets
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Insert,
     and_,
     bindparam,
     case,
+    cast,
     delete,
     func,
     or_,
     select,
+    tuple_,
+    type_coerce,
     update,
 )
 
@@ -29,54 +37,53 @@ from moorage.store import tables
 from moorage.store.database import Unit
 
 W = tables.work.c
-_NEVER = datetime.max.replace(tzinfo=UTC)
+_NEVER: Final = timedelta(days=365_000)
+_NOTHING: Final = timedelta(0)
+_MICROSECOND: Final = timedelta(microseconds=1)
 
-# Statements of every pass are built once: building one costs as much as running it.
-_GIVEN = bindparam("given", type_=tables.Instant)
-_EARLIER = case((or_(W.due.is_(None), W.due > _GIVEN), _GIVEN), else_=W.due)
-_GIVE_BACK = (
-    update(tables.work)
-    .where(
-        W.controller == bindparam("of_controller"),
-        W.key == bindparam("of_key"),
-        W.token == bindparam("of_token"),
-    )
-    .values(token=None, attempts=bindparam("attempts"), due=_EARLIER, ready_at=_EARLIER)
-)
 _TOKEN = select(W.token).where(W.controller == bindparam("controller"), W.key == bindparam("key"))
 _TOKEN_LOCKED = _TOKEN.with_for_update()
-_DEPTHS = (
-    select(W.controller, func.count(), func.min(W.ready_at, type_=tables.Instant))
-    .where(W.ready_at <= bindparam("now", type_=tables.Instant))
-    .group_by(W.controller)
-    .order_by(W.controller)
-)
+# Not clock_timestamp(): for that, which changes from row to row, no index is used.
+_SERVER_NOW = cast(func.extract("epoch", func.statement_timestamp()) * 1_000_000, BigInteger)
 
 
 class SqlQueue:
-    """Implements the store's ``Queue`` on its database."""
+    """Implements the store's ``Queue`` on its database.
+
+    Args:
+        clock: This process's own: moments are given and returned by it.
+        by_server: Whether leases go by the database's clock instead, which all processes share.
+        reading: Opens a unit that reads.
+        writing: Opens a unit that writes.
+    """
 
     def __init__(
         self,
         clock: Clock,
         *,
+        by_server: bool,
         reading: Callable[[], AbstractAsyncContextManager[Unit]],
         writing: Callable[[], AbstractAsyncContextManager[Unit]],
     ) -> None:
         self._clock = clock
+        self._by_server = by_server
         self._reading = reading
         self._writing = writing
 
     async def enqueue_many(self, items: Iterable[tuple[str, str]], due: datetime) -> None:
         """Make keys due, or due earlier; in one order, so that two of these cannot deadlock."""
-        rows = [
-            {"controller": controller, "key": key, "due": due, "attempts": 0, "ready_at": due}
-            for controller, key in sorted(set(items))
-        ]
+        rows = [{"controller": controller, "key": key} for controller, key in sorted(set(items))]
         if not rows:
             return
+        at = self._moment(due - self._clock.now())
         async with self._writing() as unit:
-            base = unit.insert(tables.work)
+            base = unit.insert(tables.work).values(
+                controller=bindparam("controller"),
+                key=bindparam("key"),
+                due=at,
+                attempts=0,
+                ready_at=at,
+            )
             new = base.excluded.due
             earlier = case((or_(W.due.is_(None), W.due > new), new), else_=W.due)
             statement: Insert = base.on_conflict_do_update(
@@ -90,7 +97,7 @@ class SqlQueue:
 
     async def lease(self, controller: str, *, limit: int, ttl: timedelta) -> list[Lease]:
         """Take keys that are ready, those first that have been for longest."""
-        token, now = secrets.token_hex(16), self._clock.now()
+        token, now = secrets.token_hex(16), self._moment(_NOTHING)
         picked = (
             select(W.key)
             .where(W.controller == controller, W.ready_at <= now)
@@ -104,12 +111,10 @@ class SqlQueue:
                 update(tables.work)
                 .where(W.controller == controller, W.ready_at <= now)
                 .where(W.key.in_(select(picked.c.key)))
-                .values(token=token, ready_at=now + ttl, due=None)
+                .values(token=token, ready_at=self._moment(ttl), due=None)
                 .returning(W.key, W.attempts)
             )
-            return sorted(
-                Lease(controller, row.key, token, now + ttl, row.attempts) for row in rows
-            )
+            return sorted(Lease(controller, row.key, token, row.attempts) for row in rows)
 
     async def finish(self, lease: Lease, due: datetime | None) -> None:
         """Give a lease back; the key goes when it is not due again."""
@@ -120,71 +125,103 @@ class SqlQueue:
                 )
                 if gone.rowcount:
                     return
-            await _give_back(unit, lease, due, attempts=0)
+            await self._give_back(unit, lease, due, attempts=0)
 
     async def fail(self, lease: Lease, due: datetime) -> None:
         """Give a lease back and count a failure."""
         async with self._writing() as unit:
-            await _give_back(unit, lease, due, attempts=lease.attempts + 1)
+            await self._give_back(unit, lease, due, attempts=lease.attempts + 1)
 
     async def release(self, leases: Iterable[Lease]) -> None:
         """Give leases back unfinished; those that were lost are left alone."""
-        now = self._clock.now()
+        now = self._moment(_NOTHING)
         async with self._writing() as unit:
-            for one in leases:
-                await unit.execute(
-                    update(tables.work)
-                    .where(_is_held(one))
-                    .values(token=None, due=now, ready_at=now)
-                )
-
-    async def extend(self, lease: Lease, ttl: timedelta) -> Lease:
-        """Hold a lease for longer."""
-        end = self._clock.now() + ttl
-        async with self._writing() as unit:
-            result = await unit.execute(
-                update(tables.work).where(_is_held(lease)).values(ready_at=end)
+            await unit.execute(
+                update(tables.work)
+                .where(_TRIPLE.in_([(one.controller, one.key, one.token) for one in leases]))
+                .values(token=None, due=now, ready_at=now)
             )
-            if not result.rowcount:
-                raise _lost(lease)
-        return lease._replace(expires_at=end)
+
+    async def extend(self, leases: Iterable[Lease], ttl: timedelta) -> set[Lease]:
+        """Hold leases for longer, never for less; return those that were not lost."""
+        asked = {(one.controller, one.key, one.token): one for one in leases}
+        end = self._moment(ttl)
+        async with self._writing() as unit:
+            rows = await unit.execute(
+                update(tables.work)
+                .where(_TRIPLE.in_(sorted(asked)))
+                .values(ready_at=case((W.ready_at > end, W.ready_at), else_=end))
+                .returning(W.controller, W.key, W.token)
+            )
+            return {asked[row.controller, row.key, row.token] for row in rows}
 
     async def check(self, unit: Unit, lease: Lease) -> None:
         """Raise ``LeaseLostError`` unless the token holds; it holds until the unit ends."""
+        if lease in unit.confirmed:
+            return
         query = _TOKEN_LOCKED if unit.is_postgresql else _TOKEN
         found = await unit.execute(query, {"controller": lease.controller, "key": lease.key})
         if found.scalar_one_or_none() != lease.token:
             raise _lost(lease)
+        unit.confirmed.add(lease)
 
     async def next_due(self, controllers: Iterable[str]) -> datetime | None:
         """Return when the next key can be leased."""
-        query = select(func.min(W.ready_at, type_=tables.Instant)).where(
-            W.controller.in_(list(controllers))
-        )
+        query = select(self._own(func.min(W.ready_at))).where(W.controller.in_(list(controllers)))
         async with self._reading() as unit:
-            found: datetime | None = (await unit.execute(query)).scalar_one()
-        return found
+            return self._read((await unit.execute(query)).scalar_one())
 
     async def depths(self) -> list[QueueDepth]:
         """Return how much is ready, by controller."""
+        query = (
+            select(W.controller, func.count(), self._own(func.min(W.ready_at)))
+            .where(W.ready_at <= self._moment(_NOTHING))
+            .group_by(W.controller)
+            .order_by(W.controller)
+        )
         async with self._reading() as unit:
-            rows = await unit.execute(_DEPTHS, {"now": self._clock.now()})
-            return [QueueDepth._make(row) for row in rows]
+            rows: Iterable[Any] = await unit.execute(query)
+            return [
+                QueueDepth(name, due, self._read(oldest) or self._clock.now())
+                for name, due, oldest in rows
+            ]
+
+    async def _give_back(
+        self, unit: Unit, lease: Lease, due: datetime | None, *, attempts: int
+    ) -> None:
+        at = self._moment(_NEVER if due is None else due - self._clock.now())
+        earlier = case((or_(W.due.is_(None), W.due > at), at), else_=W.due)
+        result = await unit.execute(
+            update(tables.work)
+            .where(_is_held(lease))
+            .values(token=None, attempts=attempts, due=earlier, ready_at=earlier)
+        )
+        if not result.rowcount:
+            raise _lost(lease)
+
+    # One clock for all
+
+    def _moment(self, after: timedelta) -> ColumnElement[Any]:
+        """Return the moment that is ``after`` from now, as the table has it."""
+        if self._by_server:
+            later = _SERVER_NOW + bindparam(None, after // _MICROSECOND, BigInteger)
+            return type_coerce(later, tables.Instant)
+        return bindparam(None, self._clock.now() + after, tables.Instant)
+
+    def _own(self, moment: ColumnElement[Any]) -> ColumnElement[int]:
+        """Return how many microseconds a moment lies ahead, or with one clock the moment."""
+        stored = type_coerce(moment, BigInteger)
+        return stored - _SERVER_NOW if self._by_server else stored
+
+    def _read(self, found: int | None) -> datetime | None:
+        """Return a moment by this process's clock, of what ``_own`` selected."""
+        if found is None:
+            return None
+        began = self._clock.now() if self._by_server else datetime(1970, 1, 1, tzinfo=UTC)
+        return began + found * _MICROSECOND
 
 
-async def _give_back(unit: Unit, held: Lease, due: datetime | None, *, attempts: int) -> None:
-    result = await unit.execute(
-        _GIVE_BACK,
-        {
-            "of_controller": held.controller,
-            "of_key": held.key,
-            "of_token": held.token,
-            "given": due or _NEVER,
-            "attempts": attempts,
-        },
-    )
-    if not result.rowcount:
-        raise _lost(held)
+_TRIPLE = tuple_(W.controller, W.key, W.token)
 
 
 def _is_held(held: Lease) -> ColumnElement[bool]:

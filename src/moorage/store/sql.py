@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from sqlalchemy import select
 
+from moorage.engine.lease import current
 from moorage.engine.store import Change, Lease, QueueDepth, Tombstone
 from moorage.kit.clock import Clock
 from moorage.kit.errors import NotFoundError
@@ -31,12 +32,18 @@ R = TypeVar("R", bound=Resource)
 class SqlOperations(ABC):
     """What can be done both in a transaction and outside of one (each call is one then)."""
 
-    def __init__(self, clock: Clock, *, is_mirror: bool, memory: MemoryQueue | None) -> None:
+    def __init__(
+        self, clock: Clock, *, is_mirror: bool, by_server: bool, memory: MemoryQueue | None
+    ) -> None:
         self.clock = clock
         self.is_mirror = is_mirror
+        self.by_server = by_server
         self.memory = memory
         self.queue: MemoryQueue | SqlQueue = memory or SqlQueue(
-            clock, reading=self.reading, writing=lambda: self.writing(durable=False)
+            clock,
+            by_server=by_server,
+            reading=self.reading,
+            writing=lambda: self.writing(durable=False, guarded=False),
         )
         """Shared by all processes, or in the memory of the only one."""
 
@@ -46,13 +53,14 @@ class SqlOperations(ABC):
 
     @abstractmethod
     def writing(
-        self, *, ordered: bool = False, durable: bool = True
+        self, *, ordered: bool = False, durable: bool = True, guarded: bool = True
     ) -> AbstractAsyncContextManager[Unit]:
         """Open a unit that writes.
 
         Args:
             ordered: It writes resources or audit entries, which have an order.
             durable: It must survive a power cut.
+            guarded: Inside a pass, raise ``LeaseLostError`` unless the pass's lease is held.
         """
 
     @abstractmethod
@@ -225,9 +233,9 @@ class SqlOperations(ABC):
         """Give leases back unfinished."""
         await self.queue.release(leases)
 
-    async def extend(self, lease: Lease, ttl: timedelta) -> Lease:
-        """Hold a lease for longer; raises ``LeaseLostError``."""
-        return await self.queue.extend(lease, ttl)
+    async def extend(self, leases: Iterable[Lease], ttl: timedelta) -> set[Lease]:
+        """Hold leases for longer; return those that were not lost."""
+        return await self.queue.extend(leases, ttl)
 
     async def next_due(self, controllers: Iterable[str]) -> datetime | None:
         """Return when the next key can be leased."""
@@ -247,7 +255,12 @@ class SqlTransaction(SqlOperations):
     """An open transaction; what is done on it is committed together, or not at all."""
 
     def __init__(self, store: "SqlStore", unit: Unit) -> None:
-        super().__init__(store.clock, is_mirror=store.is_mirror, memory=store.memory)
+        super().__init__(
+            store.clock,
+            is_mirror=store.is_mirror,
+            by_server=store.by_server,
+            memory=store.memory,
+        )
         self._store = store
         self.unit = unit
         self.task = asyncio.current_task()
@@ -263,6 +276,7 @@ class SqlTransaction(SqlOperations):
         *,
         ordered: bool = False,  # noqa: ARG002 - a transaction always is
         durable: bool = True,  # noqa: ARG002
+        guarded: bool = True,  # noqa: ARG002 - it was when it began
     ) -> AsyncIterator[Unit]:
         """Yield the transaction's own unit."""
         yield self.unit
@@ -289,10 +303,11 @@ class SqlStore(SqlOperations):
         *,
         clock: Clock,
         is_mirror: bool = False,
+        by_server: bool = False,
         lock: int | None = None,
     ) -> None:
         memory = MemoryQueue(clock) if lock is not None else None
-        super().__init__(clock, is_mirror=is_mirror, memory=memory)
+        super().__init__(clock, is_mirror=is_mirror, by_server=by_server, memory=memory)
         self._database = database
         self._lock = lock
         self._fanout = Fanout()
@@ -334,7 +349,9 @@ class SqlStore(SqlOperations):
             yield unit
 
     @asynccontextmanager
-    async def writing(self, *, ordered: bool = False, durable: bool = True) -> AsyncIterator[Unit]:
+    async def writing(
+        self, *, ordered: bool = False, durable: bool = True, guarded: bool = True
+    ) -> AsyncIterator[Unit]:
         """Yield a unit that writes, or the open transaction's; watchers hear of it afterwards."""
         joined = self._joined()
         if joined is not None:
@@ -344,6 +361,9 @@ class SqlStore(SqlOperations):
         try:
             async with self._database.write(ordered=ordered, durable=durable) as unit:
                 written = unit
+                held = current() if guarded else None
+                if held is not None:
+                    await self.queue.check(unit, held.lease)
                 yield unit
                 if self._notifier is not None:
                     await self._notifier.announce(unit, unit.changes)

@@ -105,7 +105,12 @@ class Effects:
         """Make a call that starts something, if the running pass's lease outlives its deadline."""
         deadline = deadline_s or self._limits.effect_s
         await lease.hold(timedelta(seconds=deadline))
-        return await self._session.call(what, work, deadline_s=deadline)
+
+        def under_lease() -> str:
+            with self._session.stub.deadline.with_lease():
+                return work()
+
+        return await self._session.call(what, under_lease, deadline_s=deadline)
 
     # Clones
 

@@ -20,6 +20,8 @@ from typing import Any
 import prometheus_client
 from pyVmomi.SoapAdapter import SoapStubAdapter
 
+from moorage.engine import lease
+from moorage.engine.store import LeaseLostError
 from moorage.kit.errors import InvalidError
 from moorage.resources.account import Trust
 from moorage.vsphere.faults import DeadlineError, PinMismatchError
@@ -83,6 +85,18 @@ class Deadline(threading.local):
     """When the call that this thread makes must be over."""
 
     at: float | None = None
+    under_lease = False
+    """Whether nothing may be sent once the running pass's lease has ended: so it is for effects.
+    Reads and logins are harmless, and a login that is cut short would leave a session behind."""
+
+    @contextmanager
+    def with_lease(self) -> Iterator[None]:
+        """Send what this thread sends inside only while the running pass's lease is held."""
+        before, self.under_lease = self.under_lease, True
+        try:
+            yield
+        finally:
+            self.under_lease = before
 
     @contextmanager
     def until(self, at: float) -> Iterator[None]:
@@ -128,6 +142,13 @@ class _Connection(http.client.HTTPSConnection):
 
     def send(self, data: Any) -> None:
         self._arm()
+        try:
+            if self._stub.deadline.under_lease:
+                # Whoever held it may have been stopped since: nothing more goes out then.
+                lease.ensure_held()
+        except LeaseLostError:
+            self.close()
+            raise
         super().send(data)
 
     def getresponse(self) -> http.client.HTTPResponse:
