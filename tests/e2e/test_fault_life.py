@@ -29,7 +29,11 @@ _BASE64 = re.compile(rb"[A-Za-z0-9+/]{24,}={0,2}")
 def secrets_of(scene: Scene) -> dict[str, bytes]:
     """Return the cluster's real secrets, opened with the gateway's own sealing key."""
     data = DataDir(scene.stack.directory / "gateway")
-    vault = Vault(data.sealing(), data.enrollment().installation, lambda: None)
+
+    async def no_recovery_key() -> None:
+        return None
+
+    vault = Vault(data.sealing(), data.enrollment().installation, no_recovery_key)
     (stored,) = gateway_resources(scene.stack, "ClusterKeys")
     cluster = Cluster.model_validate(scene.seen())
     plain = vault.open_keys(cluster, SealedEnvelope.model_validate(stored["spec"]["sealed"]))

@@ -14,7 +14,7 @@ from moorage.gateway.vault import Vault
 from moorage.kit.errors import ForbiddenError, InvalidError, NotFoundError
 from moorage.kit.identity import PrivateIdentity, PublicIdentity, sealing_key_statement
 from moorage.kit.net import ProxySettings, normal_fingerprint
-from moorage.kit.seal import PrivateSealingKey, seal
+from moorage.kit.seal import PrivateSealingKey, PublicSealingKey, seal
 from moorage.link.enroll import token_gateway
 from moorage.resources import CloudAccount, Cluster, Metadata, Secret
 from moorage.resources.account import CloudAccountSpec, SecretSpec, Trust, credential_context
@@ -221,10 +221,14 @@ def a_secret(key: PrivateSealingKey, account: CloudAccount, installation: str = 
     return Secret(metadata=Metadata(name="s"), spec=SecretSpec(gateway="gw1", sealed=sealed))
 
 
+async def no_key() -> None:
+    return None
+
+
 def test_a_password_opens_for_the_account_it_was_sealed_for() -> None:
     key = PrivateSealingKey.generate()
     account = an_account()
-    vault = Vault(key, "inst", lambda: None)
+    vault = Vault(key, "inst", no_key)
 
     assert vault.open_password(account, a_secret(key, account)) == "pa55word"
 
@@ -240,7 +244,7 @@ def test_a_password_opens_for_the_account_it_was_sealed_for() -> None:
 def test_a_password_is_not_sent_elsewhere(change: dict[str, object], named: str) -> None:
     key = PrivateSealingKey.generate()
     secret = a_secret(key, an_account())
-    vault = Vault(key, "inst", lambda: None)
+    vault = Vault(key, "inst", no_key)
 
     with pytest.raises(ForbiddenError, match=f"another {named}: seal it again"):
         vault.open_password(an_account(**change), secret)
@@ -248,7 +252,7 @@ def test_a_password_is_not_sent_elsewhere(change: dict[str, object], named: str)
 
 def test_a_password_of_another_installation_or_account_stays_closed() -> None:
     key = PrivateSealingKey.generate()
-    vault = Vault(key, "inst", lambda: None)
+    vault = Vault(key, "inst", no_key)
     with pytest.raises(ForbiddenError, match="another installation"):
         vault.open_password(an_account(), a_secret(key, an_account(), "elsewhere"))
     other = an_account()
@@ -281,18 +285,22 @@ def a_cluster(uid: str = "u-1") -> Cluster:
     return Cluster(metadata=Metadata(name="demo", project="default", uid=uid), spec=spec)
 
 
-def test_cluster_keys_are_sealed_to_gateway_and_recovery_key() -> None:
+async def test_cluster_keys_are_sealed_to_gateway_and_recovery_key() -> None:
     own, recovery = PrivateSealingKey.generate(), PrivateSealingKey.generate()
-    vault = Vault(own, "inst", recovery.public)
 
-    sealed = vault.seal_keys(a_cluster(), b"keys")
+    async def pinned() -> PublicSealingKey:
+        return recovery.public()
+
+    vault = Vault(own, "inst", pinned)
+
+    sealed = await vault.seal_keys(a_cluster(), b"keys")
 
     assert vault.open_keys(a_cluster(), sealed) == b"keys"
     assert recovery.open(sealed, sealed.context) == b"keys"
     with pytest.raises(ForbiddenError, match="another uid"):
         vault.open_keys(a_cluster("u-2"), sealed)
     with pytest.raises(ForbiddenError, match="not sealed to this key"):
-        Vault(PrivateSealingKey.generate(), "inst", lambda: None).open_keys(a_cluster(), sealed)
+        Vault(PrivateSealingKey.generate(), "inst", no_key).open_keys(a_cluster(), sealed)
 
 
 def test_files_are_replaced_whole(tmp_path: Path) -> None:

@@ -35,6 +35,14 @@ INSTALLATION = "11111111-1111-4111-8111-111111111111"
 PATIENCE_S = 30.0
 
 
+async def _all_acknowledged() -> int:
+    return 1 << 60
+
+
+async def _no_recovery_key() -> None:
+    return None
+
+
 @dataclass
 class World:
     """One gateway without its process: what is asked is put in as the link would."""
@@ -68,15 +76,15 @@ class World:
         self._work = wire(
             self.store,
             clock=clock,
-            vault=Vault(self.sealing, INSTALLATION, lambda: None),
+            vault=Vault(self.sealing, INSTALLATION, _no_recovery_key),
             installation=INSTALLATION,
             gateway="site-a",
-            acknowledged=lambda: 1 << 60,
+            acknowledged=_all_acknowledged,
             kube_timeout_s=1,
             **self.brake,
         )
         self._tasks = await self._stack.enter_async_context(anyio.create_task_group())
-        self._tasks.start_soon(self._work.manager.run)
+        self._tasks.start_soon(self._work.run)
 
     async def stop(self) -> None:
         """Stop all work and close the store."""

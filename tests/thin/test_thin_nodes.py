@@ -22,8 +22,8 @@ def says(phase: str, words: str = "") -> Callable[[list[Machine]], bool]:
     )
 
 
-def client(world: ThinWorld, cluster: Cluster) -> KubeClient:
-    keys = world.work.env.access.keys(cluster.metadata.uid)
+async def client(world: ThinWorld, cluster: Cluster) -> KubeClient:
+    keys = await world.work.env.access.keys(cluster)
     assert keys is not None
     signed = gateway_client(keys, now=world.work.env.clock.now())
     assert signed.key is not None
@@ -101,7 +101,7 @@ async def test_the_address_moves_when_its_holder_hangs_and_a_reset_heals(
 
     guests.hang(name)  # it founded the cluster, so it holds the address
 
-    async with client(world, cluster) as api:
+    async with await client(world, cluster) as api:
         await eventually(lambda: not_ready(api, name))
         members = await api.etcd_members()
         assert [m.name for m in members if not m.healthy] == [name]
@@ -121,7 +121,7 @@ async def test_a_node_that_lost_its_power_is_started_and_comes_back(world: ThinW
 
     world.vcenter.guests.die(machine.metadata.name)
 
-    async with client(world, cluster) as api:
+    async with await client(world, cluster) as api:
         with pytest.raises(UnavailableError):
             await api.version()
         await eventually(lambda: all_healthy(api))
@@ -181,7 +181,7 @@ async def test_evictions_move_pods_and_no_secret_stays(world: ThinWorld) -> None
     _, pool = await ask_cluster(world, workers=2)
     (cluster,) = await world.until(Cluster, all_ready(3), "three nodes are Ready")
     web = {"app": "web"}
-    async with client(world, cluster) as api:
+    async with await client(world, cluster) as api:
         await api.apply(
             [
                 {

@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import anyio
@@ -12,11 +13,13 @@ import structlog
 
 from moorage import __version__
 from moorage.controllers.gateway.build import wire
+from moorage.engine import Tenure
 from moorage.gateway.config import GatewayConfig
 from moorage.gateway.health import bind_health, serve_health
-from moorage.gateway.identity import DataDir
+from moorage.gateway.identity import DataDir, EnrollmentRecord
 from moorage.gateway.vault import Vault
-from moorage.kit.clock import Clock, SystemClock
+from moorage.kit.clock import Clock
+from moorage.kit.errors import InvalidError
 from moorage.link.client import Link
 from moorage.link.dial import Dial
 from moorage.link.trust import RecoveryKeys
@@ -26,6 +29,11 @@ log = structlog.get_logger(__name__)
 
 CLOSE_S = 5.0
 """For logging out of vCenters that may not answer."""
+LINK = "link"
+"""What the replica that talks to the hub holds a lease on."""
+LONE_TTL, SHARED_TTL = timedelta(seconds=60), timedelta(seconds=12)
+"""How long the keys of a replica that died are left alone; nobody waits for a lone process."""
+_WHOSE = "gateway.owner"
 STOP_S = 8.0
 """After a signal, everything that has not ended by itself is left: the store does not mind."""
 
@@ -41,14 +49,14 @@ async def run_gateway(
 
     Raises ``MoorageError`` when it cannot begin: not enrolled, another process works here.
     """
-    clock = clock or SystemClock()
     record = data.enrollment()
     identity, sealing = data.identity(), data.sealing()
     dial = Dial(config.hub or record.hub, record.trust(), config.proxy_settings())
     dial.check()
     address = config.health_address()
     listener = bind_health(*address) if address else None
-    async with _opened(data, clock) as store:
+    async with _opened(config.database or data.database_url, record, clock) as store:
+        clock = store.clock
         recovery_keys = RecoveryKeys(store)
         await recovery_keys.load()
         link = Link(
@@ -60,16 +68,18 @@ async def run_gateway(
             version=__version__,
             recovery_keys=recovery_keys,
             clock=clock,
+            tenure=Tenure(store, clock, LINK, "hub") if store.is_shared else None,
         )
         work = wire(
             store,
             clock=clock,
-            vault=Vault(sealing, record.installation, lambda: recovery_keys.pinned),
+            vault=Vault(sealing, record.installation, recovery_keys.load),
             installation=record.installation,
             gateway=record.gateway,
-            acknowledged=lambda: link.acknowledged,
+            acknowledged=link.confirmed,
             clusters_per_hour=config.deletion_brake.clusters_per_hour,
             machines_per_hour=config.deletion_brake.machines_per_hour,
+            lease_ttl=SHARED_TTL if store.is_shared else LONE_TTL,
         )
 
         def report() -> dict[str, Any]:
@@ -79,6 +89,7 @@ async def run_gateway(
                 "version": __version__,
                 "fingerprint": identity.public().fingerprint,
                 "link": {
+                    "held": link.is_held,
                     "state": link.state.state,
                     "reason": link.state.reason,
                     "message": link.state.message,
@@ -100,7 +111,7 @@ async def run_gateway(
                 if listener is not None:
                     tasks.start_soon(serve_health, listener, report)
                 tasks.start_soon(link.run)
-                tasks.start_soon(work.manager.run)
+                tasks.start_soon(work.run)
                 started(link)
         finally:
             with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE_S):
@@ -109,13 +120,30 @@ async def run_gateway(
 
 
 @asynccontextmanager
-async def _opened(data: DataDir, clock: Clock) -> AsyncIterator[SqlStore]:
-    store = await open_store(data.database_url, clock=clock, mirror=True, exclusive=True)
+async def _opened(
+    url: str, record: EnrollmentRecord, clock: Clock | None
+) -> AsyncIterator[SqlStore]:
+    store = await open_store(url, clock=clock, mirror=True, exclusive=True)
     try:
+        await _refuse_others_store(store, record)
         yield store
     finally:
         with anyio.CancelScope(shield=True):
             await store.close()
+
+
+async def _refuse_others_store(store: SqlStore, record: EnrollmentRecord) -> None:
+    """Raise ``InvalidError`` in a database of another gateway: their clusters must not meet."""
+    ours = f"{record.gateway} of installation {record.installation}"
+    async with store.transaction() as inside:
+        known = await inside.get_value(_WHOSE)
+        if known is None:
+            await inside.set_value(_WHOSE, ours)
+        elif known != ours:
+            raise InvalidError(
+                f"the database belongs to gateway {known}, this is {ours}: give each gateway a "
+                "database of its own; only replicas, which have the same keys, share one"
+            )
 
 
 async def _stop_on_signal(scope: anyio.CancelScope) -> None:

@@ -50,6 +50,9 @@ class GatewayConfig(BaseModel):
         str, StringConstraints(pattern=r"^(off|[^:\s]+:\d{1,5}|\[[^\]]+\]:\d{1,5})$")
     ] = "127.0.0.1:8470"
     """``host:port`` where ``/healthz`` and ``/metrics`` answer, or ``off``."""
+    database: str | None = Field(default=None, repr=False)
+    """``postgresql+psycopg://user:password@host/database`` for replicas that share it; without it
+    an SQLite file in the data directory, for one process."""
     deletion_brake: DeletionBrake = Field(default_factory=DeletionBrake)
 
     def proxy_settings(self, environment: Mapping[str, str] | None = None) -> ProxySettings:

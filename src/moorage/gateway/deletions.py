@@ -10,6 +10,7 @@ from cyclopts import App
 
 from moorage.controllers.gateway.brake import approve, held_deletions
 from moorage.gateway import DEFAULT_DATA
+from moorage.gateway.config import load_config
 from moorage.gateway.identity import DataDir
 from moorage.kit.clock import SystemClock
 from moorage.kit.errors import InvalidError
@@ -23,15 +24,21 @@ deletions = App(
 
 @deletions.command(name="list")
 async def list_held(
-    *, data: Path = DEFAULT_DATA, output: Literal["table", "json"] = "table"
+    *,
+    data: Path = DEFAULT_DATA,
+    config: Path | None = None,
+    database: str | None = None,
+    output: Literal["table", "json"] = "table",
 ) -> None:
     """List what waits for an approval.
 
     Args:
         data: Directory for keys, settings and database.
+        config: Another settings file.
+        database: URL of the database that replicas share.
         output: table or json.
     """
-    store = await open_store(_opened(data).database_url, mirror=True)
+    store = await open_store(_database(data, config, database), mirror=True)
     try:
         held = await held_deletions(store)
     finally:
@@ -47,7 +54,13 @@ async def list_held(
 
 
 @deletions.command(name="approve")
-async def approve_held(*names: str, all: bool = False, data: Path = DEFAULT_DATA) -> None:  # noqa: A002 - the flag's name
+async def approve_held(
+    *names: str,
+    all: bool = False,  # noqa: A002 - the flag's name
+    data: Path = DEFAULT_DATA,
+    config: Path | None = None,
+    database: str | None = None,
+) -> None:
     """Let held deletions go on; the running gateway takes it up within seconds.
 
     `--all` approves whatever is held now, and begins to count anew. With names, all else stays
@@ -60,10 +73,12 @@ async def approve_held(*names: str, all: bool = False, data: Path = DEFAULT_DATA
         names: project/name of clusters or machines, as `deletions list` shows them.
         all: Everything that is held now.
         data: Directory for keys, settings and database.
+        config: Another settings file.
+        database: URL of the database that replicas share.
     """
     if bool(names) == all:
         raise InvalidError("give either the names of what may be deleted, or --all")
-    store = await open_store(_opened(data).database_url, mirror=True)
+    store = await open_store(_database(data, config, database), mirror=True)
     try:
         held = {_row(one)["name"]: one for one in await held_deletions(store)}
         unknown = sorted(set(names) - held.keys())
@@ -96,10 +111,11 @@ async def approve_held(*names: str, all: bool = False, data: Path = DEFAULT_DATA
         sys.stdout.write(f"approved: {one.kind} {_row(one)['name']}\n")
 
 
-def _opened(data: Path) -> DataDir:
+def _database(data: Path, config: Path | None, database: str | None) -> str:
     directory = DataDir(data)
     directory.enrollment()  # says what to do where no gateway is
-    return directory
+    settings = load_config(data, file=config, flags={"database": database})
+    return settings.database or directory.database_url
 
 
 def _row(one: Cluster | Machine) -> dict[str, str]:

@@ -107,6 +107,7 @@ def run(
     no_proxy: str | None = None,
     proxy_ca: Path | None = None,
     health: str | None = None,
+    database: str | None = None,
     log_level: Literal["debug", "info", "warning", "error"] | None = None,
     log_format: Literal["auto", "json", "console"] | None = None,
 ) -> None:
@@ -123,6 +124,7 @@ def run(
         no_proxy: Comma-separated hosts, domains and networks reached directly.
         proxy_ca: PEM file that an https:// proxy's certificate chains to.
         health: host:port of /healthz and /metrics, or off.
+        database: postgresql+psycopg://user:password@host/database, for several replicas.
         log_level: How much to log.
         log_format: JSON for machines, console for people; auto looks at the terminal.
     """
@@ -137,6 +139,7 @@ def run(
                 "no_proxy": _entries(no_proxy),
                 "proxy_ca": proxy_ca and str(proxy_ca),
                 "health": health,
+                "database": database,
                 "log_level": log_level,
                 "log_format": log_format,
             },
@@ -184,11 +187,15 @@ async def status(*, data: Path = DEFAULT_DATA, config: Path | None = None) -> in
 
 
 @app.command(name="forget-recovery-key")
-async def forget_recovery_key(*, data: Path = DEFAULT_DATA) -> None:
-    """Accept whatever recovery key the hub names next. Stop the gateway first.
+async def forget_recovery_key(
+    *, data: Path = DEFAULT_DATA, config: Path | None = None, database: str | None = None
+) -> None:
+    """Accept whatever recovery key the hub names next. Stop the gateway, all replicas, first.
 
     Args:
         data: Directory for keys, settings and database.
+        config: Another settings file.
+        database: URL of the database that replicas share.
     """
     from moorage.gateway.identity import DataDir
     from moorage.link.trust import RecoveryKeys
@@ -196,7 +203,9 @@ async def forget_recovery_key(*, data: Path = DEFAULT_DATA) -> None:
 
     directory = DataDir(data)
     directory.enrollment()
-    store = await open_store(directory.database_url, mirror=True, exclusive=True)
+    settings = _settings(data, file=config, database=database)
+    url = settings.database or directory.database_url
+    store = await open_store(url, mirror=True, exclusive=True)
     try:
         await RecoveryKeys(store).forget()
     finally:

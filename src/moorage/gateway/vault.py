@@ -1,6 +1,6 @@
 """Opens what was sealed to this gateway, and seals what only it may read (design, 3.9)."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -19,7 +19,7 @@ class Vault:
         self,
         sealing: PrivateSealingKey,
         installation: str,
-        recovery_key: Callable[[], PublicSealingKey | None],
+        recovery_key: Callable[[], Awaitable[PublicSealingKey | None]],
     ) -> None:
         self._sealing = sealing
         self._installation = installation
@@ -37,10 +37,10 @@ class Vault:
         except UnicodeDecodeError as error:
             raise ForbiddenError(f"{secret} is not text: seal the password again") from error
 
-    def seal_keys(self, cluster: Cluster, plain: bytes) -> SealedEnvelope:
+    async def seal_keys(self, cluster: Cluster, plain: bytes) -> SealedEnvelope:
         """Seal a cluster's keys to this gateway and, once there is one, to the recovery key."""
         recipients = [self._sealing.public()]
-        recovery_key = self._recovery_key()
+        recovery_key = await self._recovery_key()
         if recovery_key is not None:
             recipients.append(recovery_key)
         else:

@@ -10,7 +10,9 @@ from typing import Literal, NoReturn
 import anyio
 import structlog
 
-from moorage.engine.store import Store
+from moorage.engine.lease import ensure_held
+from moorage.engine.store import LeaseLostError, Store
+from moorage.engine.tenure import Tenure
 from moorage.kit.clock import Clock, SystemClock
 from moorage.kit.identity import PrivateIdentity
 from moorage.kit.ids import new_uid
@@ -32,7 +34,7 @@ from moorage.link.frames import (
 )
 from moorage.link.gateway_side import HubView, apply_down, read_released, read_up
 from moorage.link.replicate import NEWER_MAY_TAKE
-from moorage.link.session import LinkClosedError, Session
+from moorage.link.session import LinkClosedError, Session, Transport
 from moorage.link.trust import RecoveryKeys
 from moorage.resources import KINDS, Ownership
 
@@ -41,12 +43,15 @@ log = structlog.get_logger(__name__)
 STORE_ID = "link.store"
 RESTORED = "link.restored"
 POSITION = "link.down"
+ACKNOWLEDGED = "link.acknowledged"
 
 FIRST_DELAY_S = 0.5
 LONGEST_DELAY_S = 15.0
 REFUSED_DELAY_S = 30.0
 """Least wait after the hub said no: asking sooner would hardly be answered otherwise."""
 LEAST_BEAT_S, LONGEST_BEAT_S = 0.05, 300.0
+NOTE_S = 0.2
+"""How often at most the other replicas are told how much the hub has acknowledged."""
 STEADY_S = 2.0
 """A connection that lived this long makes the next delay the first again."""
 
@@ -61,7 +66,7 @@ _SAID_NO = frozenset({"NotEnrolled", "ProtocolMismatch", "Replaced", "WrongInsta
 class LinkState:
     """What a health page says of the link."""
 
-    state: Literal["Connected", "Disconnected"]
+    state: Literal["Connected", "Disconnected", "Standby"]
     reason: str
     message: str
     since: datetime
@@ -85,6 +90,23 @@ class _Position:
         await store.set_value(POSITION, json.dumps(asdict(self)))
 
 
+class _UnderLease:
+    """A transport on which nothing is sent once the lease on the link has ended."""
+
+    def __init__(self, inner: Transport) -> None:
+        self._inner = inner
+
+    async def send(self, message: str) -> None:
+        try:
+            ensure_held()
+        except LeaseLostError as error:
+            raise LinkClosedError("LeaseLost", str(error)) from error
+        await self._inner.send(message)
+
+    async def receive(self) -> str:
+        return await self._inner.receive()
+
+
 class Link:
     """Keeps a gateway's store and its hub's in step for as long as ``run`` runs.
 
@@ -104,6 +126,7 @@ class Link:
         clock: Clock | None = None,
         first_delay_s: float = FIRST_DELAY_S,
         longest_delay_s: float = LONGEST_DELAY_S,
+        tenure: Tenure | None = None,
     ) -> None:
         self._store = store
         self._gateway = gateway
@@ -115,6 +138,7 @@ class Link:
         self._first_delay_s = first_delay_s
         self._longest_delay_s = longest_delay_s
         self._recovery_keys = recovery_keys or RecoveryKeys(store)
+        self._tenure = tenure
         self._progress = anyio.Event()
         self.acknowledged = 0
         """Highest own ``resource_version`` up to which the hub has stored everything."""
@@ -131,8 +155,34 @@ class Link:
         while not self.acked(version):
             await self._progress.wait()
 
+    @property
+    def is_held(self) -> bool:
+        """Tell whether this process is the one that talks to the hub."""
+        return self._tenure is None or self._tenure.held is not None
+
+    async def confirmed(self) -> int:
+        """Return ``acknowledged`` as whichever replica holds the link knows it."""
+        if self.is_held:
+            return self.acknowledged
+        return int(await self._store.get_value(ACKNOWLEDGED) or 0)
+
     async def run(self) -> None:
-        """Dial, replicate, and dial again, until cancelled."""
+        """Dial, replicate, and dial again, until cancelled; as a replica, while it holds the link.
+
+        When the lease is lost the connection is cut at once. Nothing more is sent on it then,
+        and what came in is not applied, because every write to the store is made under the lease.
+        """
+        if self._tenure is None:
+            await self._keep_dialling()
+            return
+        self._stand_by()
+        await self._tenure.run(self._keep_dialling, self._stand_by)
+
+    def _stand_by(self) -> None:
+        self._set_state("Standby", "HeldByAnother", "another replica of this gateway has the link")
+
+    async def _keep_dialling(self) -> None:
+        self.acknowledged = 0  # others may have had the link, and the hub another history
         delay = self._first_delay_s
         while True:
             began = anyio.current_time()
@@ -198,7 +248,7 @@ class Link:
             return await self._apply(frames, view)
 
         session = Session(
-            transport,
+            _UnderLease(transport) if self._tenure else transport,
             side="gateway",
             read=lambda since: read_up(self._store, since, view),
             apply=apply,
@@ -215,7 +265,20 @@ class Link:
         async def repeat_released() -> None:
             session.post(*await read_released(self._store))
 
-        await session.run(self._store, lambda _: True, repeat_released)
+        beside = [repeat_released, *([self._note_progress] if self._tenure else [])]
+        await session.run(self._store, lambda _: True, *beside)
+
+    async def _note_progress(self) -> NoReturn:
+        """Tell other replicas, through the store, how much the hub has acknowledged."""
+        noted = -1
+        while True:
+            progress = self._progress
+            if noted != self.acknowledged:
+                noted = self.acknowledged
+                await self._store.set_value(ACKNOWLEDGED, str(noted))
+                await anyio.sleep(NOTE_S)
+            else:
+                await progress.wait()
 
     async def _load_position(self) -> _Position:
         position = await _Position.load(self._store)
@@ -289,7 +352,7 @@ class Link:
         progress.set()
 
     def _set_state(
-        self, state: Literal["Connected", "Disconnected"], reason: str, message: str
+        self, state: Literal["Connected", "Disconnected", "Standby"], reason: str, message: str
     ) -> None:
         if (self.state.state, self.state.reason) != (state, reason):
             self.state = LinkState(state, reason, message, self._clock.now())

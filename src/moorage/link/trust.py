@@ -20,10 +20,11 @@ class RecoveryKeys:
         self.pinned: PublicSealingKey | None = None
         """The pinned key; ``None`` until ``load``, and until the hub has told one."""
 
-    async def load(self) -> None:
-        """Read what was pinned before."""
+    async def load(self) -> PublicSealingKey | None:
+        """Read what is pinned, perhaps by another replica; the same as ``pinned`` then."""
         text = await self._store.get_value(_NAME)
         self.pinned = PublicSealingKey.from_pem(text) if text else None
+        return self.pinned
 
     async def offer(self, pem: str) -> str | None:
         """Pin the hub's key if none is pinned; returns why it is refused, if it is."""

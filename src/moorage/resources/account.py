@@ -58,12 +58,24 @@ class CloudAccountSpec(Spec):
     """Secret that holds the sealed password."""
 
 
+class Login(Model):
+    """What came of a login, so that no replica, now or later, tries a refused one again."""
+
+    credentials: str
+    """SHA-256 over address, user, trust and sealed password: tells whether they have changed."""
+    accepted: bool
+    message: str = ""
+    """What vCenter said to a refused one."""
+
+
 class CloudAccountStatus(Status):
     """What the gateway last saw of the vCenter."""
 
     api_version: str | None = None
     product: str | None = None
     instance_uuid: str | None = None
+    login: Login | None = None
+    """The last login that vCenter accepted or refused."""
     templates: list[str] = Field(default_factory=list)
     """Inventory paths of the templates that the account can read (200 at most)."""
 
@@ -114,3 +126,11 @@ def credential_context(installation: str, name: str, spec: CloudAccountSpec) -> 
         "username": spec.username,
         "trust": hashlib.sha256(trust.encode()).hexdigest(),
     }
+
+
+def credentials_digest(account: CloudAccount, secret: Secret) -> str:
+    """Return what ``Login.credentials`` holds: another one means that a login is worth a try."""
+    spec = account.spec
+    parts = [spec.server, spec.username, spec.trust.document()]
+    text = json.dumps([*parts, secret.spec.sealed.model_dump(mode="json")], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

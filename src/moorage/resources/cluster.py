@@ -225,6 +225,8 @@ class ClusterStatus(Status):
     nodes_ready: int = 0
     ca_certificate: str | None = None
     """PEM of the cluster's CA: public, needed in every kubeconfig."""
+    join_offered: bool | None = None
+    """Whether the encrypted CA keys lie in the cluster, for control planes that join."""
     layers: dict[str, str] = Field(default_factory=dict)
     """Layer name -> ``pack version`` last applied."""
     timeline: dict[str, str] = Field(default_factory=dict)

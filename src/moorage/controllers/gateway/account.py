@@ -1,9 +1,10 @@
 """Log in to the vCenter of each cloud account, and keep its inventory."""
 
-from moorage.controllers.gateway.env import Env, key_of
+from moorage.controllers.gateway.env import Env
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
 from moorage.kit.errors import ForbiddenError, TerminalError
 from moorage.resources import CloudAccount, Secret
+from moorage.resources.account import Login, credentials_digest
 from moorage.resources.meta import GATEWAY_FINALIZER
 
 _MAX_TEMPLATES = 200
@@ -12,7 +13,7 @@ _SYNC_TIMEOUT_S = 20.0
 
 @step("Connected")
 async def ensure_connected(account: CloudAccount, env: Env) -> Outcome:
-    env.index.accounts.add(key_of(account))
+    """Try new credentials, once; the keepers of all replicas use those that were accepted."""
     secret = await env.store.find(Secret, "", account.spec.secret)
     if secret is None:
         return wait(
@@ -24,7 +25,21 @@ async def ensure_connected(account: CloudAccount, env: Env) -> Outcome:
         password = env.vault.open_password(account, secret)
     except ForbiddenError as error:
         raise TerminalError("SecretNotForThisUse", str(error)) from error
-    vcenter = await env.accounts.ensure(account, password)
+    name, before = account.metadata.name, account.status.login
+    credentials = credentials_digest(account, secret)
+    if (
+        before is not None
+        and before.credentials == credentials
+        and not before.accepted
+        and env.accounts.get(name) is None
+    ):
+        raise ForbiddenError(before.message)  # said to another replica, or before a restart
+    try:
+        vcenter = await env.accounts.ensure(account, password)
+    except ForbiddenError as error:
+        account.status.login = Login(credentials=credentials, accepted=False, message=str(error))
+        raise
+    account.status.login = Login(credentials=credentials, accepted=True)
     account.status.api_version = vcenter.api_version
     account.status.product = vcenter.product
     account.status.instance_uuid = vcenter.instance_uuid
@@ -44,7 +59,6 @@ async def ensure_synced(account: CloudAccount, env: Env) -> Outcome:
 @step("Disconnected")
 async def ensure_disconnected(account: CloudAccount, env: Env) -> Outcome:
     await env.accounts.forget(account.metadata.name)
-    env.index.accounts.discard(key_of(account))
     return DONE
 
 

@@ -1,9 +1,11 @@
 """All controllers of a gateway, what makes each look again, and what they share."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+
+import anyio
 
 from moorage.controllers.gateway.access import ClusterAccess
 from moorage.controllers.gateway.account import ACCOUNT
@@ -15,6 +17,7 @@ from moorage.controllers.gateway.brake import (
 from moorage.controllers.gateway.cluster import CLUSTER
 from moorage.controllers.gateway.env import Env, Vault
 from moorage.controllers.gateway.ippool import IPPOOL
+from moorage.controllers.gateway.keeper import Keeper
 from moorage.controllers.gateway.machine import MACHINE
 from moorage.controllers.gateway.nodepool import NODEPOOL
 from moorage.controllers.gateway.operation import OPERATION
@@ -38,11 +41,17 @@ NODES_LOOK = timedelta(seconds=30)
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A gateway's controllers, wired to its vCenters. Run ``manager``, then ``close``."""
+    """A gateway's controllers, wired to its vCenters. Call ``run``, then ``close``."""
 
     env: Env
     manager: Manager
     sessions: Sessions
+
+    async def run(self) -> None:
+        """Work until cancelled: first know what is there, then take keys."""
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(Keeper(self.env).run)
+            await self.manager.run()
 
     async def close(self) -> None:
         """Log out of all vCenters and close all connections to clusters."""
@@ -57,10 +66,11 @@ def wire(
     vault: Vault,
     installation: str,
     gateway: str,
-    acknowledged: Callable[[], int],
+    acknowledged: Callable[[], Awaitable[int]],
     kube_timeout_s: float = 10.0,
     clusters_per_hour: int = CLUSTERS_PER_HOUR,
     machines_per_hour: int = MACHINES_PER_HOUR,
+    lease_ttl: timedelta = timedelta(seconds=60),
 ) -> Work:
     """Put a gateway's controllers together.
 
@@ -74,6 +84,7 @@ def wire(
         kube_timeout_s: Default deadline of a call to a cluster's API server.
         clusters_per_hour: How many may be deleted before the brake holds the next.
         machines_per_hour: The same for machines, those of deleted clusters among them.
+        lease_ttl: How long others leave a key alone whose replica no longer renews its lease.
     """
 
     def trigger(controller: str, key: str) -> None:
@@ -100,7 +111,7 @@ def wire(
         clock=clock,
         vault=vault,
         accounts=sessions,
-        access=ClusterAccess(KubePool(timeout_s=kube_timeout_s, clock=clock), clock),
+        access=ClusterAccess(KubePool(timeout_s=kube_timeout_s, clock=clock), clock, store, vault),
         brake=DeletionBrake(
             store,
             clock,
@@ -112,7 +123,7 @@ def wire(
         acknowledged=acknowledged,
         trigger=trigger,
     )
-    manager = Manager(store, controllers(env), clock=clock)
+    manager = Manager(store, controllers(env), clock=clock, lease_ttl=lease_ttl)
     return Work(env, manager, sessions)
 
 

@@ -1,6 +1,6 @@
 """Found a cluster: keys, endpoint, control plane, join objects, layers; then say what it lacks."""
 
-from moorage.bootstrap import ClusterPKI, generate
+from moorage.bootstrap import generate
 from moorage.controllers.gateway.brake import LOOK_AGAIN_S
 from moorage.controllers.gateway.endpoint import ensure_endpoint, ensure_no_endpoint
 from moorage.controllers.gateway.env import Env, key_of
@@ -33,7 +33,6 @@ from moorage.resources.meta import GATEWAY_FINALIZER
 
 @step("Assigned")
 async def ensure_assigned(cluster: Cluster, env: Env) -> Outcome:
-    env.index.clusters[cluster.metadata.uid] = key_of(cluster)
     assignment = await env.store.find(Assignment, "", f"cluster-{cluster.metadata.uid}")
     if assignment is None or assignment.spec.gateway != env.gateway:
         return wait("NotAssigned", f"no assignment gives the cluster to gateway {env.gateway}")
@@ -56,21 +55,20 @@ async def ensure_keys(cluster: Cluster, env: Env) -> Outcome:
                     name=name, project=project, owner=cluster.owner(), route=env.gateway
                 ),
                 spec=ClusterKeysSpec(
-                    cluster=name, sealed=env.vault.seal_keys(cluster, made.to_bytes())
+                    cluster=name, sealed=await env.vault.seal_keys(cluster, made.to_bytes())
                 ),
             )
         )
     if stored.metadata.owner is None or stored.metadata.owner.uid != uid:
         return wait("OldKeysRemain", "keys of a deleted cluster of this name are still here")
-    keys = env.access.keys(uid)
+    try:
+        keys = await env.access.keys(cluster)
+    except ForbiddenError as error:
+        raise TerminalError("KeysNotReadable", str(error)) from error
     if keys is None:
-        try:
-            keys = ClusterPKI.from_bytes(env.vault.open_keys(cluster, stored.spec.sealed))
-        except ForbiddenError as error:
-            raise TerminalError("KeysNotReadable", str(error)) from error
-        env.access.remember_keys(uid, keys)
+        return wait("KeysNotOpened", "the keys are gone again; looked at once more", after=1)
     cluster.status.ca_certificate = keys.ca.certificate
-    if env.acknowledged() < stored.metadata.resource_version:
+    if await env.acknowledged() < stored.metadata.resource_version:
         return wait(
             "KeysNotMirrored",
             "the hub has not yet confirmed that it holds the sealed keys; is the link up?",
@@ -98,7 +96,7 @@ async def ensure_nodes_ready(cluster: Cluster, env: Env) -> Outcome:
     """Hold each machine of the cluster against its node, and say what is missing."""
     machines = await env.store.list(Machine, owner=cluster.metadata.uid)
     staying = [machine for machine in machines if not machine.is_deleting]
-    nodes = await env.access.nodes(cluster.metadata.uid, cluster.status.endpoint, max_age_s=2.0)
+    nodes = await env.access.nodes(cluster, max_age_s=2.0)
     ready = {node.name for node in nodes if node.ready}
     for machine in staying:
         if machine.status.is_true("Ready") != (machine.metadata.name in ready):
@@ -134,7 +132,6 @@ async def ensure_nodes_ready(cluster: Cluster, env: Env) -> Outcome:
 @step("DeletionPermitted")
 async def ensure_permitted(cluster: Cluster, env: Env) -> Outcome:
     """Ask the deletion brake for the cluster with all of its machines, before one is touched."""
-    env.index.clusters[cluster.metadata.uid] = key_of(cluster)  # a restart begins here
     held = await env.brake.hold_cluster(cluster)
     return DONE if held is None else wait("DeletionHeld", f"{held}", after=LOOK_AGAIN_S)
 
@@ -157,8 +154,6 @@ async def ensure_no_keys(cluster: Cluster, env: Env) -> Outcome:
     if stored is not None:
         await env.store.delete(stored)
     await env.access.forget(cluster.metadata.uid)
-    env.index.clusters.pop(cluster.metadata.uid, None)
-    env.index.pools.pop(cluster.metadata.uid, None)
     return DONE
 
 

@@ -1,13 +1,14 @@
 """What the gateway's controllers share: sessions, keys, API clients, and who belongs to whom."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
 from moorage.controllers.gateway.access import ClusterAccess
 from moorage.controllers.gateway.brake import DeletionBrake
-from moorage.engine.store import Change, Store
+from moorage.controllers.gateway.index import Index
+from moorage.engine.store import Store
 from moorage.kit.clock import Clock
 from moorage.kit.seal import SealedEnvelope
 from moorage.resources import CloudAccount, Cluster, Machine, Secret
@@ -28,7 +29,7 @@ class Vault(Protocol):
         """Return the account's password; raises ``ForbiddenError``."""
         ...
 
-    def seal_keys(self, cluster: Cluster, plain: bytes) -> SealedEnvelope:
+    async def seal_keys(self, cluster: Cluster, plain: bytes) -> SealedEnvelope:
         """Seal a cluster's keys to this gateway and the recovery key."""
         ...
 
@@ -38,7 +39,7 @@ class Vault(Protocol):
 
 
 class Accounts(Protocol):
-    """The vCenter of each cloud account that this gateway works with."""
+    """The vCenter of each cloud account that this process works with."""
 
     async def ensure(self, account: CloudAccount, password: str) -> VCenter:
         """Return the account's vCenter, logging in (again) when address or password changed."""
@@ -54,38 +55,6 @@ class Accounts(Protocol):
 
 
 @dataclass(slots=True)
-class Index:
-    """Keys by UID, learned as resources are reconciled: it turns events into keys."""
-
-    clusters: dict[str, str] = field(default_factory=dict)
-    """Cluster UID -> ``project/name``."""
-    pools: dict[str, set[str]] = field(default_factory=dict)
-    """Cluster UID -> keys of its node pools."""
-    machines: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """Machine UID -> (key, cluster UID)."""
-    accounts: set[str] = field(default_factory=set)
-    """Keys of all cloud accounts."""
-
-    def cluster_of(self, change: Change) -> list[str]:
-        """Return the key of the cluster that owns the changed resource."""
-        found = self.clusters.get(change.owner_uid)
-        return [found] if found else []
-
-    def pools_of(self, change: Change) -> list[str]:
-        """Return the keys of all node pools of the cluster that owns the changed resource."""
-        return sorted(self.pools.get(change.owner_uid, ()))
-
-    def machines_of(self, change: Change) -> list[str]:
-        """Return the keys of all machines of the changed cluster."""
-        return sorted(key for key, owner in self.machines.values() if owner == change.uid)
-
-    def remember_machine(self, machine: Machine) -> None:
-        """Note where an event about this machine's VM belongs."""
-        owner = machine.metadata.owner
-        self.machines[machine.metadata.uid] = (key_of(machine), owner.uid if owner else "")
-
-
-@dataclass(slots=True)
 class Env:
     """Handed to every step. Holds no state that is not rebuilt after a restart."""
 
@@ -97,8 +66,8 @@ class Env:
     brake: DeletionBrake
     installation: str
     gateway: str
-    acknowledged: Callable[[], int]
-    """Highest own resource version that the hub has confirmed to have stored."""
+    acknowledged: Callable[[], Awaitable[int]]
+    """Returns the highest own resource version that the hub has confirmed to have stored."""
     trigger: Trigger
     index: Index = field(default_factory=Index)
 

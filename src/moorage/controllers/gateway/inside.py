@@ -19,7 +19,7 @@ _LATER_LOOK_S = 5.0
 
 @step("APIReachable")
 async def ensure_api_reachable(cluster: Cluster, env: Env) -> Outcome:
-    client = await env.access.client(cluster.metadata.uid, cluster.status.endpoint)
+    client = await env.access.client(cluster)
     try:
         cluster.status.kubernetes_version = await client.version()
     except UnavailableError as error:
@@ -37,14 +37,13 @@ async def ensure_api_reachable(cluster: Cluster, env: Env) -> Outcome:
 @step("JoinPrepared")
 async def ensure_join_prepared(cluster: Cluster, env: Env) -> Outcome:
     """Let people in; offer the CA keys, encrypted, while control planes are about to join."""
-    uid = cluster.metadata.uid
-    keys = env.access.keys(uid)
+    keys = await env.access.keys(cluster)
     if keys is None:
         return wait("KeysNotOpened", "the cluster's keys are opened on the next pass", after=1)
     machines = await machines_of(env, cluster, None)
     wanted = any(machine.status.node_name is None for machine in machines)
-    if env.access.join_offers.get(uid) is not wanted:
-        client = await env.access.client(uid, cluster.status.endpoint)
+    if cluster.status.join_offered is not wanted:
+        client = await env.access.client(cluster)
         # The founder may have joined before this is first reached: people's rights come always.
         objects = [cluster_admins_binding()]
         if wanted:
@@ -52,13 +51,13 @@ async def ensure_join_prepared(cluster: Cluster, env: Env) -> Outcome:
         await client.apply(objects, FIELD_MANAGER)
         if not wanted:
             await client.delete_secret("kube-system", CERTS_SECRET)
-        env.access.join_offers[uid] = wanted
+        cluster.status.join_offered = wanted
     return DONE
 
 
 @step("LayersApplied")
 async def ensure_layers(cluster: Cluster, env: Env) -> Outcome:
-    client = await env.access.client(cluster.metadata.uid, cluster.status.endpoint)
+    client = await env.access.client(cluster)
     for layer in cluster.spec.layers:
         try:
             rendered = render_layer(layer, cluster)

@@ -43,7 +43,6 @@ _TASK_PATIENCE_S = 60.0
 
 @step("AddressClaimed")
 async def ensure_address(machine: Machine, env: Env) -> Outcome:
-    env.index.remember_machine(machine)
     pool_name = machine.spec.failure_domain.ip_pool
     if pool_name is None:
         return DONE
@@ -104,8 +103,7 @@ async def ensure_token(machine: Machine, env: Env) -> Outcome:
     if machine.status.is_true("TokenPublished"):
         return DONE
     cluster = await _cluster(machine, env)
-    uid = cluster.metadata.uid
-    keys = env.access.keys(uid)
+    keys = await env.access.keys(cluster)
     if keys is None or "APIReachable" not in cluster.status.timeline:
         return wait(
             "WaitingForAPI",
@@ -118,7 +116,7 @@ async def ensure_token(machine: Machine, env: Env) -> Outcome:
         machine_name=machine.metadata.name,
         now=env.clock.now(),
     )
-    client = await env.access.client(uid, cluster.status.endpoint)
+    client = await env.access.client(cluster)
     await client.apply([secret], FIELD_MANAGER)
     return DONE
 
@@ -157,10 +155,10 @@ async def ensure_user_data_cleared(machine: Machine, env: Env) -> Outcome:
         return wait("UserDataRemains", f"vCenter still shows {', '.join(left)}", after=5)
     if machine.spec.bootstrap == "join":
         cluster = await _cluster(machine, env)
-        keys = env.access.keys(cluster.metadata.uid)
+        keys = await env.access.keys(cluster)
         if keys is not None:
             name = bootstrap_token_name(keys, machine.metadata.uid)
-            client = await env.access.client(cluster.metadata.uid, cluster.status.endpoint)
+            client = await env.access.client(cluster)
             await client.delete_secret("kube-system", name)
     return DONE
 
@@ -175,7 +173,7 @@ async def ensure_node_ready(machine: Machine, env: Env) -> Outcome:
     }
     if labels:
         cluster = await _cluster(machine, env)
-        client = await env.access.client(cluster.metadata.uid, cluster.status.endpoint)
+        client = await env.access.client(cluster)
         await client.patch_node(node.name, labels=labels)
     if not node.ready:
         return wait("NodeNotReady", node.ready_reason, after=2)
@@ -201,7 +199,7 @@ async def _look_for_vm(machine: Machine, vcenter: VCenter) -> Presence:
 async def _clone(machine: Machine, env: Env) -> Outcome:
     vcenter = env.accounts.get(machine.spec.account)
     cluster = await _cluster(machine, env)
-    keys = env.access.keys(cluster.metadata.uid)
+    keys = await env.access.keys(cluster)
     if vcenter is None or keys is None or cluster.status.endpoint is None:
         return wait("ClusterNotPrepared", "the cluster's keys or endpoint are not ready", after=1)
     target = await resolve_machine(vcenter, machine.spec)
@@ -289,9 +287,7 @@ async def _static_address(machine: Machine, env: Env) -> StaticAddress | None:
 
 async def _node(machine: Machine, env: Env, *, max_age_s: float) -> NodeInfo | None:
     cluster = await _cluster(machine, env)
-    nodes = await env.access.nodes(
-        cluster.metadata.uid, cluster.status.endpoint, max_age_s=max_age_s
-    )
+    nodes = await env.access.nodes(cluster, max_age_s=max_age_s)
     return next((node for node in nodes if node.name == machine.metadata.name), None)
 
 

@@ -18,7 +18,6 @@ DRAIN_PATIENCE = timedelta(minutes=10)
 @step("DeletionPermitted")
 async def ensure_permitted(machine: Machine, env: Env) -> Outcome:
     """Ask the deletion brake before anything is taken away."""
-    env.index.remember_machine(machine)
     held = await env.brake.hold_machine(machine)
     return DONE if held is None else wait("DeletionHeld", f"{held}", after=LOOK_AGAIN_S)
 
@@ -91,7 +90,6 @@ async def ensure_no_vm(machine: Machine, env: Env) -> Outcome:
 @step("AddressReleased")
 async def ensure_address_released(machine: Machine, env: Env) -> Outcome:
     await release(env.store, machine.metadata.uid)
-    env.index.machines.pop(machine.metadata.uid, None)
     return DONE
 
 
@@ -102,6 +100,4 @@ async def _client(machine: Machine, env: Env) -> KubeClient | None:
         return None
     if "APIReachable" not in cluster.status.timeline:
         return None
-    if env.access.keys(cluster.metadata.uid) is None:
-        raise UnavailableError("the cluster's keys are not opened yet")
-    return await env.access.client(cluster.metadata.uid, cluster.status.endpoint)
+    return await env.access.client(cluster)

@@ -15,9 +15,6 @@ async def ensure_cluster_prepared(pool: NodePool, env: Env) -> Outcome:
     cluster = await env.store.find(Cluster, pool.metadata.project, pool.spec.cluster)
     if cluster is None:
         return wait("ClusterNotFound", f"cluster {pool.spec.cluster} is not here yet")
-    env.index.pools.setdefault(cluster.metadata.uid, set()).add(
-        f"{pool.metadata.project}/{pool.metadata.name}"
-    )
     if cluster.is_deleting:
         return wait("ClusterDeleting", f"cluster {pool.spec.cluster} is being deleted")
     if not cluster.status.is_true("EndpointClaimed"):
@@ -68,16 +65,12 @@ async def ensure_no_machines(pool: NodePool, env: Env) -> Outcome:
     cluster = await env.store.find(Cluster, pool.metadata.project, pool.spec.cluster)
     if cluster is None:
         return DONE
-    key = f"{pool.metadata.project}/{pool.metadata.name}"
-    pools = env.index.pools.setdefault(cluster.metadata.uid, set())
-    pools.add(key)  # a restart begins here
     machines = await machines_of(env, cluster, pool.spec.pool)
     for machine in machines:
         if not machine.is_deleting:
             await env.store.request_deletion(Machine, *machine.key)
     if machines:
         return wait("DeletingMachines", f"{len(machines)} machines remain", after=30)
-    pools.discard(key)
     return DONE
 
 

@@ -47,7 +47,7 @@ async def ensure_completed(operation: Operation, env: Env) -> Outcome:
 
 async def _kubeconfig(operation: Operation, env: Env) -> Outcome:
     cluster = await env.store.get(Cluster, operation.metadata.project, operation.spec.subject_name)
-    keys = env.access.keys(cluster.metadata.uid)
+    keys = await env.access.keys(cluster)
     if keys is None or cluster.status.endpoint is None:
         return wait("ClusterNotPrepared", "the cluster has no keys or endpoint yet", after=2)
     arguments = operation.spec.arguments
@@ -71,8 +71,8 @@ async def _kubeconfig(operation: Operation, env: Env) -> Outcome:
 
 async def _logs(operation: Operation, env: Env) -> Outcome:
     machine = await env.store.get(Machine, operation.metadata.project, operation.spec.subject_name)
-    owner = machine.metadata.owner
-    keys = env.access.keys(owner.uid) if owner else None
+    cluster = await env.store.get(Cluster, machine.metadata.project, machine.spec.cluster)
+    keys = await env.access.keys(cluster)
     vcenter = env.accounts.get(machine.spec.account)
     seen = vcenter.find(machine.metadata.uid, moref=machine.status.vm) if vcenter else None
     if vcenter is None or keys is None or not isinstance(seen, Found):

@@ -1,8 +1,11 @@
-"""One vCenter session for each cloud account, shared by all controllers."""
+"""One vCenter session for each cloud account in this process, shared by all controllers."""
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
+
+import anyio
 
 from moorage.resources import CloudAccount
 from moorage.resources.account import Trust
@@ -28,27 +31,30 @@ class Sessions:
     on_open: Callable[[], None]
     """Called when an account can be used that could not be before."""
     _opened: dict[str, _Opened] = field(default_factory=dict)
+    _turns: defaultdict[str, anyio.Lock] = field(default_factory=lambda: defaultdict(anyio.Lock))
+    """By account: its own pass and the keeper must not open two sessions."""
 
     async def ensure(self, account: CloudAccount, password: str) -> VCenter:
         """Return the account's vCenter, logging in (again) when address or password changed."""
         name = account.metadata.name
         endpoint = _endpoint(account.spec.server, account.spec.username, account.spec.trust)
         digest = sha256(password.encode()).digest()
-        opened = self._opened.get(name)
-        if opened is not None and (opened.endpoint, opened.password_digest) != (endpoint, digest):
-            await self.forget(name)
-            opened = None
-        if opened is None:
-            vcenter = await VCenter.connect(
-                endpoint,
-                password,
-                installation=self.installation,
-                on_change=self.on_change,
-                on_state=lambda: self.on_state(name),
-            )
-            opened = self._opened[name] = _Opened(endpoint, digest, vcenter)
-            # The inventory may have been complete, and have told of it, before this.
-            self.on_open()
+        async with self._turns[name]:
+            opened = self._opened.get(name)
+            if opened and (opened.endpoint, opened.password_digest) != (endpoint, digest):
+                await self._close(name)
+                opened = None
+            if opened is None:
+                vcenter = await VCenter.connect(
+                    endpoint,
+                    password,
+                    installation=self.installation,
+                    on_change=self.on_change,
+                    on_state=lambda: self.on_state(name),
+                )
+                opened = self._opened[name] = _Opened(endpoint, digest, vcenter)
+                # The inventory may have been complete, and have told of it, before this.
+                self.on_open()
         opened.vcenter.check()
         return opened.vcenter
 
@@ -59,14 +65,18 @@ class Sessions:
 
     async def forget(self, name: str) -> None:
         """Log out."""
+        async with self._turns[name]:
+            await self._close(name)
+
+    async def close(self) -> None:
+        """Log out everywhere; nothing else may use the sessions any more."""
+        for name in list(self._opened):
+            await self._close(name)
+
+    async def _close(self, name: str) -> None:
         opened = self._opened.pop(name, None)
         if opened is not None:
             await opened.vcenter.close()
-
-    async def close(self) -> None:
-        """Log out everywhere."""
-        for name in list(self._opened):
-            await self.forget(name)
 
 
 def _endpoint(server: str, username: str, trust: Trust) -> Endpoint:

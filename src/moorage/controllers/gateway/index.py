@@ -1,0 +1,73 @@
+"""Who belongs to whom, in memory: it turns events into keys.
+
+Learned from the store's changes, never from the passes: any replica may have run those, and each
+of them has to know all keys, or events that only one of them sees would get lost.
+"""
+
+from dataclasses import dataclass, field
+
+from moorage.engine.store import Change, Store
+from moorage.resources import CloudAccount, Cluster, Machine, NodePool, Resource
+
+_KINDS: tuple[type[Resource], ...] = (CloudAccount, Cluster, NodePool, Machine)
+_PAGE = 500
+
+
+@dataclass(slots=True)
+class Index:
+    """Keys by UID."""
+
+    clusters: dict[str, str] = field(default_factory=dict)
+    """Cluster UID -> ``project/name``."""
+    pools: dict[str, set[str]] = field(default_factory=dict)
+    """Cluster UID -> keys of its node pools."""
+    machines: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Machine UID -> (key, cluster UID)."""
+    accounts: set[str] = field(default_factory=set)
+    """Keys of all cloud accounts."""
+
+    async def load(self, store: Store) -> None:
+        """Learn all that is stored; what has gone meanwhile is forgotten."""
+        fresh = Index()
+        for kind in _KINDS:
+            after: tuple[str, str] | None = None
+            while page := await store.overview(kind, limit=_PAGE, after=after):
+                after = (page[-1].project, page[-1].name)
+                for change in page:
+                    fresh.learn(change)
+        self.clusters, self.pools = fresh.clusters, fresh.pools
+        self.machines, self.accounts = fresh.machines, fresh.accounts
+
+    def learn(self, change: Change) -> None:
+        """Take note of what was made, and of what has gone."""
+        match change.kind, change.deleted:
+            case "CloudAccount", False:
+                self.accounts.add(change.key)
+            case "CloudAccount", True:
+                self.accounts.discard(change.key)
+            case "Cluster", False:
+                self.clusters[change.uid] = change.key
+            case "Cluster", True:
+                self.clusters.pop(change.uid, None)
+                self.pools.pop(change.uid, None)
+            case "NodePool", False:
+                self.pools.setdefault(change.owner_uid, set()).add(change.key)
+            case "NodePool", True:
+                self.pools.get(change.owner_uid, set()).discard(change.key)
+            case "Machine", False:
+                self.machines[change.uid] = (change.key, change.owner_uid)
+            case "Machine", True:
+                self.machines.pop(change.uid, None)
+
+    def cluster_of(self, change: Change) -> list[str]:
+        """Return the key of the cluster that owns the changed resource."""
+        found = self.clusters.get(change.owner_uid)
+        return [found] if found else []
+
+    def pools_of(self, change: Change) -> list[str]:
+        """Return the keys of all node pools of the cluster that owns the changed resource."""
+        return sorted(self.pools.get(change.owner_uid, ()))
+
+    def machines_of(self, change: Change) -> list[str]:
+        """Return the keys of all machines of the changed cluster."""
+        return sorted(key for key, owner in self.machines.values() if owner == change.uid)
