@@ -343,9 +343,8 @@ async def test_a_full_disk_is_survived(
 
 
 async def limit_pages(store: SqlStore, most: int) -> None:
-    for durable in (True, False):  # a connection each: that of resources, that of the queue
-        async with store.writing(durable=durable) as unit:
-            await unit.execute(text(f"PRAGMA max_page_count = {most}"))
+    async with store.writing() as unit:
+        await unit.execute(text(f"PRAGMA max_page_count = {most}"))
 
 
 async def test_passes_and_queue_are_counted(sqlite_store: SqlStore) -> None:

@@ -19,7 +19,7 @@ from moorage.store.migrations import snapshot
 
 @contextmanager
 def connected(store: SqlStore) -> Iterator[Connection]:
-    url = store.engine.url
+    url = store.url
     if url.drivername.startswith("sqlite"):
         url = url.set(drivername="sqlite")
     engine = create_engine(make_url(url))
@@ -55,7 +55,7 @@ def test_the_newest_migration_is_known_to_the_code() -> None:
 
 async def test_opening_again_changes_nothing(store: SqlStore, clock: FakeClock) -> None:
     await store.set_value("a", "b")
-    url = store.engine.url.render_as_string(hide_password=False)
+    url = store.url.render_as_string(hide_password=False)
 
     again = await open_store(url, clock=clock)
     try:
@@ -84,5 +84,5 @@ async def test_the_database_of_a_newer_release_is_refused(store: SqlStore) -> No
         await unit.execute(text("UPDATE alembic_version SET version_num = '9999'"))
 
     with pytest.raises(TerminalError, match=r"written by a newer Moorage .*9999") as caught:
-        await open_store(store.engine.url.render_as_string(hide_password=False))
+        await open_store(store.url.render_as_string(hide_password=False))
     assert caught.value.reason == "StoreTooNew"

@@ -1,7 +1,7 @@
 """Connections and transactions: how SQLite and PostgreSQL are made to behave alike.
 
-SQLite has one writer at a time: it takes turns, and begins with ``BEGIN IMMEDIATE``. There are
-separate connections that only read. With the write-ahead log readers never wait, and nobody
+SQLite has one writer at a time: it takes turns, and begins with ``BEGIN IMMEDIATE``. There is a
+separate connection that only reads. With the write-ahead log readers never wait, and nobody
 meets "database is locked". On PostgreSQL an advisory lock puts writers of resources in turn, so
 that versions become visible in their order. A statement that has begun is not cancelled: it is
 short, and what became of it would not be known; between statements a task can be cancelled.
@@ -13,17 +13,16 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import aiosqlite
 import anyio
 import anyio.lowlevel
-from sqlalchemy import URL, Connection, CursorResult, Executable, Table, event, make_url, text
+from sqlalchemy import URL, Connection, CursorResult, Executable, Table, make_url, text
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from moorage.kit.errors import InvalidError, UnavailableError
 from moorage.store.aio import AsyncConnection, AsyncEngine
 from moorage.store.failures import translated
-from moorage.store.sqlite import OneTripConnection
+from moorage.store.sqlite import SqliteConnection, SqliteEngine
 
 if TYPE_CHECKING:
     from moorage.engine.store import Change, Lease
@@ -32,22 +31,16 @@ _TURN_TIMEOUT_S: Final = 60
 _STATEMENT_TIMEOUT_S: Final = 60
 _STOPPED_S: Final = 10
 """A process that stopped inside a transaction keeps all writers waiting: PostgreSQL ends it."""
-_READERS: Final = 4
 _ORDER_LOCK: Final = 0x6D6F6F72  # any number that is only ours
 MIGRATION_LOCK: Final = _ORDER_LOCK + 1
-
-_SQLITE_PRAGMAS = (
-    "PRAGMA foreign_keys = ON",
-    "PRAGMA journal_size_limit = 67108864",
-)
-
-_READING: dict[str, Any] = {"isolation_level": "AUTOCOMMIT", "skip_autocommit_rollback": True}
 
 
 class Unit:
     """One transaction, or one read. All statements of the store go through ``execute``."""
 
-    def __init__(self, connection: AsyncConnection, *, is_postgresql: bool) -> None:
+    def __init__(
+        self, connection: AsyncConnection | SqliteConnection, *, is_postgresql: bool
+    ) -> None:
         self.connection = connection
         self.is_postgresql = is_postgresql
         self.is_open = True
@@ -89,18 +82,22 @@ class Database:
         self.is_postgresql = self.url.get_backend_name() == "postgresql"
         self.where = self.url.render_as_string(hide_password=True)
         self._turn = anyio.Lock()
+        self.reader: AsyncEngine | SqliteEngine
+        self._writer: AsyncEngine | SqliteEngine
         if self.is_postgresql:
-            self.reader = self._writer = self._quick_writer = _postgresql_engine(self.url)
+            self.reader = self._writer = _postgresql_engine(self.url)
         else:
             self.where = str(self.url.database)
-            _create_private(Path(self.where))
-            self.reader = _sqlite_engine(self.url, "PRAGMA query_only = ON", _READERS)
-            self._writer = _sqlite_engine(self.url, "PRAGMA synchronous = FULL")
-            self._quick_writer = _sqlite_engine(self.url, "PRAGMA synchronous = NORMAL")
+            path = Path(self.where)
+            _create_private(path)
+            self.reader = SqliteEngine(path, "PRAGMA query_only = ON")
+            self._writer = SqliteEngine(path, "PRAGMA synchronous = FULL")
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Unit]:
         """Yield a unit for one statement, or for several that need not agree."""
+        # SQLite answers without waiting: who reads again and again must let others run.
+        await anyio.lowlevel.checkpoint()
         with translated(self.where):
             async with self._connected(self.reader) as connection:
                 yield Unit(connection, is_postgresql=self.is_postgresql)
@@ -114,10 +111,11 @@ class Database:
             durable: Whether it must survive a power cut. On SQLite, flushing to disk is most of
                 the time of a commit, and the queue is made anew at each start.
         """
-        engine = self._writer if durable else self._quick_writer
         with translated(self.where):
-            async with self._taking_turns(), self._connected(engine) as connection:
+            async with self._taking_turns(), self._connected(self._writer) as connection:
                 unit = Unit(connection, is_postgresql=self.is_postgresql)
+                if isinstance(connection, SqliteConnection):
+                    connection.set_durable(durable)
                 with _uncancelled():
                     await connection.begin()
                 try:
@@ -132,16 +130,22 @@ class Database:
                 unit.is_open = False
                 unit.may_be_committed = True
                 with anyio.CancelScope(shield=True):
-                    await connection.commit()
+                    try:
+                        await connection.commit()
+                    except SQLAlchemyError:
+                        await _roll_back(connection)
+                        raise
 
     async def close(self) -> None:
         """Close all connections."""
         with anyio.CancelScope(shield=True):
-            for engine in {self.reader, self._writer, self._quick_writer}:
+            for engine in {self.reader, self._writer}:
                 await engine.dispose()
 
     @asynccontextmanager
-    async def _connected(self, engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    async def _connected(
+        self, engine: AsyncEngine | SqliteEngine
+    ) -> AsyncIterator[AsyncConnection | SqliteConnection]:
         with _uncancelled():
             connection = await engine.connect()
         try:
@@ -184,11 +188,12 @@ def _uncancelled() -> Iterator[None]:
         ) from error
 
 
-async def _roll_back(connection: AsyncConnection) -> None:
+async def _roll_back(connection: AsyncConnection | SqliteConnection) -> None:
     try:
         await connection.rollback()
     except SQLAlchemyError:
-        await connection.invalidate()  # what broke the block says more than this
+        if isinstance(connection, AsyncConnection):
+            await connection.invalidate()  # what broke the block says more than this
 
 
 def _checked(url: str) -> URL:
@@ -210,39 +215,6 @@ def _create_private(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
         raise UnavailableError(f"cannot open the database file {path}: {error.strerror}") from error
-
-
-def _sqlite_engine(url: URL, own_pragma: str, connections: int = 1) -> AsyncEngine:
-    reads_only = connections > 1
-    assert url.database is not None  # noqa: S101 - checked when it was read
-    path = Path(url.database)
-
-    async def connect() -> aiosqlite.Connection:
-        return await OneTripConnection(path)
-
-    engine = AsyncEngine(
-        url,
-        creator=connect,
-        pool_size=connections,
-        max_overflow=0,
-        pool_timeout=_TURN_TIMEOUT_S,
-        **(_READING if reads_only else {}),
-    )
-
-    @event.listens_for(engine.sync, "connect")
-    def set_up(connection: Any, _record: Any) -> None:
-        cursor = connection.cursor()
-        for pragma in (*_SQLITE_PRAGMAS, own_pragma):
-            cursor.execute(pragma)
-        cursor.close()
-
-    if not reads_only:
-
-        @event.listens_for(engine.sync, "begin")
-        def begin(connection: Connection) -> None:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    return engine
 
 
 def _postgresql_engine(url: URL) -> AsyncEngine:

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import URL, select
 
 from moorage.engine.lease import current
 from moorage.engine.store import Change, Lease, QueueDepth, Tombstone
@@ -312,12 +312,13 @@ class SqlStore(SqlOperations):
         self._lock = lock
         self._fanout = Fanout()
         self._open: ContextVar[SqlTransaction | None] = ContextVar("transaction", default=None)
-        self._notifier = Notifier(database.reader, self._fanout) if database.is_postgresql else None
+        reader = database.reader
+        self._notifier = Notifier(reader, self._fanout) if isinstance(reader, AsyncEngine) else None
 
     @property
-    def engine(self) -> AsyncEngine:
-        """For reads beside the port. On SQLite it refuses to write."""
-        return self._database.reader
+    def url(self) -> URL:
+        """The database's URL, with its password."""
+        return self._database.url
 
     @property
     def is_shared(self) -> bool:
