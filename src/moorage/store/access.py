@@ -12,7 +12,7 @@ from sqlalchemy import delete, exists, func, insert, literal, or_, select, updat
 
 from moorage.kit.errors import ConflictError, NotFoundError
 from moorage.store import tables
-from moorage.store.sql import SqlOperations
+from moorage.store.operations import SqlOperations
 
 _PASSWORD = tables.password.c
 _SESSION = tables.session.c

@@ -15,7 +15,7 @@ from sqlalchemy import insert, select
 from moorage.resources.meta import Document
 from moorage.store import tables
 from moorage.store.database import Unit
-from moorage.store.sql import SqlOperations
+from moorage.store.operations import SqlOperations
 
 _A = tables.audit.c
 _COLUMNS = [_A[name] for name in tables.audit.c.keys()]  # noqa: SIM118 - not a dict

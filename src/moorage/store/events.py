@@ -11,7 +11,7 @@ from moorage.kit.redact import redact_text
 from moorage.resources import Resource
 from moorage.store import tables
 from moorage.store.database import Unit
-from moorage.store.sql import SqlOperations
+from moorage.store.operations import SqlOperations
 
 _E = tables.event.c
 _LONGEST_MESSAGE = 1024
