@@ -62,9 +62,17 @@ class Administration(ABC):
         """Power off and destroy."""
         self._call("POST", "/vms/destroy", json={"vm": vm})
 
-    def clone_vm(self, vm: str, name: str) -> str:
-        """Copy a VM by hand, with all its options, into the same folder; returns the moref."""
-        return str(self._call("POST", "/vms/clone", json={"vm": vm, "name": name})["moref"])
+    def clone_vm(self, vm: str, name: str, *, folder: str = "", instance_uuid: str = "") -> str:
+        """Copy a VM or a template by hand, with all its options; returns the moref.
+
+        Args:
+            vm: What to copy.
+            name: Of the copy.
+            folder: Where the copy goes; by default beside the original.
+            instance_uuid: Wished, as by the restore of a backup; a taken one gives another.
+        """
+        body = {"vm": vm, "name": name, "folder": folder, "instanceUuid": instance_uuid}
+        return str(self._call("POST", "/vms/clone", json=body)["moref"])
 
     def set_password(self, user: str, password: str) -> None:
         """Change a password; sessions that are open stay open."""

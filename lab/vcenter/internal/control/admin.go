@@ -38,9 +38,10 @@ func administration(mux *http.ServeMux, s *vcenter.Server) {
 		}
 	})
 	type machine struct {
-		VM     string `json:"vm"`
-		Folder string `json:"folder"`
-		Name   string `json:"name"`
+		VM           string `json:"vm"`
+		Folder       string `json:"folder"`
+		Name         string `json:"name"`
+		InstanceUUID string `json:"instanceUuid"`
 	}
 	machines := func(verb string, act func(machine) (string, error)) {
 		mux.HandleFunc("POST /vms/"+verb, func(w http.ResponseWriter, r *http.Request) {
@@ -59,7 +60,7 @@ func administration(mux *http.ServeMux, s *vcenter.Server) {
 	machines("move", func(m machine) (string, error) { return "", s.MoveVM(m.VM, m.Folder) })
 	machines("rename", func(m machine) (string, error) { return "", s.RenameVM(m.VM, m.Name) })
 	machines("destroy", func(m machine) (string, error) { return "", s.DestroyVM(m.VM) })
-	machines("clone", func(m machine) (string, error) { return s.CloneVM(m.VM, m.Name) })
+	machines("clone", func(m machine) (string, error) { return s.CloneVM(m.VM, m.Name, m.Folder, m.InstanceUUID) })
 	mux.HandleFunc("POST /users/password", func(w http.ResponseWriter, r *http.Request) {
 		var body struct {
 			User     string `json:"user"`

@@ -135,9 +135,10 @@ func (s *Server) DestroyVM(name string) error {
 	})
 }
 
-// CloneVM makes a copy of a machine beside it, as somebody does by hand: with all its options, and a new
-// instance UUID. It answers the copy's moref.
-func (s *Server) CloneVM(name, wanted string) (string, error) {
+// CloneVM makes a copy of a machine, as somebody does by hand, or as the restore of a backup does: with all its
+// options, in the folder `into` or else beside it, with the wished instance UUID if that is free, or else a new
+// one. It answers the copy's moref.
+func (s *Server) CloneVM(name, wanted, into, instance string) (string, error) {
 	vm, err := at[*simulator.VirtualMachine](s, name)
 	if err != nil {
 		return "", err
@@ -146,9 +147,24 @@ func (s *Server) CloneVM(name, wanted string) (string, error) {
 	if !ok {
 		return "", fmt.Errorf("%s is in no folder", name)
 	}
+	if into != "" {
+		if folder, err = at[*simulator.Folder](s, into); err != nil {
+			return "", err
+		}
+	}
+	pool := vm.ResourcePool
+	if pool == nil { // of a template
+		if any := s.registry.Any("ResourcePool"); any != nil {
+			self := any.Reference()
+			pool = &self
+		}
+	}
 	var made ref
 	err = s.alone(func(ctx *simulator.Context, task *running) (types.AnyType, *refusal) {
-		spec := types.VirtualMachineCloneSpec{Location: types.VirtualMachineRelocateSpec{Pool: vm.ResourcePool}}
+		spec := types.VirtualMachineCloneSpec{
+			Location: types.VirtualMachineRelocateSpec{Pool: pool},
+			Config:   &types.VirtualMachineConfigSpec{InstanceUuid: instance},
+		}
 		var from *source
 		var event types.VmEvent
 		ctx.WithLock(vm, func() { from, event = s.sourceOf(vm), s.vmEvent(vm) })

@@ -110,10 +110,27 @@ func TestWhatAnAdministratorDoesToMachines(t *testing.T) {
 	if copied.ExtraConfig["moorage.owner"] != "me" || copied.InstanceUUID == moved.InstanceUUID || copied.NICs[0].MAC == moved.NICs[0].MAC {
 		t.Errorf("the copy: %+v", copied)
 	}
+	wish := `{"vm": "` + copied.Moref + `", "name": "%s", "folder": "/dc1/vm/templates", "instanceUuid": "` + moved.InstanceUUID + `"}`
+	do(t, l, "POST", "/vms/clone", fmt.Sprintf(wish, "while it lives"))
+	do(t, l, "POST", "/vms/destroy", `{"vm": "`+moved.Moref+`"}`)
+	do(t, l, "POST", "/vms/clone", fmt.Sprintf(wish, "when it is gone"))
+	do(t, l, "POST", "/vms/clone", `{"vm": "`+labtest.Template+`", "name": "of a template", "folder": "/dc1/vm/clusters"}`)
+	restored := map[string]vcenter.ListedVM{}
+	for _, one := range l.Server.Inventory().VMs {
+		restored[one.Path] = one
+	}
+	if got := restored["/dc1/vm/templates/while it lives"].InstanceUUID; got == "" || got == moved.InstanceUUID {
+		t.Errorf("restored beside the original: %q", got)
+	}
+	if got := restored["/dc1/vm/templates/when it is gone"].InstanceUUID; got != moved.InstanceUUID {
+		t.Errorf("restored after the original: %q", got)
+	}
+	if _, made := restored["/dc1/vm/clusters/of a template"]; !made {
+		t.Errorf("%v", restored)
+	}
 	if status, text := l.Control("POST", "/vms/move", `{"vm": "/dc1/vm/clusters/copy", "folder": "/dc1/vm/none"}`); status != 400 {
 		t.Errorf("%d %s", status, text)
 	}
-	do(t, l, "POST", "/vms/destroy", `{"vm": "`+moved.Moref+`"}`)
 	for _, one := range l.Server.Inventory().VMs {
 		if one.Moref == moved.Moref {
 			t.Error("a powered-on machine was not destroyed")
