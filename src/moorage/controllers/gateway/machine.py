@@ -126,7 +126,9 @@ async def ensure_joined(machine: Machine, env: Env) -> Outcome:
     if machine.status.node_name is not None:
         return DONE
     try:
-        node = await _node(machine, env, max_age_s=1.0)
+        # A node that says so is in the API server: an older list would only be asked again later.
+        said = machine.status.progress == "Joined"
+        node = await _node(machine, env, max_age_s=0.1 if said else 1.0)
     except UnavailableError as error:
         return wait("WaitingForAPI", f"{error}{describe_progress(machine)}", after=_LOOK_AGAIN_S)
     if node is None:
@@ -165,7 +167,7 @@ async def ensure_user_data_cleared(machine: Machine, env: Env) -> Outcome:
 
 @step("NodeReady")
 async def ensure_node_ready(machine: Machine, env: Env) -> Outcome:
-    node = await _node(machine, env, max_age_s=_LOOK_AGAIN_S)
+    node = await _node(machine, env, max_age_s=_LOOK_AGAIN_S / 2)
     if node is None:
         return wait("NodeMissing", "the API server no longer knows this node", after=10)
     labels = {
