@@ -63,9 +63,10 @@ e2e: image ## The lab's own real nodes, then one real cluster through its life (
 	pytest lab/tests -m root
 	pytest tests/e2e -m root
 
-faults: setup ## Kill and break at seeded moments, thin guests (RUNS=500 SEED=1; no root)
+faults: setup ## Kill and break at enumerated and at seeded moments (RUNS=500 SEED=1 JOBS=4; no root)
 	moorage-lab build vcenter >/dev/null
-	python -m tests.faults --runs $(or $(RUNS),500) --seed $(or $(SEED),1) --logs .faults
+	moorage-lab build thin >/dev/null
+	python -m tests.faults --runs $(or $(RUNS),500) --seed $(or $(SEED),1) --jobs $(or $(JOBS),4) --logs .faults
 
 faults-real: image ## Break a whole system with real nodes in every way we know (root, long)
 	pytest tests/e2e -m faults

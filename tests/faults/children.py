@@ -2,11 +2,12 @@
 
 import multiprocessing
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.faults.points import Board, install
+from tests.faults.points import Board, hasten, install
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -46,6 +47,26 @@ class Child:
         self.start()
         return True
 
+    @property
+    def pid(self) -> int:
+        """Of the process that runs now, or ran last."""
+        if self._process is None or self._process.pid is None:
+            raise RuntimeError(f"the {self.name} was never started")
+        return self._process.pid
+
+    def stop(self, patience_s: float) -> bool:
+        """Ask it to end, as an operator does; tell whether it ended well in that time."""
+        os.kill(self.pid, signal.SIGTERM)
+        process, self._process = self._process, None
+        if process is None:
+            return False
+        process.join(patience_s)
+        ended = process.exitcode == 0
+        if process.is_alive():
+            process.kill()
+            process.join()
+        return ended
+
     def kill(self) -> None:
         """Kill it now, whatever it does."""
         if self._process is not None:
@@ -62,6 +83,7 @@ def _begin(log: Path, board: Path) -> None:
 
     set_up_logging(level="info", log_format="json")
     install(Board(board))
+    hasten()
 
 
 def _gateway(data: Path, _port: int, log: Path, board: Path) -> None:

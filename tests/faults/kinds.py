@@ -4,17 +4,26 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from tests.faults.children import Child
+from tests.faults.kills import Kill, Step, Victim
 from tests.faults.points import Point
-from tests.faults.site import Site
+from tests.faults.site import FOLDER, Site
+
+if TYPE_CHECKING:
+    from tests.faults.children import Child
 
 _METHODS = ("CloneVM_Task", "PowerOnVM_Task", "PowerOffVM_Task", "Destroy_Task", "ReconfigVM_Task",
             "RetrievePropertiesEx", "FindAllByUuid", "WaitForUpdatesEx", "*")  # fmt: skip
-_PASSAGES = {"create": (20, 40, 250), "scale": (10, 20, 120), "delete": (10, 2, 110)}
-"""How often a step of an undisturbed run passes a point: vCenter's, the API server's, commits."""
+_PASSAGES = {
+    Step.CREATE: (20, 40, 250),
+    Step.UP: (10, 20, 120),
+    Step.DOWN: (10, 20, 80),
+    Step.DELETE: (10, 2, 110),
+}
+"""About how often an undisturbed step passes a point: vCenter's, the API server's, commits."""
 _HUB_POINTS = (Point.COMMIT_BEFORE, Point.COMMIT_AFTER)
-_FOLDER, _DATASTORE = "/dc1/vm/clusters", "/dc1/datastore/ds1"
+_DATASTORE = "/dc1/datastore/ds1"
 
 
 @dataclass
@@ -55,31 +64,71 @@ class Schedule:
             self.to_mend.pop()[1]()
 
 
-def a_fault(site: Site, chance: random.Random, step: str) -> Fault:
-    """Choose a fault for a step: ``create``, ``scale`` or ``delete``."""
-    kinds = ("gateway", "gateway", "gateway", "hub", "call", "call", "vcenter", "estate")
-    match chance.choice(kinds):
-        case "gateway":
-            point = chance.choice(list(Point))
-            return _a_kill(site.gateway, point, chance.randint(1, _PASSAGES[step][point // 2]))
-        case "hub":
-            point = chance.choice(_HUB_POINTS)
-            return _a_kill(site.hub, point, chance.randint(1, _PASSAGES[step][point // 2] // 2))
-        case "call":
-            return _a_lost_call(site, chance)
-        case "vcenter":
-            return _vcenter_away(site, chance)
-    return _an_administrators_hand(site, chance)
+def a_fault(site: Site, chance: random.Random, step: Step) -> Fault:
+    """Choose a fault for a step."""
+    victims = {
+        "gateway": (Victim.GATEWAY,),
+        "hub": (Victim.HUB,),
+        "both": (Victim.GATEWAY_FIRST, Victim.HUB_FIRST),
+    }
+    others = {
+        "call": _a_lost_call,
+        "vcenter": _vcenter_away,
+        "unknown": _a_blurred_sight,
+        "estate": _an_administrators_hand,
+    }
+    kinds = ("gateway", "gateway", "gateway", "hub", "both", "call", "call", "vcenter", "estate",
+             "unknown")  # fmt: skip
+    kind = chance.choice(kinds)
+    if kind in victims:
+        return a_kill(site, _any_kill(chance, step, victims[kind]))
+    return others[kind](site, chance)
 
 
-def _a_kill(child: Child, point: Point, passage: int) -> Fault:
+def a_kill(site: Site, kill: Kill) -> Fault:
+    """Arm the point when the step begins, so that its passages are counted from there."""
+    sides: dict[str, Child] = {side.name: side for side in (site.hub, site.gateway)}
+
+    def strike() -> None:
+        along = sides[kill.victim.along].pid if kill.victim.along else 0
+        sides[kill.victim.first].board.arm(kill.point, kill.passage, along)
+
+    return Fault(0.0, str(kill), strike)
+
+
+def _any_kill(chance: random.Random, step: Step, victims: tuple[Victim, ...]) -> Kill:
+    victim = chance.choice(victims)
+    point = chance.choice(_HUB_POINTS if victim.first == "hub" else tuple(Point))
+    passages = _PASSAGES[step][point // 2] // (2 if victim.first == "hub" else 1)
+    return Kill(step, victim, point, chance.randint(1, passages))
+
+
+def _a_blurred_sight(site: Site, chance: random.Random) -> Fault:
+    """What is there cannot be told: a gateway that has just begun, answers in pieces, late, cut."""
+    after_s, lasts_s = chance.uniform(0, 1.0), chance.uniform(0.5, 3)
+    control = site.vcenter.control
+
+    def begin_anew() -> None:
+        control.set_limits(updatesPerAnswer=1)
+        control.fault("WaitForUpdatesEx", "delay", seconds=0.1, count=20)
+        site.gateway.kill()
+
+    def see() -> None:
+        control.set_limits(updatesPerAnswer=0)
+        control.clear_faults()
+
+    if chance.choice((True, False)):
+        return Fault(after_s, f"first sync of {lasts_s:.1f} s", begin_anew, see, lasts_s)
+    after = chance.randint(0, 3)
     return Fault(
-        0.0, f"{child.name} dies at {point.name} {passage}", lambda: child.board.arm(point, passage)
+        0.0,
+        f"truncate(WaitForUpdatesEx,{after})",
+        lambda: control.fault("WaitForUpdatesEx", "truncate", after=after),
     )
 
 
 def _a_lost_call(site: Site, chance: random.Random) -> Fault:
-    method, action = chance.choice(_METHODS), chance.choice(("dropAnswer", "dieBefore"))
+    method, action = chance.choice(_METHODS), chance.choice(("dropAnswer", "dieBefore", "truncate"))
     after = chance.randint(0, 2)
     return Fault(
         0.0,
@@ -112,8 +161,8 @@ def _an_administrators_hand(site: Site, chance: random.Random) -> Fault:
             return Fault(
                 after_s,
                 "folder hidden",
-                lambda: control.grant(user, "NoAccess", _FOLDER),
-                lambda: control.withdraw(user, _FOLDER),
+                lambda: control.grant(user, "NoAccess", FOLDER),
+                lambda: control.withdraw(user, FOLDER),
                 lasts_s,
             )
         case "full":

@@ -20,9 +20,10 @@ from moorage_lab.api import VCenterProcess, cluster_document
 from tests.faults.children import Child
 
 GATEWAY = "site-a"
+FOLDER = "/dc1/vm/clusters"
+"""Where clusters' VMs are put."""
 START_S = 30.0
 _LOOK_S = 0.05
-_SETTLED_KINDS = ("Cluster", "NodePool", "Machine", "IPAddress", "ClusterKeys")
 
 
 class FaultRunError(Exception):
@@ -98,6 +99,11 @@ class Site:
             "ippools", "add", "nodes", "--gateway", GATEWAY, "--start", pool["start"],
             "--end", pool["end"], "--prefix", str(pool["prefix"]), "--router", pool["router"],
         )  # fmt: skip
+        # A witness that looks earlier would take what is still on its way for something left.
+        self.until(
+            lambda: any(row.startswith("Assignment ippool-") for row in self.rows(self.gateway)),
+            "the pool is at the gateway", START_S,
+        )  # fmt: skip
 
     def _enroll(self, command: list[str]) -> None:
         from moorage.gateway.main import app  # noqa: PLC0415 - heavy, and needed once
@@ -118,11 +124,6 @@ class Site:
     def ask(self, *words: str) -> None:
         """Run a command of the CLI that may be repeated, until the hub takes it."""
         self.until(lambda: self._moorage(*words)[0] == 0, " ".join(words), START_S)
-
-    def seen(self, *words: str) -> Any:
-        """Return what a command of the CLI shows as JSON; ``None`` while the hub is away."""
-        code, out, _ = self._moorage("-o", "json", *words)
-        return json.loads(out) if code == 0 else None
 
     def apply(self, name: str, workers: int) -> None:
         """Ask for a cluster of one control plane and some workers."""
@@ -157,39 +158,56 @@ class Site:
                 raise StuckError(f"{what}: not so after {patience_s:.0f} s")
             time.sleep(_LOOK_S)
 
-    def stored(self, side: Child) -> dict[str, set[str]]:
-        """Return the names of what one side's database holds, by kind."""
-        file = side.data / f"{side.name}.db"
-        with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
-            rows = database.execute("SELECT kind, name FROM resource").fetchall()
-        found: dict[str, set[str]] = {kind: set() for kind in _SETTLED_KINDS}
-        for kind, name in rows:
-            if kind in found:
-                found[kind].add(name)
-        return found
+    def rows(self, side: Child) -> set[str]:
+        """Return kind and name of all that one side's database holds, and its queue's keys."""
+        rows = _read(side, "SELECT kind, name FROM resource")
+        queue = _read(side, "SELECT controller, key FROM work")
+        return {f"{kind} {name}" for kind, name in rows} | {
+            f"queue {controller} {key}" for controller, key in queue
+        }
+
+    def cluster(self, name: str) -> tuple[int, dict[str, Any]] | None:
+        """Return generation and status of a cluster, as the hub has them."""
+        query = "SELECT generation, status FROM resource WHERE kind = 'Cluster' AND name = ?"
+        for generation, status in _read(self.hub, query, name):
+            return generation, json.loads(status)
+        return None
+
+    def claims(self) -> set[str]:
+        """Return the names of the addresses that the gateway has claimed."""
+        query = "SELECT name FROM resource WHERE kind = 'IPAddress'"
+        return {name for (name,) in _read(self.gateway, query)}
 
     def machines(self) -> dict[str, str]:
         """Return name and UID of the machines that the gateway knows."""
-        file = self.gateway.data / "gateway.db"
-        with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
-            query = "SELECT name, uid FROM resource WHERE kind = 'Machine'"
-            return dict(database.execute(query).fetchall())
+        query = "SELECT name, uid FROM resource WHERE kind = 'Machine'"
+        return dict(_read(self.gateway, query))
 
-    def vms(self) -> dict[str, str]:
-        """Return instance UUID and name of the VMs that the simulator has, templates left out."""
-        return {vm["instanceUuid"]: vm["name"] for vm in self._listed()}
+    def listed(self) -> list[dict[str, Any]]:
+        """Return the VMs that the simulator has, templates left out."""
+        return [vm for vm in self.vcenter.control.inventory()["vms"] if not vm["template"]]
 
-    def morefs(self) -> dict[str, str]:
-        """Return instance UUID and moref of the same."""
-        return {vm["instanceUuid"]: vm["moref"] for vm in self._listed()}
+    def nodes(self) -> dict[str, str]:
+        """Return UID and moref of the VMs that are machines the gateway knows."""
+        ours = set(self.machines().values())
+        return {vm["instanceUuid"]: vm["moref"]
+                for vm in self.listed() if vm["instanceUuid"] in ours}  # fmt: skip
+
+    def template(self) -> str:
+        """Return the moref of the template."""
+        (found,) = (vm for vm in self.vcenter.control.inventory()["vms"] if vm["template"])
+        return str(found["moref"])
 
     def a_host(self, pick: float) -> str:
         """Return the moref of a host: the same ``pick``, from 0 to 1, the same host."""
         hosts = sorted(host["moref"] for host in self.vcenter.control.inventory()["hosts"])
         return str(hosts[int(pick * len(hosts))])
 
-    def _listed(self) -> list[dict[str, Any]]:
-        return [vm for vm in self.vcenter.control.inventory()["vms"] if not vm["template"]]
+
+def _read(side: Child, query: str, *values: str) -> list[Any]:
+    file = side.data / f"{side.name}.db"
+    with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
+        return database.execute(query, values).fetchall()
 
 
 def _free_port() -> int:
