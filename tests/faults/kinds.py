@@ -151,8 +151,7 @@ def _an_administrators_hand(site: Site, chance: random.Random) -> Fault:
     pick = chance.random()
 
     def on_a_vm(act: Callable[[str], None]) -> None:
-        ours = set(site.machines().values())
-        found = sorted(moref for uuid, moref in site.morefs().items() if uuid in ours)
+        found = sorted(site.nodes().values())
         if found:
             act(found[int(pick * len(found))])
 

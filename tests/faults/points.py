@@ -90,7 +90,7 @@ def install(board: Board) -> None:
     from pyVmomi.SoapAdapter import SoapStubAdapter  # noqa: PLC0415 - in the child only
 
     from moorage.kube.transport import Transport  # noqa: PLC0415
-    from moorage.store.aio import AsyncConnection  # noqa: PLC0415
+    from moorage.store.sqlite import SqliteConnection  # noqa: PLC0415
 
     invoke = SoapStubAdapter.InvokeMethod
 
@@ -106,7 +106,7 @@ def install(board: Board) -> None:
 
     SoapStubAdapter.InvokeMethod = invoked
     _around(board, Transport, "handle_async_request", Point.API_SERVER_BEFORE)
-    _around(board, AsyncConnection, "commit", Point.COMMIT_BEFORE)
+    _around(board, SqliteConnection, "commit", Point.COMMIT_BEFORE)
 
 
 def hasten() -> None:

@@ -161,7 +161,10 @@ def test_the_judge_sees_what_is_left_lost_and_touched(tmp_path: Path) -> None:
         judge(site, found, told, strangers, before)
         ended = Verdict()
         judge_sessions(site, ended, told)
+        passed = {side.name: side.board.passed() for side in (site.hub, site.gateway)}
 
+    assert all(passed["gateway"].values()), "a point that is never passed kills nobody"
+    assert passed["hub"][Point.COMMIT_BEFORE] >= passed["hub"][Point.COMMIT_AFTER] > 0
     assert restored in strangers.seen
     assert ended.is_clean, told
     assert found.leaks == len(told)
