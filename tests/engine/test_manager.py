@@ -25,6 +25,7 @@ from moorage.engine import (
     wait,
 )
 from moorage.engine.step import Context
+from moorage.kit.clock import FakeClock
 from moorage.resources import IPPool, Metadata, Project, Resource
 from moorage.store import SqlStore, open_store
 from tests.builders import an_ip_pool
@@ -164,6 +165,26 @@ async def test_a_running_manager_follows_changes(sqlite_store: SqlStore) -> None
         await until(sqlite_store, lambda: "second early" in world.calls)
         await sqlite_store.create(a_project("late"))
         await until(sqlite_store, lambda: "second late" in world.calls)
+
+
+async def test_many_changes_make_one_pass_within_a_pace(sqlite_url: str) -> None:
+    store = await open_store(sqlite_url, clock=FakeClock(), exclusive=True)
+    world = World()
+    try:
+        managed = a_manager(store, world, pace=timedelta(seconds=30))
+        async with running(managed):
+            await store.create(a_project())
+            await until(store, lambda: "second blue" in world.calls)
+            for _ in range(5):
+                managed.trigger("project", "/blue")
+                await anyio.sleep(0.01)
+            await store.create(a_project("other"))
+            await until(store, lambda: "second other" in world.calls)
+            assert world.calls.count("second blue") == 1
+            fake(store).advance(timedelta(seconds=31))
+            await until(store, lambda: world.calls.count("second blue") == 2)
+    finally:
+        await store.close()
 
 
 async def test_triggers_come_from_any_thread(sqlite_store: SqlStore) -> None:

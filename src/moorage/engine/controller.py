@@ -33,6 +33,8 @@ class Controller(Generic[E]):
     concurrency: int = 8
     resync: timedelta = timedelta(minutes=5)
     """How soon a key is looked at again though nothing changed."""
+    pace: timedelta = timedelta(0)
+    """How soon after a pass began changes may begin another: one pass then answers to many."""
     select: Callable[[Any], bool] | None = None
     """Whether a resource is this process's to work on; ``None``: all are."""
 

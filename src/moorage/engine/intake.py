@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -13,7 +13,11 @@ from moorage.engine.store import Change, Changes, Store
 from moorage.kit.clock import Clock
 from moorage.resources import Resource
 
+if TYPE_CHECKING:
+    from datetime import datetime
+
 _PAGE = 500
+_MOST_BEGUN = 1000
 
 Item = tuple[str, str]
 """Controller and key."""
@@ -30,10 +34,25 @@ class Intake:
         self._triggered: deque[Item] = deque()
         self._arrived = anyio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._paces = {one.name: one.pace for one in controllers if one.pace}
+        self._begun: dict[Item, datetime] = {}
+        """When the last pass began, of keys whose controller has a pace; forgotten some time."""
+        self._is_paced = False
 
-    def attach(self) -> None:
-        """Let triggers wake the event loop that is running now."""
+    def attach(self, *, paced: bool) -> None:
+        """Let triggers wake the event loop that is running now, and keep paces or not."""
         self._loop = asyncio.get_running_loop()
+        self._is_paced = paced
+
+    def begin(self, item: Item) -> None:
+        """Note that a pass begins: its controller's pace counts from now."""
+        if self._is_paced and item[0] in self._paces:
+            now = self._clock.now()
+            if len(self._begun) >= _MOST_BEGUN:
+                self._begun = {
+                    one: at for one, at in self._begun.items() if at + self._paces[one[0]] > now
+                }
+            self._begun[item] = now
 
     def check_name(self, controller: str) -> None:
         """Raise ``ValueError`` for the name of no controller: a slip of the programmer."""
@@ -97,8 +116,20 @@ class Intake:
                 yield change
 
     async def enqueue(self, items: Iterable[Item]) -> None:
-        """Make keys due now."""
-        await self._store.enqueue_many(items, self._clock.now())
+        """Make keys due now, or as soon as the pace of their controller allows."""
+        now = self._clock.now()
+        at_once: set[Item] = set()
+        later: dict[datetime, list[Item]] = {}
+        for item in items:
+            due = self._begun[item] + self._paces[item[0]] if item in self._begun else now
+            if due > now:
+                later.setdefault(due, []).append(item)
+            else:
+                at_once.add(item)
+        if at_once:
+            await self._store.enqueue_many(at_once, now)
+        for due, held in later.items():
+            await self._store.enqueue_many(held, due)
 
     async def take_in(self, changes: Changes) -> None:
         """Make due what waits now, without waiting for more."""

@@ -73,7 +73,7 @@ class Manager:
         At the start everything is looked at, because a process that was killed may have written
         what it then did not enqueue.
         """
-        self._intake.attach()
+        self._intake.attach(paced=True)
         try:
             async with self._store.watch() as changes:  # first watch, then list: nothing is missed
                 await self._persist(self._enqueue_everything)
@@ -91,7 +91,7 @@ class Manager:
 
         Raises ``NotSettledError`` after ``max_passes``.
         """
-        self._intake.attach()
+        self._intake.attach(paced=False)
         if self._settling is None:
             stack = AsyncExitStack()
             self._settling = stack, await stack.enter_async_context(self._store.watch())
@@ -159,6 +159,7 @@ class Manager:
                 )
                 for held in taken:
                     self._held[held.lease.controller, held.lease.key] = held
+                    self._intake.begin((held.lease.controller, held.lease.key))
                     tasks.start_soon(self._pass, held.lease)
                 leases.extend(held.lease for held in taken)
         return leases

@@ -35,6 +35,8 @@ from moorage.resources import (
     Secret,
 )
 
+PACE = timedelta(milliseconds=250)
+"""A hundred machines change at once: what counts them looks at them four times a second."""
 NODES_LOOK = timedelta(seconds=30)
 """How often each cluster's nodes are counted when nothing happens."""
 
@@ -139,7 +141,11 @@ def controllers(env: Env) -> list[Controller[Any]]:
             concurrency=4,
         ),
         Controller(
-            name="ippool", reconciler=IPPOOL, env=env, watches=(Watch(IPAddress, _pool_of),)
+            name="ippool",
+            reconciler=IPPOOL,
+            env=env,
+            watches=(Watch(IPAddress, _pool_of),),
+            pace=PACE,
         ),
         Controller(
             name="cluster",
@@ -153,6 +159,7 @@ def controllers(env: Env) -> list[Controller[Any]]:
             ),
             concurrency=16,
             resync=NODES_LOOK,
+            pace=PACE,
         ),
         Controller(
             name="nodepool",
@@ -163,6 +170,7 @@ def controllers(env: Env) -> list[Controller[Any]]:
                 Watch(Cluster, lambda change: sorted(index.pools.get(change.uid, ()))),
             ),
             concurrency=16,
+            pace=PACE,
         ),
         Controller(
             name="machine",

@@ -25,6 +25,8 @@ class Index:
     """Machine UID -> (key, cluster UID)."""
     accounts: set[str] = field(default_factory=set)
     """Keys of all cloud accounts."""
+    milestones: set[str] = field(default_factory=set)
+    """UIDs of clusters whose next change of status their machines wait for."""
 
     async def load(self, store: Store) -> None:
         """Learn all that is stored; what has gone meanwhile is forgotten."""
@@ -69,5 +71,12 @@ class Index:
         return sorted(self.pools.get(change.owner_uid, ()))
 
     def machines_of(self, change: Change) -> list[str]:
-        """Return the keys of all machines of the changed cluster."""
+        """Return the keys of all machines of a cluster that they have to look at.
+
+        A cluster's status counts its machines and so changes with each of them: only at a
+        milestone, which its own pass notes, does it matter to them.
+        """
+        if not change.spec_changed and change.uid not in self.milestones:
+            return []
+        self.milestones.discard(change.uid)
         return sorted(key for key, owner in self.machines.values() if owner == change.uid)

@@ -30,7 +30,9 @@ async def ensure_api_reachable(cluster: Cluster, env: Env) -> Outcome:
             f"{cluster.status.endpoint} does not answer: {error}{doing}",
             after=_LATER_LOOK_S if before else _FIRST_LOOK_S,
         )
-    env.stamp(cluster.status.timeline, "APIReachable")
+    if "APIReachable" not in cluster.status.timeline:
+        env.index.milestones.add(cluster.metadata.uid)
+        env.stamp(cluster.status.timeline, "APIReachable")
     return DONE
 
 
