@@ -1,8 +1,10 @@
 """When the database fails: clear words, nothing half-written, and going on when it recovers."""
 
 import os
+import shutil
 from pathlib import Path
 
+import anyio
 import pytest
 from sqlalchemy import text
 
@@ -71,6 +73,77 @@ async def test_a_damaged_page_is_named(sqlite_url: str, tmp_path: Path, clock: F
         await look()
 
 
+async def test_whoever_opens_it_alone_finds_damage_before_anything_reads_it(
+    sqlite_url: str, tmp_path: Path, clock: FakeClock
+) -> None:
+    store = await open_store(sqlite_url, clock=clock)
+    for number in range(50):
+        await store.create(a_project(f"p{number}", "x" * 900))
+    await store.close()
+    file = tmp_path / "moorage.db"
+    content = bytearray(file.read_bytes())
+    content[-4096:] = os.urandom(4096)
+    file.write_bytes(content)
+
+    with pytest.raises(TerminalError, match=r"table resource.*: call somebody") as caught:
+        await open_store(sqlite_url, clock=clock, exclusive=True, remedy="call somebody")
+
+    assert caught.value.reason == "StoreCorrupt"
+    assert file.read_bytes() == content, "it was written to"
+
+
+async def test_the_owner_hears_of_damage_that_is_met_later(
+    sqlite_url: str, tmp_path: Path, clock: FakeClock
+) -> None:
+    store = await open_store(sqlite_url, clock=clock)
+    file = tmp_path / "moorage.db"
+    async with anyio.create_task_group() as tasks:
+        heard: list[TerminalError] = []
+
+        async def own() -> None:
+            try:
+                await store.wellbeing.watch()
+            except TerminalError as error:
+                heard.append(error)
+
+        tasks.start_soon(own)
+        for number in range(50):
+            await store.create(a_project(f"p{number}", "x" * 900))
+        async with store.reading() as unit:
+            await unit.execute(text("PRAGMA wal_checkpoint(TRUNCATE)"))
+        with file.open("r+b") as handle:
+            handle.seek(8192)
+            handle.write(os.urandom(file.stat().st_size - 8192))
+        with pytest.raises(TerminalError):
+            await store.list(Project)
+    await store.close()
+    assert [error.reason for error in heard] == ["StoreCorrupt"]
+
+
+async def test_an_end_without_order_is_told_from_a_lost_log(
+    sqlite_url: str, tmp_path: Path, clock: FakeClock
+) -> None:
+    file, died = tmp_path / "moorage.db", tmp_path / "died"
+    died.mkdir()
+    store = await open_store(sqlite_url, clock=clock, exclusive=True)
+    assert not store.may_lack_commits, "a new file lacks nothing"
+    await store.create(a_project("one"))
+    _copy_database(tmp_path, died)  # what a killed process would leave
+    await store.close()
+    again = await open_store(sqlite_url, clock=clock, exclusive=True)
+    assert not again.may_lack_commits, "it ended in order"
+    await again.close()
+
+    url = f"sqlite+aiosqlite:///{died / file.name}"
+    killed = await open_store(url, clock=clock, exclusive=True)
+    assert not killed.may_lack_commits, "its log was there"
+    await killed.close()
+    (died / "moorage.db.open").touch()
+    lost = await open_store(url, clock=clock, exclusive=True)
+    assert lost.may_lack_commits
+    await lost.close()
+
+
 async def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match=r"none/moorage\.db: No such file or directory"):
         await open_store(f"sqlite+aiosqlite:///{tmp_path}/none/moorage.db")
@@ -120,6 +193,11 @@ async def test_readers_cannot_write(sqlite_store: SqlStore) -> None:
     with pytest.raises(UnavailableError, match="readonly"):
         async with sqlite_store.reading() as unit:
             await unit.execute(text("DELETE FROM value"))
+
+
+def _copy_database(folder: Path, to: Path) -> None:
+    for file in folder.glob("moorage.db*"):
+        shutil.copy(file, to / file.name)
 
 
 def _modes(folder: Path) -> dict[str, int]:

@@ -12,6 +12,7 @@ from moorage.kit.errors import (
     InvalidError,
     MoorageError,
     NotFoundError,
+    StorageFullError,
     UnauthenticatedError,
     UnavailableError,
 )
@@ -31,6 +32,7 @@ _BY_STATUS: dict[int, type[MoorageError]] = {
     502: UnavailableError,
     503: UnavailableError,
     504: UnavailableError,
+    507: StorageFullError,
 }
 
 

@@ -20,12 +20,19 @@ from moorage.gateway.identity import DataDir, EnrollmentRecord
 from moorage.gateway.vault import Vault
 from moorage.kit.clock import Clock
 from moorage.kit.errors import InvalidError
-from moorage.link.client import Link
+from moorage.kit.process import one_error
+from moorage.link.client import Link, begin_anew
 from moorage.link.dial import Dial
 from moorage.link.trust import RecoveryKeys
 from moorage.store import SqlStore, open_store
 
 log = structlog.get_logger(__name__)
+
+_REMEDY = (
+    "stop the gateway, move this file and those beside it that begin with its name to another "
+    "place, and start it again: keys and enrolment are kept elsewhere, and its hub gives back what "
+    "it mirrors"
+)
 
 CLOSE_S = 5.0
 """For logging out of vCenters that may not answer."""
@@ -47,8 +54,17 @@ async def run_gateway(
 ) -> None:
     """Work until SIGTERM or SIGINT, or until cancelled.
 
-    Raises ``MoorageError`` when it cannot begin: not enrolled, another process works here.
+    Raises ``MoorageError`` when it cannot begin (not enrolled, another process works here), and
+    ``StoreCorruptError`` when its database is damaged, at the start or later.
     """
+    with one_error():
+        await _run(data, config, clock, started)
+    log.info("gateway stopped")
+
+
+async def _run(
+    data: DataDir, config: GatewayConfig, clock: Clock | None, started: Callable[[Link], None]
+) -> None:
     record = data.enrollment()
     identity, sealing = data.identity(), data.sealing()
     dial = Dial(config.hub or record.hub, record.trust(), config.proxy_settings())
@@ -57,6 +73,9 @@ async def run_gateway(
     listener = bind_health(*address) if address else None
     async with _opened(config.database or data.database_url, record, clock) as store:
         clock = store.clock
+        if store.may_lack_commits:
+            log.warning("the database's log is gone: the hub is asked for what may be missing")
+            await begin_anew(store)
         recovery_keys = RecoveryKeys(store)
         await recovery_keys.load()
         link = Link(
@@ -83,7 +102,10 @@ async def run_gateway(
         )
 
         def report() -> dict[str, Any]:
+            full = store.wellbeing.full
             return {
+                "status": "degraded" if full else "ok",
+                "storage": full or "ok",
                 "gateway": record.gateway,
                 "installation": record.installation,
                 "version": __version__,
@@ -108,6 +130,7 @@ async def run_gateway(
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_stop_on_signal, tasks.cancel_scope)
+                tasks.start_soon(store.wellbeing.watch)
                 if listener is not None:
                     tasks.start_soon(serve_health, listener, report)
                 tasks.start_soon(link.run)
@@ -116,14 +139,13 @@ async def run_gateway(
         finally:
             with anyio.CancelScope(shield=True), anyio.move_on_after(CLOSE_S):
                 await work.close()
-    log.info("gateway stopped")
 
 
 @asynccontextmanager
 async def _opened(
     url: str, record: EnrollmentRecord, clock: Clock | None
 ) -> AsyncIterator[SqlStore]:
-    store = await open_store(url, clock=clock, mirror=True, exclusive=True)
+    store = await open_store(url, clock=clock, mirror=True, exclusive=True, remedy=_REMEDY)
     try:
         await _refuse_others_store(store, record)
         yield store

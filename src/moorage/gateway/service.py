@@ -5,16 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from moorage.kit.errors import MoorageError
-from moorage.kit.process import hidden, settings
+from moorage.kit.process import exit_code, hidden, settings
 
 
 def main() -> None:
-    """Work until told to stop; errors meant for people end with exit code 1."""
+    """Work until told to stop; an error meant for people ends with exit code 1, or 65."""
     try:
         _run(settings())
     except MoorageError as error:
         sys.stderr.write(f"moorage-gateway: {error}\n")
-        sys.exit(1)
+        sys.exit(exit_code(error))
 
 
 def load() -> None:

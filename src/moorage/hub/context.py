@@ -1,5 +1,6 @@
 """What every request may use. Made once at start; handed on, never global."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -62,6 +63,16 @@ class Hub:
             await self.store.version()
         if scope.cancelled_caught:
             raise UnavailableError("the database does not answer")
+
+    async def full_disk(self) -> str | None:
+        """Say what a write came back with for want of room, if the last one did.
+
+        Then one is tried: there may be room again, and nobody may have written since.
+        """
+        if self.store.wellbeing.full is not None:
+            with suppress(UnavailableError):
+                await self.store.set_value("healthz", self.clock.now().isoformat())
+        return self.store.wellbeing.full
 
     async def prune(self) -> None:
         """Forget expired sessions, tokens and old events."""

@@ -19,6 +19,7 @@ from moorage.kit.errors import (
     InvalidError,
     MoorageError,
     NotFoundError,
+    StorageFullError,
     TerminalError,
     UnauthenticatedError,
     UnavailableError,
@@ -73,6 +74,7 @@ _TABLE: tuple[tuple[type[MoorageError], str, HTTPStatus, str], ...] = (
     (ForbiddenError, "forbidden", HTTPStatus.FORBIDDEN, "Not allowed"),
     (TooManyRequestsError, "too-many-requests", HTTPStatus.TOO_MANY_REQUESTS, "Too many requests"),
     (GoneError, "expired", HTTPStatus.GONE, "No longer kept"),
+    (StorageFullError, "storage-full", HTTPStatus.INSUFFICIENT_STORAGE, "Disk full"),
     (UnavailableError, "unavailable", HTTPStatus.SERVICE_UNAVAILABLE, "Try again later"),
     (TerminalError, "conflict", HTTPStatus.CONFLICT, "Conflict"),
 )

@@ -20,11 +20,17 @@ from moorage.hub.start import open_hub
 from moorage.hub.tls import SelfMadeTLS, TLSFiles, fingerprint, load_certificate, server_context
 from moorage.kit.clock import Clock, SystemClock
 from moorage.kit.errors import InvalidError
+from moorage.kit.process import one_error
 from moorage.link.frames import MAX_MESSAGE_BYTES
-from moorage.store import open_store
+from moorage.store import SqlStore, open_store
 
 log = structlog.get_logger(__name__)
 
+_REMEDY = (
+    "stop the hub, keep this file, and restore the last backup into a new directory with "
+    "`moorage-hub restore`; gateways and clusters go on meanwhile, and say afterwards what they "
+    "know better"
+)
 RENEWAL_CHECK = timedelta(hours=6)
 GRACE_S = 5
 """How long requests may take to end when the hub stops; streams end at once."""
@@ -117,7 +123,7 @@ async def serve(
             ca=str(files.ca),
             fingerprint=settings.ca_fingerprint,
         )
-    store = await open_store(database, exclusive=True)
+    store = await open_store(database, exclusive=True, remedy=_REMEDY)
     try:
         hub = await open_hub(store, settings, clock=clock)
         config = uvicorn.Config(
@@ -139,15 +145,25 @@ async def serve(
             ws_ping_interval=20,
             ws_ping_timeout=20,
         )
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_renew, tls)
-            log.info("hub serves", listen=f"{listen.host}:{listen.port}", url=public_url)
-            await _Server(config, hub).serve(sockets=[listener])
-            tasks.cancel_scope.cancel()
+        server = _Server(config, hub)
+        with one_error():
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_renew, tls)
+                tasks.start_soon(_stop_when_damaged, store, server)
+                log.info("hub serves", listen=f"{listen.host}:{listen.port}", url=public_url)
+                await server.serve(sockets=[listener])
+                tasks.cancel_scope.cancel()
     finally:
         listener.close()
         with anyio.CancelScope(shield=True):
             await store.close()
+
+
+async def _stop_when_damaged(store: SqlStore, server: _Server) -> None:
+    try:
+        await store.wellbeing.watch()
+    finally:
+        server.should_exit = True
 
 
 def _loaded(tls: TLSChoice) -> ssl.SSLContext:

@@ -24,8 +24,12 @@ _PASSWORD_LENGTH = 24
 
 async def open_hub(store: SqlStore, settings: HubSettings, *, clock: Clock | None = None) -> Hub:
     """Return the hub of a store, making what a first start needs. May be repeated."""
-    async with store.transaction():
+    async with store.transaction() as inside:
         installation = await _value(store, INSTALLATION)
+        if store.may_lack_commits:
+            # As after a restored backup: gateways compare all that they have.
+            log.warning("the database's log is gone: this hub begins a new incarnation")
+            await inside.set_value(INCARNATION, new_uid())
         incarnation = await _value(store, INCARNATION)
         is_first = await _is_first(store)
         if is_first and await store.find(Project, "", DEFAULT_PROJECT) is None:

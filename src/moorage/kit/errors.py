@@ -45,6 +45,10 @@ class UnavailableError(MoorageError):
     """The other side did not answer, or asked to come back later. Trying again may help."""
 
 
+class StorageFullError(UnavailableError):
+    """The own database's disk is full. It goes on by itself once there is room again."""
+
+
 class TerminalError(MoorageError):
     """Trying again cannot help: the spec, or the world, must change first.
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from moorage.kit.errors import InvalidError
+from moorage.kit.errors import InvalidError, MoorageError
 
 _HANDLE = "MOORAGE_SETTINGS_HANDLE"
 
@@ -52,6 +52,30 @@ def settings() -> dict[str, Any]:
     with os.fdopen(int(handle), encoding="utf-8") as pipe:
         found: dict[str, Any] = json.load(pipe)
     return found
+
+
+DAMAGED_STORE = 65
+"""Exit code of a process that stopped for its damaged database: to start it again is no help."""
+
+
+def exit_code(error: MoorageError) -> int:
+    """Return what a service ends with when this error ends it."""
+    return DAMAGED_STORE if getattr(error, "reason", "") == "StoreCorrupt" else 1
+
+
+@contextmanager
+def one_error() -> Iterator[None]:
+    """Raise an error meant for people alone, without the group that a task group puts around it."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        ours, others = group.split(MoorageError)
+        if ours is None or others is not None:
+            raise
+        first: BaseException = ours
+        while isinstance(first, BaseExceptionGroup):
+            first = first.exceptions[0]
+        raise first from None
 
 
 @contextmanager

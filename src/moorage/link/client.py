@@ -62,6 +62,14 @@ _CAPABILITIES = [
 _SAID_NO = frozenset({"NotEnrolled", "ProtocolMismatch", "Replaced", "WrongInstallation"})
 
 
+async def begin_anew(store: Store) -> None:
+    """Have the hub send back all that it mirrors and asks for: what is stored here may be older."""
+    async with store.transaction() as inside:
+        await inside.set_value(STORE_ID, new_uid())
+        await inside.set_value(RESTORED, "")
+        await inside.set_value(POSITION, "")
+
+
 @dataclass(frozen=True, slots=True)
 class LinkState:
     """What a health page says of the link."""
@@ -228,8 +236,7 @@ class Link:
         await transport.send(encode([await self._hello(challenge, position)]))
         welcome = await receive_first(transport, Welcome)
         if welcome.since > await self._store.version():
-            await self._store.set_value(STORE_ID, new_uid())
-            await self._store.set_value(RESTORED, "")
+            await begin_anew(self._store)
             raise LinkClosedError(
                 "StoreIsOlder",
                 "the hub has later news of this gateway than its own database, which was "

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 
 import anyio
 import structlog
 
 from moorage.engine.store import Change, Store
-from moorage.kit.errors import ForbiddenError
+from moorage.kit.errors import ForbiddenError, StorageFullError
 from moorage.link import metrics
 from moorage.link.door import HubTransport, LinkSettings, identity_key
 from moorage.link.frames import Frame, Hello, Notice, Reject, Sequenced, Welcome, encode
@@ -101,11 +102,15 @@ class ServedGateway:
         await session.run(self._store, self._concerns, self._keep_seen, keep_allowed)
 
     async def leave(self) -> None:
-        """Write that the gateway is gone, unless a newer connection is there."""
-        async with self._store.transaction() as store:
-            position = await _Position.load(store, self._name)
-            if position.session == self._session_id:
-                await note(store, self._settings, self._hello, connected=False)
+        """Write that the gateway is gone, unless a newer connection is there.
+
+        Where there is no room for that, the server's sweep does it later.
+        """
+        with suppress(StorageFullError):
+            async with self._store.transaction() as store:
+                position = await _Position.load(store, self._name)
+                if position.session == self._session_id:
+                    await note(store, self._settings, self._hello, connected=False)
 
     async def _welcome(self) -> tuple[Welcome, Sequence[Frame]]:
         settings, hello = self._settings, self._hello
@@ -143,7 +148,8 @@ class ServedGateway:
     async def _keep_seen(self) -> None:
         while True:
             await anyio.sleep(self._settings.seen_every.total_seconds())
-            await note(self._store, self._settings, self._hello, connected=True)
+            with suppress(StorageFullError):  # the connection is worth more than the time of day
+                await note(self._store, self._settings, self._hello, connected=True)
 
     async def _keep_allowed(self, session: Session, recovery_key: str | None) -> None:
         """End the connection of a gateway that was deleted or enrolled anew; tell a new key."""

@@ -7,6 +7,7 @@ import structlog
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from moorage.engine.store import Store
+from moorage.kit.errors import UnavailableError
 from moorage.kit.ids import new_uid
 from moorage.link import metrics
 from moorage.link.door import HubTransport, LinkSettings, RefusedError, authenticate
@@ -46,6 +47,8 @@ class LinkServer:
             log.warning("gateway sent away", reason=error.reason, message=str(error))
         except LinkClosedError as error:
             log.info("gateway disconnected", reason=error.reason, message=str(error))
+        except UnavailableError as error:
+            log.warning("a gateway cannot be served now", error=str(error))
         if websocket.application_state is WebSocketState.CONNECTED:
             with anyio.move_on_after(GOODBYE_S):
                 await self._say_goodbye(websocket, transport, refusal)

@@ -12,7 +12,7 @@ import anyio
 import structlog
 
 from moorage.engine.store import Change, Store
-from moorage.kit.errors import InvalidError, UnavailableError
+from moorage.kit.errors import InvalidError, StorageFullError, UnavailableError
 from moorage.link import metrics
 from moorage.link.frames import (
     BATCH_BYTES,
@@ -36,6 +36,8 @@ WINDOW = 8
 """Messages that may be under way without an ack."""
 PACE_S = 0.05
 """Least time between two looks at the store: what changes often is sent in its last form only."""
+FULL_PAUSE_S = 2.0
+"""Between two attempts to store what came while the own disk is full."""
 SILENCE_BEATS = 3
 """Heartbeats without a word after which the peer counts as gone."""
 
@@ -185,11 +187,23 @@ class Session:
                 case _:
                     data.append(frame)
         if data:
-            answers = await self._apply(data)
+            answers = await self._store_patiently(data)
             reached = max(
                 (getattr(frame, "sequence", 0) for frame in data if _moves(frame)), default=0
             )
             self.post(*([Ack(sequence=reached)] if reached else []), *answers)
+
+    async def _store_patiently(self, frames: Sequence[Frame]) -> list[Frame]:
+        """Apply frames, and wait while there is no room for them: the peer is told by no ack.
+
+        Nothing more is read meanwhile, so the peer's own limit stops it; both pulses go on.
+        """
+        while True:
+            try:
+                return await self._apply(frames)
+            except StorageFullError as error:
+                log.warning("no room for what came", error=str(error), retry_s=FULL_PAUSE_S)
+                await anyio.sleep(FULL_PAUSE_S)
 
     def _take_ack(self, sequence: int) -> None:
         while self._in_flight and self._in_flight[0] <= sequence:

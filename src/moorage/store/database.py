@@ -21,8 +21,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from moorage.kit.errors import InvalidError, UnavailableError
 from moorage.store.aio import AsyncConnection, AsyncEngine
-from moorage.store.failures import translated
+from moorage.store.failures import QUICK_CHECK, REMEDY, StoreCorruptError, damage_of, translated
 from moorage.store.sqlite import SqliteConnection, SqliteEngine
+from moorage.store.wellbeing import Wellbeing
 
 if TYPE_CHECKING:
     from moorage.engine.store import Change, Lease
@@ -75,9 +76,14 @@ class Unit:
 
 
 class Database:
-    """Engines of one database, and the turn of its writers."""
+    """Engines of one database, and the turn of its writers.
 
-    def __init__(self, url: str) -> None:
+    Args:
+        url: See ``open_store``.
+        remedy: What to do when it is damaged; the end of a sentence.
+    """
+
+    def __init__(self, url: str, *, remedy: str = REMEDY) -> None:
         self.url: URL = _checked(url)
         self.is_postgresql = self.url.get_backend_name() == "postgresql"
         self.where = self.url.render_as_string(hide_password=True)
@@ -92,13 +98,16 @@ class Database:
             _create_private(path)
             self.reader = SqliteEngine(path, "PRAGMA query_only = ON")
             self._writer = SqliteEngine(path, "PRAGMA synchronous = FULL")
+        file = None if self.is_postgresql else Path(self.where)
+        self._remedy = remedy
+        self.wellbeing = Wellbeing(file, self.where, remedy)
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Unit]:
         """Yield a unit for one statement, or for several that need not agree."""
         # SQLite answers without waiting: who reads again and again must let others run.
         await anyio.lowlevel.checkpoint()
-        with translated(self.where):
+        with translated(self.where, self._remedy, self.wellbeing.note):
             async with self._connected(self.reader) as connection:
                 yield Unit(connection, is_postgresql=self.is_postgresql)
 
@@ -111,7 +120,7 @@ class Database:
             durable: Whether it must survive a power cut. On SQLite, flushing to disk is most of
                 the time of a commit, and the queue is made anew at each start.
         """
-        with translated(self.where):
+        with translated(self.where, self._remedy, self.wellbeing.note):
             async with self._taking_turns(), self._connected(self._writer) as connection:
                 unit = Unit(connection, is_postgresql=self.is_postgresql)
                 if isinstance(connection, SqliteConnection):
@@ -135,6 +144,24 @@ class Database:
                     except SQLAlchemyError:
                         await _roll_back(connection)
                         raise
+                self.wellbeing.note_written()
+
+    async def check(self) -> None:
+        """Read the whole SQLite file; raises ``StoreCorruptError`` when a page is damaged."""
+        if self.is_postgresql:
+            return
+        found: list[str | None] = []
+
+        def look(connection: Connection) -> None:
+            found.append(damage_of(connection.exec_driver_sql(QUICK_CHECK).fetchall()))
+
+        try:
+            async with self.read() as unit:
+                await unit.run(look)
+        except StoreCorruptError as error:
+            raise await self.wellbeing.described(error) from error
+        if found[0] is not None:
+            raise StoreCorruptError(self.where, found[0], self._remedy)
 
     async def close(self) -> None:
         """Close all connections."""

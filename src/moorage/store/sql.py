@@ -1,7 +1,6 @@
 """The store on SQLite and PostgreSQL, and a transaction on it."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
@@ -13,9 +12,11 @@ from moorage.kit.clock import Clock
 from moorage.store.aio import AsyncEngine
 from moorage.store.database import Database, Unit
 from moorage.store.fanout import Fanout, Subscription
+from moorage.store.lock import Lock
 from moorage.store.notify import Notifier
 from moorage.store.operations import SqlOperations
 from moorage.store.queue_memory import MemoryQueue
+from moorage.store.wellbeing import Wellbeing
 
 
 class SqlTransaction(SqlOperations):
@@ -71,12 +72,14 @@ class SqlStore(SqlOperations):
         clock: Clock,
         is_mirror: bool = False,
         by_server: bool = False,
-        lock: int | None = None,
+        lock: Lock | None = None,
     ) -> None:
         memory = MemoryQueue(clock) if lock is not None else None
         super().__init__(clock, is_mirror=is_mirror, by_server=by_server, memory=memory)
         self._database = database
         self._lock = lock
+        self.may_lack_commits = lock is not None and lock.log_is_lost
+        """The write-ahead log was gone at the start: the newest commits may be, too."""
         self._fanout = Fanout()
         self._open: ContextVar[SqlTransaction | None] = ContextVar("transaction", default=None)
         reader = database.reader
@@ -86,6 +89,11 @@ class SqlStore(SqlOperations):
     def url(self) -> URL:
         """The database's URL, with its password."""
         return self._database.url
+
+    @property
+    def wellbeing(self) -> Wellbeing:
+        """Whether the disk is full, and whether the database is damaged."""
+        return self._database.wellbeing
 
     @property
     def is_shared(self) -> bool:
@@ -101,9 +109,11 @@ class SqlStore(SqlOperations):
         """Close all connections. Afterwards the store cannot be used."""
         if self._notifier is not None:
             await self._notifier.stop()
+        if self._lock is not None:
+            self._lock.note_closing()
         await self._database.close()
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.release()
             self._lock = None
 
     @asynccontextmanager

@@ -148,8 +148,14 @@ async def list_audit(
 
 
 @health.get("/healthz", operation_id="healthz", summary="Does the process live?")
-async def healthz() -> dict[str, str]:
-    """Answer as long as requests are served at all."""
+async def healthz(hub: HubDep) -> dict[str, str]:
+    """Answer as long as requests are served at all; `degraded` while the disk is full.
+
+    A full disk is not answered with an error: to start the process again would not help.
+    """
+    full = await hub.full_disk()
+    if full is not None:
+        return {"status": "degraded", "storage": full}
     return {"status": "ok"}
 
 
