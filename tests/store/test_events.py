@@ -10,9 +10,9 @@ from tests.builders import a_cluster, a_machine
 async def test_equal_events_are_counted(store: SqlStore, clock: FakeClock) -> None:
     cluster, began = a_cluster(), clock.now()
     for _ in range(3):
-        await events.record(store, cluster, "Cloning", "machine a", type_="Warning")
+        await events.record(store, events.News(cluster, "Cloning", "machine a", "Warning"))
         clock.advance(timedelta(seconds=10))
-    await events.record(store, cluster, "Cloning", "machine b", type_="Warning")
+    await events.record(store, events.News(cluster, "Cloning", "machine b", "Warning"))
 
     other, counted = await events.list_events(store, uid=cluster.metadata.uid)
 
@@ -23,8 +23,8 @@ async def test_equal_events_are_counted(store: SqlStore, clock: FakeClock) -> No
 
 async def test_namesakes_have_events_of_their_own(store: SqlStore) -> None:
     one, other = a_cluster(), a_cluster()
-    await events.record(store, one, "Created", "")
-    await events.record(store, other, "Created", "")
+    await events.record(store, events.News(one, "Created", ""))
+    await events.record(store, events.News(other, "Created", ""))
 
     assert [e.times for e in await events.list_events(store, uid=one.metadata.uid)] == [1]
     named = await events.list_events(store, kind="Cluster", project="default", name="demo")
@@ -33,10 +33,10 @@ async def test_namesakes_have_events_of_their_own(store: SqlStore) -> None:
 
 async def test_a_noisy_resource_keeps_its_newest_hundred(store: SqlStore, clock: FakeClock) -> None:
     quiet, noisy = a_cluster(), a_machine()
-    await events.record(store, quiet, "Created", "")
+    await events.record(store, events.News(quiet, "Created", ""))
     for number in range(105):
         clock.advance(timedelta(seconds=1))
-        await events.record(store, noisy, "Failed", f"attempt {number}")
+        await events.record(store, events.News(noisy, "Failed", f"attempt {number}"))
 
     kept = await events.list_events(store, uid=noisy.metadata.uid, limit=500)
 
@@ -47,9 +47,9 @@ async def test_a_noisy_resource_keeps_its_newest_hundred(store: SqlStore, clock:
 
 async def test_old_events_are_forgotten(store: SqlStore, clock: FakeClock) -> None:
     cluster = a_cluster()
-    await events.record(store, cluster, "Old", "")
+    await events.record(store, events.News(cluster, "Old", ""))
     clock.advance(timedelta(days=5))
-    await events.record(store, cluster, "New", "")
+    await events.record(store, events.News(cluster, "New", ""))
     clock.advance(timedelta(days=5))
 
     assert await events.prune(store) == 1
@@ -58,7 +58,9 @@ async def test_old_events_are_forgotten(store: SqlStore, clock: FakeClock) -> No
 
 
 async def test_secrets_do_not_get_into_events(store: SqlStore) -> None:
-    await events.record(store, a_cluster(), "Failed", "login with password=hunter2 refused")
+    await events.record(
+        store, events.News(a_cluster(), "Failed", "login with password=hunter2 refused")
+    )
 
     (event,) = await events.list_events(store)
 
@@ -66,8 +68,21 @@ async def test_secrets_do_not_get_into_events(store: SqlStore) -> None:
 
 
 async def test_a_long_message_is_cut(store: SqlStore) -> None:
-    await events.record(store, a_cluster(), "Failed", "€" * 5000)
+    await events.record(store, events.News(a_cluster(), "Failed", "€" * 5000))
 
     (event,) = await events.list_events(store)
 
     assert len(event.message) == 1024
+
+
+async def test_equal_events_of_one_burst_are_counted(store: SqlStore) -> None:
+    cluster = a_cluster()
+    await events.record(
+        store,
+        events.News(cluster, "First", ""),
+        events.News(cluster, "Second", ""),
+        events.News(cluster, "First", ""),
+    )
+    await events.record(store)
+    found = [(event.reason, event.times) for event in await events.list_events(store)]
+    assert sorted(found) == [("First", 2), ("Second", 1)]

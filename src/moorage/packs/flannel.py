@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from functools import cache
 from importlib.resources import files
 from typing import Annotated, Any, Literal, Self
 
@@ -61,10 +62,16 @@ class FlannelValues(Model):
         return self
 
 
+@cache
+def _upstream(version: str) -> str:
+    """Return upstream's manifest as JSON: a cluster's every pass renders, and YAML is slow."""
+    text = (files("moorage.packs") / "data" / f"flannel-{version}.yaml").read_text("utf-8")
+    return json.dumps([item for item in yaml.safe_load_all(text) if item is not None])
+
+
 def _render(version: str, values: Any, cluster: Cluster) -> list[Document]:
     assert isinstance(values, FlannelValues)  # noqa: S101 - Pack.values
-    text = (files("moorage.packs") / "data" / f"flannel-{version}.yaml").read_text("utf-8")
-    objects: list[Document] = [item for item in yaml.safe_load_all(text) if item is not None]
+    objects: list[Document] = json.loads(_upstream(version))
     network = _network(values, cluster)
     for item in objects:
         if item["kind"] == "ConfigMap":

@@ -37,46 +37,54 @@ class Event(NamedTuple):
 _COLUMNS = [_E[name] for name in Event._fields]
 
 
-async def record(
-    store: SqlOperations,
-    resource: Resource,
-    reason: str,
-    message: str,
-    *,
-    type_: Literal["Normal", "Warning"] = "Normal",
-) -> None:
-    """Record that something happened to a resource; an equal event is counted once more.
+class News(NamedTuple):
+    """Something that happened to a resource, to be recorded."""
+
+    resource: Resource
+    reason: str
+    """One UpperCamel word that a user can search for."""
+    message: str
+    """One sentence; private keys and passwords in it are blotted out."""
+    type: Literal["Normal", "Warning"] = "Normal"
+    """``Warning`` when somebody should look."""
+
+
+async def record(store: SqlOperations, *news: News) -> None:
+    """Record what happened, all in one transaction; an equal event is counted once more.
 
     Args:
         store: The store, or an open transaction.
-        resource: What it happened to; of one resource the newest hundred events are kept.
-        reason: One UpperCamel word that a user can search for.
-        message: One sentence; private keys and passwords in it are blotted out.
-        type_: ``Warning`` when somebody should look.
+        news: What happened; of one resource the newest hundred events are kept.
     """
-    meta = resource.metadata
+    if not news:
+        return
+    async with store.writing(durable=False) as unit:
+        for one in news:  # each with its own time, by which they are listed
+            await _record(unit, one, store.clock.now())
+
+
+async def _record(unit: Unit, news: News, now: datetime) -> None:
+    meta = news.resource.metadata
     row: dict[str, Any] = {
-        "kind": resource.kind,
+        "kind": news.resource.kind,
         "project": meta.project,
         "name": meta.name,
         "uid": meta.uid,
-        "type": type_,
-        "reason": reason,
-        "message": redact_text(message)[:_LONGEST_MESSAGE],
+        "type": news.type,
+        "reason": news.reason,
+        "message": redact_text(news.message)[:_LONGEST_MESSAGE],
     }
     digest = hashlib.sha256(json.dumps(sorted(row.items())).encode()).hexdigest()
-    now = store.clock.now()
-    async with store.writing(durable=False) as unit:
-        statement = unit.insert(tables.event).values(
-            digest=digest, **row, first_at=now, last_at=now, times=1
-        )
-        result = await unit.execute(
-            statement.on_conflict_do_update(
-                index_elements=["digest"], set_={"last_at": now, "times": _E.times + 1}
-            ).returning(_E.times)
-        )
-        if result.scalar_one() == 1:
-            await _forget_oldest(unit, meta.uid)
+    statement = unit.insert(tables.event).values(
+        digest=digest, **row, first_at=now, last_at=now, times=1
+    )
+    result = await unit.execute(
+        statement.on_conflict_do_update(
+            index_elements=["digest"], set_={"last_at": now, "times": _E.times + 1}
+        ).returning(_E.times)
+    )
+    if result.scalar_one() == 1:
+        await _forget_oldest(unit, meta.uid)
 
 
 async def list_events(
