@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import fleet, memory
+from bench import fleet, hub, memory, restart, tasktimes
 from bench.result import LATEST, Report, merge, read, say, table, write
 from bench.system import profile_into
 
@@ -30,7 +30,13 @@ class Part:
 PARTS = {
     "memory": Part(memory.memory, "memory and start of hub and gateway"),
     "one": Part(fleet.one, "1 x (1 + 3), 1 x (3 + 10), 100 more workers"),
-    "many": Part(fleet.many, "10 and 50 x (1 + 3): made, idle, deleted"),
+    "many": Part(fleet.many, "10 and 50 x (1 + 3): made, idle, gateway restarted, deleted"),
+    "tasktimes": Part(tasktimes.tasktimes, "100 more workers with tasks that take their time"),
+    "foreign": Part(restart.foreign, "a vCenter with 5,000 VMs of others"),
+    "hub": Part(hub.hub, "hub with 10,000 clusters on SQLite and PostgreSQL"),
+    "two-hundred": Part(fleet.two_hundred, "200 x (1 + 3): made, idle, deleted", is_long=True),
+    "thousand": Part(fleet.thousand, "1,000 x (1 + 3), 4,000 machines", is_long=True),
+    "foreign-long": Part(restart.foreign_long, "the same with 20,000", is_long=True),
     "thousand-workers": Part(fleet.thousand_workers, "1,000 more workers", is_long=True),
 }
 

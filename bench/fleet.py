@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.api import Api
 from bench.meter import Cost, measured, report_busy, report_memory
+from bench.restart import report_restart
 from bench.result import Report, say
 from bench.system import System, until
 from moorage_lab.api import cluster_document
@@ -37,10 +38,10 @@ class Fleet:
 
     def make(
         self, count: int, control_plane: int, workers: int, *, budget_s: float | None = None,
-        memory_mib: float | None = None,
+        memory_mib: float | None = None, case: str | None = None,
     ) -> None:  # fmt: skip
         """Make clusters, all at once."""
-        case = f"{count} x ({control_plane} + {workers})"
+        case = case or f"{count} x ({control_plane} + {workers})"
         documents = [
             cluster_document(
                 f"c{control_plane}-{workers}-{n}", control_plane=control_plane, workers=workers
@@ -60,9 +61,12 @@ class Fleet:
         time.sleep(SETTLE_S)
         report_memory(self.report, case, self.system, memory_mib)
 
-    def scale(self, cluster: str, before: int, more: int, *, budget_s: float | None = None) -> Cost:
-        """Add workers to one cluster."""
-        case = f"{more} more workers"
+    def scale(
+        self, cluster: str, before: int, more: int, *, budget_s: float | None = None,
+        case: str | None = None,
+    ) -> Cost:  # fmt: skip
+        """Add workers to one cluster, which has that many machines before."""
+        case = case or f"{more} more workers"
         workers = int(cluster.split("-")[1])
 
         def ask() -> None:
@@ -168,15 +172,35 @@ def one(report: Report) -> None:
 
 
 def many(report: Report) -> None:
-    """Measure ten and fifty clusters: made, idle, deleted."""
+    """Measure ten and fifty clusters: made, idle, a restart, deleted."""
     with System.start("thin") as ten, System.start("thin") as fifty:
         fleets = {10: Fleet(ten, report), 50: Fleet(fifty, report)}
         for count, fleet in fleets.items():
             budget, memory = SECONDS.get(count), MEMORY_MIB.get(count)
             fleet.make(count, 1, 3, budget_s=budget, memory_mib=memory)
         idle(fleets, report)
+        report_restart(report, "gateway restart, 200 machines", fifty)
         for count, fleet in fleets.items():
             fleet.delete(count, 4, budget_s=DELETE_SECONDS.get(count))
+
+
+def two_hundred(report: Report) -> None:
+    """Measure 200 clusters: made, idle, deleted."""
+    _large(report, 200)
+
+
+def thousand(report: Report) -> None:
+    """Measure 1,000 clusters: made, idle, a restart beside 4,000 machines, deleted."""
+    _large(report, 1000)
+
+
+def _large(report: Report, count: int) -> None:
+    with System.start("thin") as system:
+        fleet = Fleet(system, report)
+        fleet.make(count, 1, 3, budget_s=SECONDS.get(count), memory_mib=MEMORY_MIB.get(count))
+        idle({count: fleet}, report)
+        report_restart(report, f"gateway restart, {4 * count} machines", system)
+        fleet.delete(count, 4)
 
 
 def thousand_workers(report: Report) -> None:

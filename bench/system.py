@@ -64,10 +64,13 @@ def until(
 class System:
     """A lab's vCenter, a hub and an enrolled gateway; ``with System.start() as system``."""
 
-    def __init__(self, folder: Path, vcenter: VCenterProcess, stack: ExitStack) -> None:
+    def __init__(
+        self, folder: Path, vcenter: VCenterProcess, stack: ExitStack, database: str | None = None
+    ) -> None:
         self.folder = folder
         self.vcenter = vcenter
         self._stack = stack
+        self._database = database
         self._hub_port, self._health_port = free_ports(2)
         self.url = f"https://127.0.0.1:{self._hub_port}"
         self.hub: subprocess.Popen[bytes]
@@ -84,18 +87,20 @@ class System:
         guests: Literal["none", "thin"] = "none",
         *,
         inventory: dict[str, Any] | None = None,
+        database: str | None = None,
     ) -> Iterator["System"]:
         """Run everything until the block ends; the gateway is linked, no account is there yet.
 
         Args:
             guests: Whether anybody is behind the vCenter's machines.
             inventory: Of the vCenter, instead of the lab's default.
+            database: URL of the hub's; SQLite in its folder by default.
         """
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="moorage-bench-")))
             before = descendants(os.getpid())
             vcenter = stack.enter_context(VCenterProcess.start(inventory, guests=guests))
-            system = cls(folder, vcenter, stack)
+            system = cls(folder, vcenter, stack, database)
             now = descendants(os.getpid()).items()
             system.lab = {
                 name: pid for pid, name in now if pid not in before and name.startswith("lab-")
@@ -127,6 +132,7 @@ class System:
     def start_hub(self) -> None:
         """Start the hub and wait until it answers."""
         command = ["run", f"--data={self.folder}/hub", f"--listen=127.0.0.1:{self._hub_port}"]
+        command += [f"--database={self._database}"] if self._database else []
         self.hub = self._process("moorage-hub", [*command, "--name=127.0.0.1"], self._hub_answers)
 
     def start_gateway(self) -> None:
@@ -185,15 +191,19 @@ class System:
         words = [f"--{name}={value}" for name, value in fields.items()]
         self.moorage("ippools", "add", "nodes", f"--gateway={GATEWAY}", *words)
 
+    def pids(self) -> dict[str, int]:
+        """Return the processes that run, hub and gateway first."""
+        ours = {"hub": self.hub, "gateway": self.gateway}
+        running = {name: process.pid for name, process in ours.items() if process.poll() is None}
+        return {**running, **self.lab}
+
     def cpu(self) -> dict[str, float]:
         """Return the processor time that each process has used so far, in seconds."""
-        ours = {"hub": self.hub.pid, "gateway": self.gateway.pid}
-        return {name: cpu_seconds(pid) for name, pid in {**ours, **self.lab}.items()}
+        return {name: cpu_seconds(pid) for name, pid in self.pids().items()}
 
     def memory(self) -> dict[str, Memory]:
         """Return the memory of each process."""
-        ours = {"hub": self.hub.pid, "gateway": self.gateway.pid}
-        return {name: Memory.of(pid) for name, pid in {**ours, **self.lab}.items()}
+        return {name: Memory.of(pid) for name, pid in self.pids().items()}
 
     def log(self, name: str) -> str:
         """Return what ``moorage-hub`` or ``moorage-gateway`` has logged so far."""

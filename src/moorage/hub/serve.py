@@ -142,8 +142,9 @@ async def serve(
             timeout_keep_alive=75,
             ws="websockets-sansio",
             ws_max_size=MAX_MESSAGE_BYTES,
-            ws_ping_interval=20,
-            ws_ping_timeout=20,
+            # The link has a heartbeat of its own. A pong waits behind the statuses that a hub has
+            # not taken yet: a busy one would end its gateways' connections.
+            ws_ping_interval=None,
         )
         server = _Server(config, hub)
         with one_error():
