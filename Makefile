@@ -43,6 +43,7 @@ check: setup ## Lint, types, layers, sizes, OpenAPI, doc links (no tests)
 	lint-imports
 	$(PYTHON) tests/check_tree.py
 	$(PYTHON) docs/generate.py --check
+	$(PYTHON) -m bench.page --check
 
 test: setup ## All tests that need no root and no real nodes
 	moorage-lab build vcenter >/dev/null
