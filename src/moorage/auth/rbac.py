@@ -49,8 +49,9 @@ SHARED_KINDS = frozenset({"gateways", "accounts", "ippools", "installation"})
 HUB_KINDS = frozenset({"secrets", "ipaddresses", "assignments", "hub-events", "metrics"})
 """Hub-wide kinds that tell of all projects: readable with a hub-wide grant."""
 
-ADMIN_KINDS = frozenset({"users", "audit", "apikeys"})
-"""What only a hub-wide administrator sees (a user's own API keys and account go by /v1/whoami)."""
+ADMIN_KINDS = frozenset({"users", "audit", "apikeys", "moves"})
+"""What only a hub-wide administrator sees or does: ``moves`` are clusters changing gateways. (A
+user's own API keys and account go by /v1/whoami.)"""
 
 KINDS = PROJECT_KINDS | SHARED_KINDS | HUB_KINDS | ADMIN_KINDS | {"projects"}
 

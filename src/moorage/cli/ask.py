@@ -27,12 +27,19 @@ def read_password(file: Path | None, prompt: str) -> str:
     return password
 
 
-def confirm_name(kind: str, name: str, loss: str = "") -> None:
-    """Ask to type the name of what is about to be deleted; raises ``InvalidError``."""
+def confirm_name(kind: str, name: str, loss: str = "", *, does: str = "deletes") -> None:
+    """Ask to type the name of what is about to be lost; raises ``InvalidError``.
+
+    Args:
+        kind: What it is, as people call it.
+        name: What has to be typed.
+        loss: What goes with it.
+        does: The verb for what happens to it.
+    """
     what = " ".join(filter(None, (f"{kind} {name}", loss)))
     if not sys.stdin.isatty():
-        raise InvalidError(f"this deletes {what}: add --yes where nobody can be asked")
-    sys.stderr.write(f"This deletes {what}. Type its name to go on: ")
+        raise InvalidError(f"this {does} {what}: add --yes where nobody can be asked")
+    sys.stderr.write(f"This {does} {what}. Type its name to go on: ")
     sys.stderr.flush()
     if sys.stdin.readline().strip() != name:
         raise InvalidError("the name does not match; nothing was deleted")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
+from moorage.cli.moves import MOVE_EXAMPLES, move
 from moorage.cli.say import examples, say
 from moorage.kit.errors import InvalidError
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from moorage.resources import NodePool
 
 app = App(name="clusters", help="Create and operate Kubernetes clusters.")
+app.command(move, help_epilogue=MOVE_EXAMPLES)
 
 _CREATE_TIMEOUT_S = 1800.0
 _SHOWN = 20

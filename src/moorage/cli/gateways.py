@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from cyclopts import App
 
+from moorage.cli.moves import DECLARE_DEAD_EXAMPLES, RECOVER_EXAMPLES, declare_dead, recover
 from moorage.cli.say import examples, say
 from moorage.kit.errors import InvalidError, UnavailableError
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     from moorage.resources import Gateway
 
 app = App(name="gateways", help="Gateways: outbound-only processes beside vCenter.")
+app.command(declare_dead, help_epilogue=DECLARE_DEAD_EXAMPLES)
+app.command(recover, help_epilogue=RECOVER_EXAMPLES)
 
 
 @app.command(help_epilogue=examples("moorage gateways add site-a"))

@@ -34,6 +34,7 @@ HOPELESS = frozenset(
         "FailureDomainNotFound",
         "InvalidCredentials",
         "KeysNotReadable",
+        "KeysOfAnotherCluster",
         "LayerInvalid",
         "LinkedCloneImpossible",
         "NameTaken",

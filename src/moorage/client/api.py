@@ -89,6 +89,38 @@ class Api:
         body = {"replace": replace}
         return await self.call("POST", f"{path_of(Gateway)}/{quoted(gateway)}/token", body=body)
 
+    async def move(
+        self, project: str, cluster: str, gateway: str, *, with_users: bool, dry_run: bool = False
+    ) -> Document:
+        """Move a cluster to another gateway; returns all that changes hands with it."""
+        body = {
+            "project": project,
+            "cluster": cluster,
+            "gateway": gateway,
+            "withUsers": with_users,
+        }
+        return await self.call("POST", "/v1/moves", body=body, params=_dry(dry_run))
+
+    async def cancel_move(self, project: str, cluster: str) -> None:
+        """Let the gateway that has the cluster go on."""
+        body = {"project": project, "cluster": cluster}
+        await self.call("POST", "/v1/moves/cancel", body=body)
+
+    async def declare_dead(
+        self, gateway: str, successor: str, *, dry_run: bool = False
+    ) -> Document:
+        """Give all that a lost gateway had to another one; returns what that is."""
+        body = {"gateway": gateway, "successor": successor}
+        return await self.call("POST", "/v1/moves/declare-dead", body=body, params=_dry(dry_run))
+
+    async def sealed(self, gateway: str) -> Document:
+        """Return ``keys`` and ``secrets`` that are sealed to a gateway, whole envelopes."""
+        return await self.call("GET", f"/v1/moves/sealed/{quoted(gateway)}")
+
+    async def put_resealed(self, gateway: str, sealed: Document) -> None:
+        """Hand over envelopes that the gateway can open too."""
+        await self.call("POST", f"/v1/moves/resealed/{quoted(gateway)}", body=sealed)
+
     async def set_password(self, user: str, password: str) -> None:
         """Set somebody's password; their sessions end."""
         body = {"password": password}

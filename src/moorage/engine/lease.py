@@ -11,12 +11,15 @@ asked, the holder from before it asked: so the holder's view ends first, whateve
 from collections.abc import Iterable
 from contextvars import ContextVar
 from datetime import timedelta
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from anyio import CancelScope
 
 from moorage.engine.store import Lease, LeaseLostError, Store
 from moorage.kit.clock import Clock
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 MARGIN = timedelta(seconds=2)
 """For clocks that do not run at quite the same pace, and for what is sent at the last moment."""
@@ -34,6 +37,8 @@ class HeldLease:
         self._lost: str | None = None
         self.scope = CancelScope()
         """Cancelled when the lease is lost."""
+        self.before_effect: Callable[[], Awaitable[None]] | None = None
+        """Asked before each effect; it raises ``LeaseLostError`` when there must be none."""
 
     @classmethod
     async def take(
@@ -72,11 +77,14 @@ class HeldLease:
     async def hold(self, duration: timedelta) -> None:
         """Make sure that the lease outlives a call of ``duration``; extend it when it does not.
 
-        Raises ``LeaseLostError``: then the call must not be made.
+        Raises ``LeaseLostError``: then the call must not be made, because the lease was lost or
+        ``before_effect`` forbids it.
         """
         if not self.outlives(duration):
             await self.extend(duration + MARGIN)
             self.ensure_outlives(timedelta(0))  # the answer may have taken long
+        if self.before_effect is not None:
+            await self.before_effect()
 
     async def extend(self, ttl: timedelta) -> None:
         """Hold the lease until ``ttl`` from now; a lost lease cancels the pass."""

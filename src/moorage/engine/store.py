@@ -199,6 +199,13 @@ class Store(Protocol):
         """Delete at once, leaving a tombstone; nothing happens when that UID is gone already."""
         ...
 
+    async def discard(self, resource: Resource) -> None:
+        """Take a resource out of this store without a tombstone: it lives on elsewhere.
+
+        Nobody is told that it was deleted, but for the watchers of this store.
+        """
+        ...
+
     async def put_mirror(self, resource: Resource, *, keep_status: bool = False) -> bool:
         """Store a resource of the other side as given, with our own version; for the link.
 
@@ -281,6 +288,10 @@ class Store(Protocol):
 
     async def extend(self, leases: Iterable[Lease], ttl: timedelta) -> set[Lease]:
         """Hold leases until ``ttl`` from now, in one write; return those that were not lost."""
+        ...
+
+    async def leased(self, controllers: Iterable[str]) -> set[tuple[str, str]]:
+        """Return ``(controller, key)`` of the leases of these controllers that have not ended."""
         ...
 
     async def next_due(self, controllers: Iterable[str]) -> datetime | None:

@@ -13,12 +13,13 @@ from fastapi import FastAPI, WebSocket
 from moorage import __version__
 from moorage.controllers.hub.garbage import garbage_controllers
 from moorage.controllers.hub.gateways import gateway_controllers
+from moorage.controllers.hub.moves import move_controllers
 from moorage.engine import Controller, Manager
 from moorage.hub import problems
 from moorage.hub.chronicle import Chronicle
 from moorage.hub.context import Hub
 from moorage.hub.middleware import Guarded
-from moorage.hub.routes import clusters, events, gateways, installation, sessions
+from moorage.hub.routes import clusters, events, gateways, installation, moves, sessions
 from moorage.hub.routes.resources import ResourceRoutes
 from moorage.hub.rules.base import RECOVERY_KEY, Rules
 from moorage.hub.rules.clusters import ClusterRules, NodePoolRules, OperationRules
@@ -71,7 +72,7 @@ def create_app(hub: Hub, *, background: bool = True) -> FastAPI:
 
 def hub_controllers() -> list[Controller[Any]]:
     """Return every controller that a hub runs."""
-    return [*garbage_controllers(), *gateway_controllers()]
+    return [*garbage_controllers(), *gateway_controllers(), *move_controllers()]
 
 
 def bare_app(
@@ -95,6 +96,7 @@ def bare_app(
     app.include_router(clusters.router)
     app.include_router(sessions.router)
     app.include_router(gateways.router)
+    app.include_router(moves.router)
     app.include_router(events.router)
     app.include_router(installation.router)
     app.include_router(installation.health)

@@ -26,6 +26,8 @@ from moorage.kit.errors import ForbiddenError, InvalidError
 _ALGORITHM = "P256-HKDF-SHA256-A256GCM"
 _KEY_BYTES = 32
 _NONCE_BYTES = 12
+_MOST_RECIPIENTS = 16
+_CHANGED = "the sealed secret was changed on the way: seal it again"
 
 
 class _Model(BaseModel):
@@ -50,7 +52,7 @@ class SealedEnvelope(_Model):
     context: dict[str, str]
     ciphertext: str
     """Base64 of nonce and sealed secret."""
-    keys: list[WrappedKey] = Field(min_length=1, max_length=16)
+    keys: list[WrappedKey] = Field(min_length=1, max_length=_MOST_RECIPIENTS)
 
     def __repr__(self) -> str:
         return f"SealedEnvelope(context={self.context!r})"
@@ -94,6 +96,28 @@ class PrivateSealingKey(p256.PrivateKey):
         Raises ``ForbiddenError`` when the envelope was sealed for another context, to other
         recipients, or was changed on the way.
         """
+        content_key = self._content_key(envelope, context)
+        aad = _context_bytes(context)
+        try:
+            return _decrypt(content_key, base64.b64decode(envelope.ciphertext, validate=True), aad)
+        except (InvalidTag, ValueError) as error:
+            raise ForbiddenError(_CHANGED) from error
+
+    def share(self, envelope: SealedEnvelope, recipient: PublicSealingKey) -> SealedEnvelope:
+        """Return the envelope with one recipient more: the secret itself is not looked at.
+
+        The oldest recipient but the owner of this key makes room if there are too many. Raises
+        ``ForbiddenError`` when this key does not open the envelope.
+        """
+        content_key = self._content_key(envelope, envelope.context)
+        mine = self.public().key_id
+        others = [key for key in envelope.keys if key.recipient not in (recipient.key_id, mine)]
+        own = [key for key in envelope.keys if key.recipient == mine]
+        added = recipient.wrap(content_key, _context_bytes(envelope.context))
+        room = _MOST_RECIPIENTS - len(own) - 1
+        return envelope.model_copy(update={"keys": [*others[-room:], *own, added]})
+
+    def _content_key(self, envelope: SealedEnvelope, context: Mapping[str, str]) -> bytes:
         if dict(context) != envelope.context:
             differing = sorted(
                 key
@@ -112,12 +136,9 @@ class PrivateSealingKey(p256.PrivateKey):
             point = base64.b64decode(wrapped.ephemeral, validate=True)
             peer = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
             key = _derive(self._key.exchange(ec.ECDH(), peer), point, mine)
-            content_key = _decrypt(key, base64.b64decode(wrapped.wrapped, validate=True), aad)
-            return _decrypt(content_key, base64.b64decode(envelope.ciphertext, validate=True), aad)
+            return _decrypt(key, base64.b64decode(wrapped.wrapped, validate=True), aad)
         except (InvalidTag, ValueError) as error:
-            raise ForbiddenError(
-                "the sealed secret was changed on the way: seal it again"
-            ) from error
+            raise ForbiddenError(_CHANGED) from error
 
     def __repr__(self) -> str:
         return "PrivateSealingKey(…)"

@@ -140,6 +140,28 @@ class Restored(_Frame):
     type: Literal["restored"] = "restored"
 
 
+class Drop(_Frame):
+    """Down: another gateway has it now. Let go of the copies without any teardown.
+
+    Told until ``Dropped`` answers. It is about what is held under an epoch below ``epoch`` only.
+    """
+
+    type: Literal["drop"] = "drop"
+    kind: Literal["Cluster", "IPPool", "CloudAccount"]
+    project: str
+    name: str
+    uid: str
+    epoch: int
+
+
+class Dropped(_Frame):
+    """Up: nothing is left here of what was held under an epoch below ``epoch``."""
+
+    type: Literal["dropped"] = "dropped"
+    uid: str
+    epoch: int
+
+
 class Mark(_Frame):
     """Everything up to here was sent, or does not concern the peer."""
 
@@ -190,6 +212,8 @@ Frame = Annotated[
     | Delete
     | Restore
     | Restored
+    | Drop
+    | Dropped
     | Mark
     | Ack
     | Reject

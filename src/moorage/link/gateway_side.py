@@ -12,6 +12,7 @@ from moorage.kit.clock import Clock
 from moorage.kit.errors import ConflictError, InvalidError, NotFoundError
 from moorage.link.frames import (
     Delete,
+    Drop,
     Frame,
     Put,
     Restore,
@@ -19,6 +20,7 @@ from moorage.link.frames import (
     StatusOf,
     read_resource,
 )
+from moorage.link.handover import drop_copies, take_over
 from moorage.link.replicate import (
     INTENT_CONFLICT,
     PAGE,
@@ -30,7 +32,7 @@ from moorage.link.replicate import (
     ownership_of,
     reject,
 )
-from moorage.resources import KINDS, Ownership, Resource
+from moorage.resources import KINDS, Handover, Ownership, Resource
 from moorage.resources.meta import GATEWAY_FINALIZER
 
 log = structlog.get_logger(__name__)
@@ -106,7 +108,7 @@ async def read_released(store: Store) -> list[Frame]:
 async def apply_down(
     store: Store, frames: Iterable[Frame], view: HubView, clock: Clock
 ) -> list[Frame]:
-    """Apply the hub's frames to a gateway's store; returns the rejects."""
+    """Apply the hub's frames to a gateway's store; returns the rejects and other answers."""
     answers: list[Frame] = []
     for frame in frames:
         try:
@@ -117,6 +119,8 @@ async def apply_down(
                     await _drop_intent(store, frame, view)
                 case Restore():
                     await _restore(store, read_resource(frame.resource))
+                case Drop():
+                    answers.extend(await drop_copies(store, frame))
         except (InvalidError, ConflictError, NotFoundError) as error:
             answers.append(reject(frame, error))
     return answers
@@ -134,8 +138,11 @@ async def _take_intent(store: Store, asked: Resource, view: HubView, clock: Cloc
                 "hub, restored from a backup, does not remember; delete it there once more",
             )
         # Its status comes along: a gateway that lost its store gets back what it once saw.
+        view.forget(asked.metadata.uid)
         view.saw(asked)
         _drop_conflict(asked)
+        if isinstance(asked, Handover):
+            await take_over(store, asked)
         await store.put_mirror(asked)
         return
     conflict = _conflict(own, asked)

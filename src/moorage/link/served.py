@@ -12,11 +12,21 @@ from moorage.engine.store import Change, Store
 from moorage.kit.errors import ForbiddenError, StorageFullError
 from moorage.link import metrics
 from moorage.link.door import HubTransport, LinkSettings, identity_key
-from moorage.link.frames import Frame, Hello, Notice, Reject, Sequenced, Welcome, encode
+from moorage.link.frames import (
+    Drop,
+    Dropped,
+    Frame,
+    Hello,
+    Notice,
+    Reject,
+    Sequenced,
+    Welcome,
+    encode,
+)
 from moorage.link.hub_side import apply_up, read_down, read_restore
 from moorage.link.replicate import INTENT_CONFLICT, NEWER_MAY_TAKE
 from moorage.link.session import LinkClosedError, Session
-from moorage.resources import KINDS, Gateway, Ownership
+from moorage.resources import KINDS, Gateway, Handover, Ownership
 
 log = structlog.get_logger(__name__)
 
@@ -154,6 +164,7 @@ class ServedGateway:
     async def _keep_allowed(self, session: Session, recovery_key: str | None) -> None:
         """End the connection of a gateway that was deleted or enrolled anew; tell a new key."""
         while True:
+            await self._tell_moved_away(session)
             with anyio.move_on_after(self._settings.seen_every.total_seconds()):
                 await self._itself_changed.rings()
             try:
@@ -166,12 +177,32 @@ class ServedGateway:
                 recovery_key = now
                 session.post(Notice(recovery_key=now))
 
+    async def _tell_moved_away(self, session: Session) -> None:
+        """Have the gateway drop its copies of what another one owns; again until it has."""
+        if Handover.kind_name() not in self._hello.kinds:
+            return
+        gateway = await self._store.find(Gateway, "", self._name)
+        if gateway is not None:
+            session.post(*(Drop(**one.model_dump()) for one in gateway.status.moved_away))
+
+    async def _take_dropped(self, store: Store, frame: Dropped) -> None:
+        gateway = await store.get(Gateway, "", self._name)
+        gateway.status.moved_away = [
+            one
+            for one in gateway.status.moved_away
+            if (one.uid, one.epoch) != (frame.uid, frame.epoch)
+        ]
+        await store.put_status(gateway)
+
     async def _apply(self, frames: Sequence[Frame]) -> list[Frame]:
         async with self._store.transaction() as store:
             position = await _Position.load(store, self._name)
             if position.session != self._session_id:
                 raise LinkClosedError("Replaced", "a newer connection of this gateway took over")
             answers = await apply_up(store, self._name, frames)
+            for frame in frames:
+                if isinstance(frame, Dropped):
+                    await self._take_dropped(store, frame)
             rejected = [answer for answer in answers if isinstance(answer, Reject)]
             sequences = [frame.sequence for frame in frames if isinstance(frame, Sequenced)]
             position.sequence = max([position.sequence, *sequences])

@@ -3,8 +3,8 @@
 from moorage.resources.access import Project, User
 from moorage.resources.account import CloudAccount, Secret
 from moorage.resources.cluster import Cluster
-from moorage.resources.clusterkeys import ClusterKeys
-from moorage.resources.gateway import Assignment, Gateway
+from moorage.resources.clusterkeys import ClusterKeys, ResealedKeys
+from moorage.resources.gateway import Assignment, Gateway, Handover
 from moorage.resources.ippool import IPAddress, IPPool
 from moorage.resources.machine import Machine
 from moorage.resources.meta import Condition, Metadata, Owner, Ownership, Resource, Scope
@@ -19,12 +19,14 @@ KINDS: dict[str, type[Resource]] = {
         Cluster,
         ClusterKeys,
         Gateway,
+        Handover,
         IPAddress,
         IPPool,
         Machine,
         NodePool,
         Operation,
         Project,
+        ResealedKeys,
         Secret,
         User,
     )
@@ -39,6 +41,7 @@ __all__ = [
     "ClusterKeys",
     "Condition",
     "Gateway",
+    "Handover",
     "IPAddress",
     "IPPool",
     "Machine",
@@ -48,6 +51,7 @@ __all__ = [
     "Owner",
     "Ownership",
     "Project",
+    "ResealedKeys",
     "Resource",
     "Scope",
     "Secret",

@@ -58,7 +58,7 @@ class CloudAccountSpec(Spec):
     """Secret that holds the sealed password."""
 
 
-class Login(Model):
+class TriedLogin(Model):
     """What came of a login, so that no replica, now or later, tries a refused one again."""
 
     credentials: str
@@ -74,7 +74,7 @@ class CloudAccountStatus(Status):
     api_version: str | None = None
     product: str | None = None
     instance_uuid: str | None = None
-    login: Login | None = None
+    login: TriedLogin | None = None
     """The last login that vCenter accepted or refused."""
     templates: list[str] = Field(default_factory=list)
     """Inventory paths of the templates that the account can read (200 at most)."""
@@ -129,7 +129,7 @@ def credential_context(installation: str, name: str, spec: CloudAccountSpec) -> 
 
 
 def credentials_digest(account: CloudAccount, secret: Secret) -> str:
-    """Return what ``Login.credentials`` holds: another one means that a login is worth a try."""
+    """Return what ``TriedLogin.credentials`` holds: another one is worth a try."""
     spec = account.spec
     parts = [spec.server, spec.username, spec.trust.document()]
     text = json.dumps([*parts, secret.spec.sealed.model_dump(mode="json")], sort_keys=True)

@@ -204,6 +204,11 @@ class ClusterSpec(Spec):
             raise ValueError("layers must have different names")
         return self
 
+    def ip_pools(self) -> set[str]:
+        """Return the names of the IP pools that are named anywhere."""
+        named = {domain.ip_pool for domain in self.placement.failure_domains}
+        return {name for name in (*named, self.endpoint.ip_pool) if name}
+
     def failure_domain(self, name: str) -> FailureDomain:
         """Return the failure domain of that name; raises ``KeyError``."""
         for domain in self.placement.failure_domains:

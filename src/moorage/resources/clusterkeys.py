@@ -1,4 +1,4 @@
-"""ClusterKeys: a cluster's CA keys and master secret, sealed to gateway and recovery key."""
+"""ClusterKeys and ResealedKeys: a cluster's CA keys and master secret, sealed."""
 
 from typing import ClassVar, Literal
 
@@ -29,3 +29,28 @@ class ClusterKeys(Resource):
     kind: Literal["ClusterKeys"] = "ClusterKeys"
     spec: ClusterKeysSpec
     status: ClusterKeysStatus = Field(default_factory=ClusterKeysStatus)
+
+
+class ResealedKeysSpec(Spec):
+    """A cluster's keys, opened with the recovery key and sealed to another gateway too."""
+
+    cluster: Name
+    gateway: Name
+    """Gateway that can open it."""
+    sealed: SealedEnvelope
+
+
+class ResealedKeysStatus(Status):
+    """Nothing beyond conditions."""
+
+
+class ResealedKeys(Resource):
+    """Has the name and project of its cluster. REST never shows it."""
+
+    plural: ClassVar[str] = "resealedkeys"
+    ownership: ClassVar[Ownership] = Ownership.INTENT
+    scope: ClassVar[Scope] = Scope.PROJECT
+
+    kind: Literal["ResealedKeys"] = "ResealedKeys"
+    spec: ResealedKeysSpec
+    status: ResealedKeysStatus = Field(default_factory=ResealedKeysStatus)

@@ -1,17 +1,28 @@
-"""Gateway and Assignment: who works beside vCenter, and which clusters are whose."""
+"""Gateway, Assignment, Handover: who works beside vCenter, and which clusters are whose."""
 
 from datetime import datetime
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from moorage.resources.meta import Name, Ownership, Resource, Scope, Spec, Status
+from moorage.resources.meta import Document, Model, Name, Ownership, Resource, Scope, Spec, Status
 
 
 class GatewaySpec(Spec):
     """An outbound-only process beside vCenter."""
 
     description: str = Field(default="", max_length=1024)
+
+
+class MovedAway(Model):
+    """What went to another gateway, and of which this one may still hold a copy."""
+
+    kind: Literal["Cluster", "IPPool", "CloudAccount"]
+    project: str
+    name: Name
+    uid: str
+    epoch: int
+    """Under which the other gateway works on it."""
 
 
 class GatewayStatus(Status):
@@ -29,6 +40,8 @@ class GatewayStatus(Status):
     fingerprint: str | None = None
     """SHA-256 of the identity key: shown by the gateway at its start, pinned by the CLI."""
     clusters: int = 0
+    moved_away: list[MovedAway] = Field(default_factory=list)
+    """What the gateway has not yet said to have dropped, after a move or its declared death."""
 
 
 class Gateway(Resource):
@@ -50,13 +63,30 @@ class AssignmentSpec(Spec):
     subject_uid: str
     gateway: Name
     epoch: int = Field(ge=1)
+    moving_to: Name | None = None
+    """The gateway stops all work on the subject; the hub then gives it to this one."""
+    move: str = ""
+    """UID of the move: all assignments that bear it change hands in one transaction."""
 
 
 class AssignmentStatus(Status):
     """Written by the gateway."""
 
     acknowledged_epoch: int = 0
+    """The gateway works under this epoch: every VM that it knows bears it."""
+    stopped_move: str = ""
+    """The move for which all work on the subject was stopped."""
     mirror_sequence: int = 0
+    """The gateway's own version when it stopped: up to there the hub must have stored all."""
+    superseded_epoch: int = 0
+    """A higher epoch that was read in vCenter: another gateway took over, this one stopped."""
+    dropped_epoch: int = 0
+    """The epoch with which the hub asked to drop the copies here."""
+
+    def stopped_by(self, epoch: int) -> int | None:
+        """Return the higher epoch that stops work under ``epoch``, if there is one."""
+        higher = max(self.superseded_epoch, self.dropped_epoch)
+        return higher if higher > epoch else None
 
 
 class Assignment(Resource):
@@ -69,3 +99,38 @@ class Assignment(Resource):
     kind: Literal["Assignment"] = "Assignment"
     spec: AssignmentSpec
     status: AssignmentStatus = Field(default_factory=AssignmentStatus)
+
+
+def assignment_name(kind: str, uid: str) -> str:
+    """Return the name of the assignment of a cluster or IP pool."""
+    return f"{kind.lower()}-{uid}"
+
+
+class HandoverSpec(Spec):
+    """Mirrors of what the gateway before owned, for the one that owns it now."""
+
+    gateway: Name
+    epoch: int
+    part: int = 0
+    """Large ones come in several parts; the first one clears what was here before."""
+    resources: list[Document] = Field(default_factory=list)
+
+
+class HandoverStatus(Status):
+    """Nothing beyond conditions."""
+
+
+class Handover(Resource):
+    """Derived resources on their way to another gateway, which takes each one once.
+
+    Owned by its cluster or IP pool, written before the assignment changes hands and deleted when
+    the new gateway has acknowledged. REST never shows it.
+    """
+
+    plural: ClassVar[str] = "handovers"
+    ownership: ClassVar[Ownership] = Ownership.INTENT
+    scope: ClassVar[Scope] = Scope.HUB
+
+    kind: Literal["Handover"] = "Handover"
+    spec: HandoverSpec
+    status: HandoverStatus = Field(default_factory=HandoverStatus)

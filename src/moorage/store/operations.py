@@ -181,6 +181,13 @@ class SqlOperations(ABC):
             if row is not None:
                 await resource_write.remove(unit, row, self.clock.now())
 
+    async def discard(self, resource: Resource) -> None:
+        """Take a resource out without a tombstone; see ``engine.store``."""
+        async with self.writing(ordered=True) as unit:
+            row = await resource_read.by_uid(unit, resource.kind, resource.metadata.uid)
+            if row is not None:
+                await resource_write.discard(unit, row)
+
     async def put_mirror(self, resource: Resource, *, keep_status: bool = False) -> bool:
         """Store a resource of the other side as given; see ``engine.store``."""
         async with self.writing(ordered=True) as unit:
@@ -230,6 +237,10 @@ class SqlOperations(ABC):
     async def extend(self, leases: Iterable[Lease], ttl: timedelta) -> set[Lease]:
         """Hold leases for longer; return those that were not lost."""
         return await self.queue.extend(leases, ttl)
+
+    async def leased(self, controllers: Iterable[str]) -> set[tuple[str, str]]:
+        """Return the leases that have not ended."""
+        return await self.queue.leased(controllers)
 
     async def next_due(self, controllers: Iterable[str]) -> datetime | None:
         """Return when the next key can be leased."""

@@ -129,6 +129,15 @@ class MemoryQueue:
         """Raise ``LeaseLostError`` unless the lease is held."""
         self._held(lease)
 
+    async def leased(self, controllers: Iterable[str]) -> set[tuple[str, str]]:
+        """Return controller and key of every lease that was not given back."""
+        return {
+            (name, key)
+            for name in controllers
+            for key, entry in (self._lines[name].entries if name in self._lines else {}).items()
+            if entry.token is not None
+        }
+
     async def next_due(self, controllers: Iterable[str]) -> datetime | None:
         """Return when the next key can be leased."""
         lines = [self._lines[name] for name in controllers if name in self._lines]

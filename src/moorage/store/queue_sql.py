@@ -165,6 +165,16 @@ class SqlQueue:
             raise _lost(lease)
         unit.confirmed.add(lease)
 
+    async def leased(self, controllers: Iterable[str]) -> set[tuple[str, str]]:
+        """Return controller and key of every lease that has not ended."""
+        query = select(W.controller, W.key).where(
+            W.controller.in_(list(controllers)),
+            W.token.is_not(None),
+            W.ready_at > self._moment(timedelta(0)),
+        )
+        async with self._reading() as unit:
+            return {(row.controller, row.key) for row in await unit.execute(query)}
+
     async def next_due(self, controllers: Iterable[str]) -> datetime | None:
         """Return when the next key can be leased."""
         query = select(self._own(func.min(W.ready_at))).where(W.controller.in_(list(controllers)))

@@ -182,8 +182,7 @@ async def put_mirror(unit: Unit, resource: Resource, *, keep_status: bool, now: 
 
 async def remove(unit: Unit, row: Stored, now: datetime) -> None:
     """Delete a row and leave its tombstone."""
-    version = await _next_version(unit)
-    await unit.execute(delete(tables.resource).where((T.kind == row.kind) & (T.uid == row.uid)))
+    gone = await discard(unit, row)
     dead = tables.tombstone
     await unit.execute(delete(dead).where((dead.c.kind == row.kind) & (dead.c.uid == row.uid)))
     await unit.execute(
@@ -193,12 +192,18 @@ async def remove(unit: Unit, row: Stored, now: datetime) -> None:
             project=row.project,
             name=row.name,
             route=row.route,
-            resource_version=version,
+            resource_version=gone.resource_version,
             at=now,
         )
     )
-    gone = row._replace(resource_version=version)
+
+
+async def discard(unit: Unit, row: Stored) -> Stored:
+    """Delete a row without a tombstone; return it with the version of its end."""
+    gone = row._replace(resource_version=await _next_version(unit))
+    await unit.execute(delete(tables.resource).where((T.kind == row.kind) & (T.uid == row.uid)))
     unit.changes.append(gone.change(spec_changed=True, deleted=True))
+    return gone
 
 
 async def prune_tombstones(unit: Unit, before: datetime) -> int:

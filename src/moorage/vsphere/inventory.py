@@ -109,17 +109,25 @@ class Model:
 
     vms: dict[str, VM] = field(default_factory=dict)
     by_uid: dict[str, set[str]] = field(default_factory=dict)
+    by_cluster: dict[str, set[str]] = field(default_factory=dict)
 
     def put(self, vm: VM) -> None:
         """Insert or replace."""
         self.drop(vm.moref)
         self.vms[vm.moref] = vm
+        if vm.owner is not None and vm.owner.cluster:
+            self.by_cluster.setdefault(vm.owner.cluster, set()).add(vm.moref)
         for key in keys_of(vm):
             self.by_uid.setdefault(key, set()).add(vm.moref)
 
     def drop(self, moref_: str) -> VM | None:
         """Remove, and return what was there."""
         old = self.vms.pop(moref_, None)
+        if old is not None and old.owner is not None:
+            siblings = self.by_cluster.get(old.owner.cluster, set())
+            siblings.discard(moref_)
+            if not siblings:
+                self.by_cluster.pop(old.owner.cluster, None)
         for key in keys_of(old):
             at = self.by_uid.get(key)
             if at is not None:
@@ -131,6 +139,11 @@ class Model:
     def of(self, uid: str) -> list[VM]:
         """Return the VMs that bear this UID, as mark or as instance UUID."""
         return [self.vms[moref_] for moref_ in sorted(self.by_uid.get(uid, ()))]
+
+
+def _newest_first(vms: Iterable[VM]) -> list[VM]:
+    """Sort by epoch, the highest first."""
+    return sorted(vms, key=lambda vm: (-(vm.owner.epoch if vm.owner else 0), vm.moref))
 
 
 def keys_of(vm: VM | None) -> frozenset[str]:
@@ -212,6 +225,12 @@ class Inventory:
         """Return the VMs that bear this UID, as mark or as instance UUID."""
         with self._lock:
             return self._model.of(uid)
+
+    def of_cluster(self, uid: str) -> list[VM]:
+        """Return the VMs whose marks name this cluster, those with the highest epoch first."""
+        with self._lock:
+            model = self._model
+            return _newest_first(model.vms[one] for one in model.by_cluster.get(uid, ()))
 
     def get(self, moref_: str) -> VM | None:
         """Return a kept VM."""

@@ -1,6 +1,6 @@
 """Power, deletion and identity of one VM. Blocking: run through ``Session.call``."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pyVmomi import vim
@@ -19,7 +19,8 @@ def power_on(session: Session, vm: VM) -> Any:
 
 
 def power_off(session: Session, vm: VM) -> Any:
-    """Stop it at once, as by pulling the plug."""
+    """Stop it at once, as by pulling the plug, after reading once more that it is ours."""
+    check_still_ours(session, vm)
     return _ref(session, vm).PowerOffVM_Task()
 
 
@@ -43,7 +44,8 @@ def destroy(session: Session, vm: VM) -> Any:
 
 
 def set_identity(session: Session, vm: VM, mark: OwnerMark) -> Any:
-    """Set instance UUID and mark again, on a VM that is still ours by its mark."""
+    """Set instance UUID and mark again, on a VM that is still ours by its mark, read once more."""
+    check_still_ours(session, vm)
     return _ref(session, vm).ReconfigVM_Task(
         vim.vm.ConfigSpec(
             instanceUuid=mark.instance_uuid or mark.uid,
@@ -51,6 +53,14 @@ def set_identity(session: Session, vm: VM, mark: OwnerMark) -> Any:
             extraConfig=[vim.option.OptionValue(key=OWNER_KEY, value=mark.to_json())],
         )
     )
+
+
+def read_marks(session: Session, vms: Sequence[VM]) -> list[OwnerMark]:
+    """Return the marks that VMs bear now; those that bear none, or are gone, are left out."""
+    want = Want(vim.VirtualMachine, [vm.moref for vm in vms], [keyed(OWNER_KEY)])
+    found = retrieve(session, [want]).values()
+    marks = (OwnerMark.parse(text(values.get(keyed(OWNER_KEY)))) for values in found)
+    return [mark for mark in marks if mark is not None]
 
 
 def check_still_ours(session: Session, vm: VM) -> None:

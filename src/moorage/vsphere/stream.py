@@ -6,6 +6,7 @@ built again and synced again, and what was deleted meanwhile is noticed by compa
 """
 
 import contextlib
+import math
 import random
 import threading
 import time
@@ -69,6 +70,8 @@ class Stream:
         self.places = Places()
         self.returns = 0
         self.restarts = 0
+        self.true_at = -math.inf
+        """``time.monotonic`` from which on nothing is known to be missing in the inventory."""
         self._on_change = on_change
         self._limits = session.limits
         self._stop = threading.Event()
@@ -196,6 +199,7 @@ class Stream:
         while not self._stop.is_set():
             if complete and (delay := pace.delay()):
                 self._stop.wait(delay)
+            asked_at = time.monotonic()
             update = self._wait(version, at_once=not complete)
             if update is not None:
                 version = update.version
@@ -205,6 +209,8 @@ class Stream:
                 self.places = places
                 changed = changed | self.inventory.complete(model)
                 log.info("inventory synced", server=self._server, kept=len(model.vms))
+            if update is None or not update.truncated:
+                self.true_at = asked_at
             if changed and complete:
                 self._tell(changed)
 

@@ -102,6 +102,8 @@ class OwnerMark:
     epoch: int = 0
     instance_uuid: str = ""
     """Empty means ``uid``: the UID is the instance UUID unless a Machine was adopted."""
+    cluster: str = ""
+    """UID of the cluster: whoever took it over is seen on any of its VMs."""
 
     def to_json(self) -> str:
         """Return the text that stands in ``extraConfig``; equal marks give equal text."""
@@ -112,6 +114,7 @@ class OwnerMark:
                 "uid": self.uid,
                 "instanceUuid": self.instance_uuid or self.uid,
                 "epoch": self.epoch,
+                "cluster": self.cluster,
             },
             separators=(",", ":"),
         )
@@ -129,6 +132,7 @@ class OwnerMark:
                 uid=str(found["uid"]),
                 epoch=int(found["epoch"]),
                 instance_uuid=str(found["instanceUuid"]),
+                cluster=str(found.get("cluster", "")),
             )
         except (ValueError, TypeError, KeyError):
             return None

@@ -18,6 +18,7 @@ from moorage.vsphere import guestinfo, power
 from moorage.vsphere.effects import Effects
 from moorage.vsphere.inventory import Inventory
 from moorage.vsphere.lookup import Lookup
+from moorage.vsphere.marks import Marks
 from moorage.vsphere.ownership import Ownership
 from moorage.vsphere.session import Session
 from moorage.vsphere.stream import Stream
@@ -72,6 +73,8 @@ class VCenter:
         self._effects = Effects(self._session, self._tasks, self._ownership)
         self._emptied: set[str] = set()  # morefs whose keys are being emptied
         self._lookup = Lookup(self._session, self._stream, self._ownership, self._effects)
+        self.marks = Marks(self._session, self._stream, self._ownership)
+        """Which VMs bear the mark of a cluster, and with which epoch."""
 
     @classmethod
     async def connect(
@@ -315,14 +318,11 @@ class VCenter:
     async def set_identity(
         self, vm: VM, mark: OwnerMark, *, deadline_s: float | None = None
     ) -> TaskRef:
-        """Set instance UUID and mark again when vCenter changed the UUID of our VM."""
+        """Set instance UUID and mark: vCenter changed the UUID, or our epoch is a higher one."""
         self._must_be_ours(vm)
-
-        def start(session: Session, target: VM) -> Any:
-            power.check_still_ours(session, target)
-            return power.set_identity(session, target, mark)
-
-        return await self._effects.start("set the identity of", start, vm, None, deadline_s)
+        start = partial(power.set_identity, mark=mark)
+        done = partial(self.marks.shows, vm.moref, mark)
+        return await self._effects.start("set the identity of", start, vm, done, deadline_s)
 
     async def set_guestinfo(
         self, vm: VM, values: Mapping[str, str], *, deadline_s: float | None = None

@@ -4,7 +4,7 @@ from moorage.controllers.gateway.env import Env
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
 from moorage.kit.errors import ForbiddenError, TerminalError
 from moorage.resources import CloudAccount, Secret
-from moorage.resources.account import Login, credentials_digest
+from moorage.resources.account import TriedLogin, credentials_digest
 from moorage.resources.meta import GATEWAY_FINALIZER
 
 _MAX_TEMPLATES = 200
@@ -37,9 +37,11 @@ async def ensure_connected(account: CloudAccount, env: Env) -> Outcome:
     try:
         vcenter = await env.accounts.ensure(account, password)
     except ForbiddenError as error:
-        account.status.login = Login(credentials=credentials, accepted=False, message=str(error))
+        account.status.login = TriedLogin(
+            credentials=credentials, accepted=False, message=str(error)
+        )
         raise
-    account.status.login = Login(credentials=credentials, accepted=True)
+    account.status.login = TriedLogin(credentials=credentials, accepted=True)
     account.status.api_version = vcenter.api_version
     account.status.product = vcenter.product
     account.status.instance_uuid = vcenter.instance_uuid

@@ -9,6 +9,7 @@ import anyio
 
 from moorage.controllers.gateway.access import ClusterAccess
 from moorage.controllers.gateway.account import ACCOUNT
+from moorage.controllers.gateway.assignment import ASSIGNMENT
 from moorage.controllers.gateway.brake import (
     CLUSTERS_PER_HOUR,
     MACHINES_PER_HOUR,
@@ -32,6 +33,7 @@ from moorage.resources import (
     IPAddress,
     Machine,
     NodePool,
+    ResealedKeys,
     Secret,
 )
 
@@ -154,7 +156,8 @@ def controllers(env: Env) -> list[Controller[Any]]:
             watches=(
                 Watch(Machine, index.cluster_of),
                 Watch(NodePool, index.cluster_of),
-                Watch(Assignment, lambda _: sorted(index.clusters.values())),
+                Watch(Assignment, index.cluster_of),
+                Watch(ResealedKeys, index.cluster_of),
                 Watch(CloudAccount, lambda _: sorted(index.clusters.values())),
             ),
             concurrency=16,
@@ -167,6 +170,7 @@ def controllers(env: Env) -> list[Controller[Any]]:
             env=env,
             watches=(
                 Watch(Machine, index.pools_of),
+                Watch(Assignment, index.pools_of),
                 Watch(Cluster, lambda change: sorted(index.pools.get(change.uid, ()))),
             ),
             concurrency=16,
@@ -176,8 +180,19 @@ def controllers(env: Env) -> list[Controller[Any]]:
             name="machine",
             reconciler=MACHINE,
             env=env,
-            watches=(Watch(Cluster, index.machines_of),),
+            watches=(
+                Watch(Cluster, index.machines_of),
+                Watch(Assignment, index.machines_assigned),
+            ),
             concurrency=32,
+        ),
+        Controller(
+            name="assignment",
+            reconciler=ASSIGNMENT,
+            env=env,
+            # That copies have to go stands in the status: the link writes it.
+            watches=(Watch(Assignment, lambda change: [change.key]),),
+            concurrency=4,
         ),
         Controller(name="operation", reconciler=OPERATION, env=env, concurrency=8),
     ]

@@ -4,6 +4,8 @@ from moorage.bootstrap import generate
 from moorage.controllers.gateway.brake import LOOK_AGAIN_S
 from moorage.controllers.gateway.endpoint import ensure_endpoint, ensure_no_endpoint
 from moorage.controllers.gateway.env import Env, key_of
+from moorage.controllers.gateway.fence import assigned, ensure_epoch_written
+from moorage.controllers.gateway.handed import take_resealed
 from moorage.controllers.gateway.inside import (
     ensure_api_reachable,
     ensure_join_prepared,
@@ -16,10 +18,9 @@ from moorage.controllers.gateway.machines import (
 )
 from moorage.controllers.gateway.place import ensure_placement
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
-from moorage.kit.errors import ForbiddenError, TerminalError
+from moorage.kit.errors import ForbiddenError
 from moorage.planning import plan_control_plane
 from moorage.resources import (
-    Assignment,
     Cluster,
     ClusterKeys,
     Machine,
@@ -29,17 +30,6 @@ from moorage.resources import (
 from moorage.resources.clusterkeys import ClusterKeysSpec
 from moorage.resources.kubernetes import Role
 from moorage.resources.meta import GATEWAY_FINALIZER
-
-
-@step("Assigned")
-async def ensure_assigned(cluster: Cluster, env: Env) -> Outcome:
-    assignment = await env.store.find(Assignment, "", f"cluster-{cluster.metadata.uid}")
-    if assignment is None or assignment.spec.gateway != env.gateway:
-        return wait("NotAssigned", f"no assignment gives the cluster to gateway {env.gateway}")
-    if assignment.status.acknowledged_epoch < assignment.spec.epoch:
-        assignment.status.acknowledged_epoch = assignment.spec.epoch
-        await env.store.put_status(assignment)
-    return DONE
 
 
 @step("KeysStored")
@@ -64,7 +54,8 @@ async def ensure_keys(cluster: Cluster, env: Env) -> Outcome:
     try:
         keys = await env.access.keys(cluster)
     except ForbiddenError as error:
-        raise TerminalError("KeysNotReadable", str(error)) from error
+        stored = await take_resealed(cluster, stored, env, refused=error)
+        keys = await env.access.keys(cluster)
     if keys is None:
         return wait("KeysNotOpened", "the keys are gone again; looked at once more", after=1)
     cluster.status.ca_certificate = keys.ca.certificate
@@ -166,8 +157,9 @@ def _why(machine: Machine) -> str:
 CLUSTER = StepReconciler(
     kind=Cluster,
     steps=(
-        ensure_assigned,
+        assigned(),
         ensure_placement,
+        ensure_epoch_written,
         ensure_keys,
         ensure_endpoint,
         ensure_control_plane,
@@ -176,6 +168,13 @@ CLUSTER = StepReconciler(
         ensure_layers,
         ensure_nodes_ready,
     ),
-    teardown=(ensure_permitted, ensure_no_machines, ensure_no_endpoint, ensure_no_keys),
+    teardown=(
+        assigned(),
+        ensure_epoch_written,
+        ensure_permitted,
+        ensure_no_machines,
+        ensure_no_endpoint,
+        ensure_no_keys,
+    ),
     finalizer=GATEWAY_FINALIZER,
 )

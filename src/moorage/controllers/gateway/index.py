@@ -80,3 +80,7 @@ class Index:
             return []
         self.milestones.discard(change.uid)
         return sorted(key for key, owner in self.machines.values() if owner == change.uid)
+
+    def machines_assigned(self, change: Change) -> list[str]:
+        """Return the keys of all machines of the cluster that an assignment is about."""
+        return sorted(key for key, owner in self.machines.values() if owner == change.owner_uid)

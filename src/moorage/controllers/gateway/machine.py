@@ -8,6 +8,7 @@ from moorage.bootstrap import (
     render_guestinfo,
 )
 from moorage.controllers.gateway.env import MACHINE_FINALIZER, Env
+from moorage.controllers.gateway.fence import assigned, bears_mark, mark_of
 from moorage.controllers.gateway.inside import FIELD_MANAGER
 from moorage.controllers.gateway.machine_teardown import (
     ensure_address_released,
@@ -28,7 +29,6 @@ from moorage.vsphere import (
     Absent,
     CloneRequest,
     Found,
-    OwnerMark,
     Power,
     Presence,
     TaskState,
@@ -66,9 +66,9 @@ async def ensure_vm(machine: Machine, env: Env) -> Outcome:
     match await _look_for_vm(machine, vcenter):
         case Found(vm=vm):
             _record(machine, vm, env)
-            if not vm.identity_intact:
-                await vcenter.set_identity(vm, _mark(machine, env))
-                return wait("IdentityLost", "vCenter changed the VM's UUID; it is set again")
+            if not bears_mark(vm, machine):
+                await vcenter.set_identity(vm, mark_of(machine, env))
+                return wait("IdentityLost", "the VM's UUID or epoch is another; it is set again")
             return DONE
         case Unknown(why=why, reason=reason):
             return wait(reason, why, after=_LOOK_AGAIN_S)
@@ -219,7 +219,7 @@ async def _clone(machine: Machine, env: Env) -> Outcome:
         uid=machine.metadata.uid,
         name=machine.metadata.name,
         target=target,
-        mark=_mark(machine, env),
+        mark=mark_of(machine, env),
         guestinfo=render_guestinfo(node),
         cpus=machine.spec.cpus,
         memory_mib=machine.spec.memory_mib,
@@ -254,16 +254,6 @@ def _record(machine: Machine, vm: VM, env: Env) -> None:
         env.stamp(machine.status.timeline, "AddressSeen")
     env.stamp(machine.status.timeline, "VMCreated")
     note_progress(machine, vm, env)
-
-
-def _mark(machine: Machine, env: Env) -> OwnerMark:
-    return OwnerMark(
-        installation=env.installation,
-        kind="Machine",
-        uid=machine.metadata.uid,
-        instance_uuid=machine.metadata.uid,
-        epoch=machine.metadata.epoch,
-    )
 
 
 def _labels(machine: Machine) -> dict[str, str]:
@@ -304,6 +294,7 @@ def _cluster_key(machine: Machine) -> str:
 MACHINE = StepReconciler(
     kind=Machine,
     steps=(
+        assigned(),
         ensure_address,
         ensure_vm,
         ensure_powered_on,
@@ -313,6 +304,7 @@ MACHINE = StepReconciler(
         ensure_node_ready,
     ),
     teardown=(
+        assigned(),
         ensure_permitted,
         ensure_drained,
         ensure_no_node,

@@ -1,6 +1,7 @@
 """Keep as many worker machines as a node pool asks for."""
 
 from moorage.controllers.gateway.env import Env
+from moorage.controllers.gateway.fence import assigned
 from moorage.controllers.gateway.machines import allowed_domains, machines_of, worker_machine
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
 from moorage.kit.errors import TerminalError
@@ -76,7 +77,10 @@ async def ensure_no_machines(pool: NodePool, env: Env) -> Outcome:
 
 NODEPOOL = StepReconciler(
     kind=NodePool,
-    steps=(ensure_cluster_prepared, ensure_machines, ensure_ready),
-    teardown=(ensure_no_machines,),
+    steps=(assigned(), ensure_cluster_prepared, ensure_machines, ensure_ready),
+    teardown=(
+        assigned(),
+        ensure_no_machines,
+    ),
     finalizer=GATEWAY_FINALIZER,
 )

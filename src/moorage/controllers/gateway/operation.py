@@ -12,6 +12,7 @@ from moorage.bootstrap import (
     sign_client,
 )
 from moorage.controllers.gateway.env import Env
+from moorage.controllers.gateway.fence import assigned
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
 from moorage.kit.errors import InvalidError, NotFoundError
 from moorage.resources import Cluster, Machine, Operation
@@ -115,4 +116,4 @@ def _end(operation: Operation, env: Env, *, failed: str | None = None) -> Outcom
     return DONE
 
 
-OPERATION = StepReconciler(kind=Operation, steps=(ensure_completed,))
+OPERATION = StepReconciler(kind=Operation, steps=(assigned(), ensure_completed))

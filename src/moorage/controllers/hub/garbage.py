@@ -4,7 +4,16 @@ from datetime import timedelta
 from typing import Any
 
 from moorage.engine import Change, Context, Controller, HeldLease, Result, Watch, split_key
-from moorage.resources import Assignment, Cluster, IPPool, NodePool, Operation, Resource
+from moorage.resources import (
+    Assignment,
+    Cluster,
+    Handover,
+    IPPool,
+    NodePool,
+    Operation,
+    ResealedKeys,
+    Resource,
+)
 
 OPERATION_KEPT = timedelta(hours=24)
 _OWNERS: dict[str, type[Resource]] = {"Cluster": Cluster, "IPPool": IPPool}
@@ -13,10 +22,10 @@ _OWNERS: dict[str, type[Resource]] = {"Cluster": Cluster, "IPPool": IPPool}
 class OrphanReconciler:
     """Deletes an owned resource once its owner is gone: absence is proven by the hub's own store.
 
-    A node pool has a finalizer of its gateway, so it is asked to go; an assignment just goes.
+    A node pool has a finalizer of its gateway, so it is asked to go; all else just goes.
     """
 
-    def __init__(self, kind: type[Assignment] | type[NodePool]) -> None:
+    def __init__(self, kind: type[Resource]) -> None:
         self._kind = kind
 
     @property
@@ -76,8 +85,20 @@ def garbage_controllers() -> list[Controller[Any]]:
             concurrency=2,
         ),
         Controller("orphaned-nodepools", OrphanReconciler(NodePool), env=None, concurrency=2),
+        Controller("orphaned-handovers", OrphanReconciler(Handover), env=None, concurrency=1),
+        Controller(
+            "orphaned-resealedkeys",
+            OrphanReconciler(ResealedKeys),
+            env=None,
+            watches=(Watch(Cluster, _namesake_of),),
+            concurrency=1,
+        ),
         Controller("finished-operations", OperationReconciler(), env=None, concurrency=2),
     ]
+
+
+def _namesake_of(change: Change) -> list[str]:
+    return [change.key] if change.deleted else []
 
 
 def _assignment_of(change: Change) -> list[str]:

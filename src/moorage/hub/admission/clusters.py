@@ -8,7 +8,6 @@ from moorage.hub.admission.estate import (
     cluster_key,
     needed_by,
     network_of,
-    pools_named,
     vip_pool,
 )
 from moorage.kit.errors import FieldFault
@@ -144,7 +143,7 @@ def _networks(cluster: Cluster, estate: Estate) -> Iterator[FieldFault]:
     network = cluster.spec.network
     for field, inner in (("pods", network.pods), ("services", network.services)):
         path = f"spec.network.{field}"
-        for name in sorted(pools_named(cluster.spec)):
+        for name in sorted(cluster.spec.ip_pools()):
             pool = estate.ip_pools.get(name)
             if pool is not None and network_of(pool.spec).overlaps(inner):
                 yield FieldFault(
@@ -245,7 +244,7 @@ def _head_room(
         promised = {
             cluster_key(other): needed_by(other, estate.pools_of(other))[name]
             for other in estate.clusters
-            if cluster_key(other) != key and name in pools_named(other.spec)
+            if cluster_key(other) != key and name in other.spec.ip_pools()
         }
         usable = set(pool.spec.addresses())
         claimed: dict[str, int] = {}

@@ -48,19 +48,13 @@ class Estate:
 
     def users_of_pool(self, ip_pool: str) -> set[str]:
         """Return ``project/name`` of the clusters that name the pool or hold its addresses."""
-        named = {cluster_key(c) for c in self.clusters if ip_pool in pools_named(c.spec)}
+        named = {cluster_key(c) for c in self.clusters if ip_pool in c.spec.ip_pools()}
         return named | {claim.spec.cluster for claim in self.claims(ip_pool)}
 
 
 def cluster_key(cluster: Cluster) -> str:
     """Return ``project/name``, as IPAddress names a cluster."""
     return f"{cluster.metadata.project}/{cluster.metadata.name}"
-
-
-def pools_named(spec: ClusterSpec) -> set[str]:
-    """Return the IP pools that a cluster names anywhere."""
-    named = {domain.ip_pool for domain in spec.placement.failure_domains}
-    return {name for name in (*named, spec.endpoint.ip_pool) if name}
 
 
 def vip_pool(spec: ClusterSpec) -> str | None:

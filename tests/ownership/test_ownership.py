@@ -1,0 +1,110 @@
+"""A cluster belongs to one gateway at a time, and outlives each of them."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.ownership.world import NEW, OLD, Pair
+
+pytestmark = pytest.mark.timeout(400)
+
+
+def test_a_cluster_moves_is_scaled_and_deleted_by_its_new_gateway(tmp_path: Path) -> None:
+    with Pair.start(tmp_path) as pair:
+        site = pair.site
+        site.apply("web", 1)
+        pair.await_ready("web", 2, OLD)
+        before = set(site.vms())
+
+        site.moorage("clusters", "move", "web", "--to", NEW, "--recovery-key", pair.recovery_key)
+        pair.await_ready("web", 2, NEW)
+        pair.until(lambda: not pair.left(pair.old), "the old gateway has dropped its copies")
+        assert set(site.vms()) == before
+        assert {mark["epoch"] for mark in pair.marks().values()} == {2}
+
+        site.apply("web", 3)
+        pair.await_ready("web", 4, NEW)
+        assert before < set(site.vms())
+        site.ask("clusters", "delete", "web", "--yes")
+        pair.until(lambda: not pair.left(pair.new), "web is gone")
+        pair.judge()
+
+
+def test_a_gateway_that_stood_still_while_it_was_replaced_does_nothing_more(
+    tmp_path: Path,
+) -> None:
+    with Pair.start(tmp_path) as pair:
+        site = pair.site
+        site.apply("web", 1)
+        pair.await_ready("web", 2, OLD)
+
+        pair.stop(pair.old)
+        site.apply("web", 3)  # the wish reaches the old one's socket, and waits there
+        site.moorage(
+            "gateways", "declare-dead", OLD, "--successor", NEW,
+            "--recovery-key", pair.recovery_key, "--yes",
+        )  # fmt: skip
+        pair.await_ready("web", 4, NEW)
+        made = set(site.vms())
+        pair.go_on(pair.old)
+        pair.until(lambda: not pair.left(pair.old), "the old gateway has dropped its copies")
+
+        assert set(site.vms()) == made
+        assert {mark["epoch"] for mark in pair.marks().values()} == {2}
+        claims = pair.gateway(OLD)["status"]["conditions"]
+        assert "DeclaredDead" in {one["type"] for one in claims}
+        site.ask("clusters", "delete", "web", "--yes")
+        pair.until(lambda: not pair.left(pair.new), "web is gone")
+        pair.judge()
+
+
+def test_a_gateway_without_hub_reads_in_vcenter_that_it_was_replaced(tmp_path: Path) -> None:
+    with Pair.start(tmp_path) as pair:
+        site = pair.site
+        site.apply("web", 2)
+        pair.await_ready("web", 3, OLD)
+
+        pair.cut_link(pair.old)
+        pair.until(lambda: not pair.gateway(OLD)["status"]["connected"], "the link is cut")
+        site.moorage(
+            "gateways", "declare-dead", OLD, "--successor", NEW,
+            "--recovery-key", pair.recovery_key, "--yes",
+        )  # fmt: skip
+        pair.await_ready("web", 3, NEW)
+        claim = pair.until(
+            lambda: pair.condition(pair.old, "web", "Superseded"), "the old gateway says why"
+        )
+        assert (claim["status"], claim["reason"]) == ("True", "HigherEpoch")
+
+        site.apply("web", 0)  # nobody may delete these twice, or miss one
+        pair.await_ready("web", 1, NEW)
+        kept = set(site.vms())
+        assert len(pair.machines(pair.old, "web")) == 3
+        pair.mend_link(pair.old)
+        pair.until(lambda: not pair.left(pair.old), "the old gateway has dropped its copies")
+        assert set(site.vms()) == kept
+        pair.await_ready("web", 1, NEW)
+        site.ask("clusters", "delete", "web", "--yes")
+        pair.until(lambda: not pair.left(pair.new), "web is gone")
+        pair.judge()
+
+
+def test_a_gateway_with_an_empty_disk_scales_its_clusters_again(tmp_path: Path) -> None:
+    with Pair.start(tmp_path) as pair:
+        site = pair.site
+        site.apply("web", 1)
+        pair.await_ready("web", 2, OLD)
+        before = set(site.vms())
+
+        pair.lose_disk(pair.old)
+        pair.enrol(site.moorage("-o", "table", "gateways", "token", OLD, "--replace"), pair.old)
+        pair.until(lambda: pair.gateway(OLD)["status"]["connected"], "it is connected again")
+        site.moorage("gateways", "trust", OLD)
+        site.moorage("gateways", "recover", OLD, "--recovery-key", pair.recovery_key)
+        site.apply("web", 2)
+        pair.await_ready("web", 3, OLD)
+
+        assert before < set(site.vms())
+        site.ask("clusters", "delete", "web", "--yes")
+        pair.until(lambda: not pair.left(pair.old), "web is gone")
+        pair.judge()
