@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help bench bench-long setup setup-lab fmt check test test-packages test-all image e2e faults faults-real demo demo-down ci lock openapi clean
+.PHONY: help bench bench-long bench-real setup setup-lab fmt check test test-packages test-all image e2e faults faults-real demo demo-down ci lock openapi clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -91,6 +91,10 @@ bench-long: setup ## The same, then 200 and 1,000 clusters and 1,000 workers (ho
 	moorage-lab build vcenter >/dev/null
 	moorage-lab build thin >/dev/null
 	python -m bench --long
+
+bench-real: image ## 3 + 3 real nodes against a hand-written kubeadm script, in pairs (root)
+	MOORAGE_LAB_NAME=moorage-lab-bench MOORAGE_LAB_DIR=/var/lib/moorage-lab-bench \
+	  python -m bench --only real
 
 ci: check image test-all e2e ## What CI runs
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import fleet, hub, memory, restart, tasktimes
+from bench import fleet, hub, memory, real, restart, tasktimes
 from bench.derived import GROWTH, PEER, derive
 from bench.page import write_page
 from bench.result import LATEST, Report, merge, read, say, table, write
@@ -29,6 +29,8 @@ class Part:
     what: str
     is_long: bool = False
     """Left out unless ``--long`` or its name is said."""
+    is_apart: bool = False
+    """Left out unless its name is said."""
 
 
 PARTS = {
@@ -37,7 +39,9 @@ PARTS = {
     "many": Part(fleet.many, "10 and 50 x (1 + 3): made, idle, gateway restarted, deleted"),
     "tasktimes": Part(tasktimes.tasktimes, "100 more workers with tasks that take their time"),
     "foreign": Part(restart.foreign, "a vCenter with 5,000 VMs of others"),
-    "hub": Part(hub.hub, "hub with 10,000 clusters on SQLite and PostgreSQL"),
+    "hub": Part(hub.on_sqlite, "a hub with 10,000 clusters on SQLite"),
+    "hub-postgresql": Part(hub.on_postgresql, "the same on PostgreSQL"),
+    "real": Part(real.real, "3 + 3 real nodes against bare kubeadm (root)", is_apart=True),
     "two-hundred": Part(fleet.two_hundred, "200 x (1 + 3): made, idle, deleted", is_long=True),
     "thousand": Part(fleet.thousand, "1,000 x (1 + 3), 4,000 machines", is_long=True),
     "foreign-long": Part(restart.foreign_long, "the same with 20,000", is_long=True),
@@ -50,11 +54,15 @@ def main() -> int:
     asked = _arguments()
     if asked.list:
         for name, part in PARTS.items():
-            print(f"{name:18} {part.what}{' (long)' if part.is_long else ''}")
+            print(f"{name:18} {part.what}{_when(part)}")
         return 0
     if asked.profile:
         profile_into(asked.profile)
-    names = asked.only or [name for name, part in PARTS.items() if asked.long or not part.is_long]
+    names = asked.only or [
+        name
+        for name, part in PARTS.items()
+        if not part.is_apart and (asked.long or not part.is_long)
+    ]
     report, begun = Report(), time.monotonic()
     for name in names:
         say(f"{name}: {PARTS[name].what}")
@@ -74,6 +82,12 @@ def main() -> int:
     exceeded = [result for result in report.results if not result.is_kept]
     print(f"{len(report.results)} figures, {len(exceeded)} beyond their budget")
     return 1 if exceeded else 0
+
+
+def _when(part: Part) -> str:
+    if part.is_apart:
+        return " (only by name)"
+    return " (long)" if part.is_long else ""
 
 
 def _arguments() -> argparse.Namespace:

@@ -113,7 +113,7 @@ class Fleet:
 
     def _are_ready(self, names: set[str], nodes: int) -> bool:
         found = [one for one in self.api.clusters() if one["metadata"]["name"] in names]
-        return len(found) == len(names) and all(_is_ready(one, nodes) for one in found)
+        return len(found) == len(names) and all(is_ready(one, nodes) for one in found)
 
 
 def idle(fleets: dict[int, Fleet], report: Report, *, seconds: float = IDLE_S) -> None:
@@ -154,7 +154,8 @@ def _idle(left: list[tuple[int, Fleet]], costs: dict[int, Cost], seconds: float)
         _idle(others, costs, seconds)
 
 
-def _is_ready(cluster: dict[str, Any], nodes: int) -> bool:
+def is_ready(cluster: dict[str, Any], nodes: int) -> bool:
+    """Tell whether a cluster is Ready, with that many nodes."""
     status = cluster["status"]
     return status.get("nodesReady") == nodes and any(
         one["type"] == "Ready" and one["status"] == "True" for one in status["conditions"]

@@ -37,6 +37,7 @@ BUSY = 1_000
 BUSY_PERIOD_S = 10.0
 """Each of them changes once in that time."""
 PAGES = 300
+CREATED = 5
 SELECTOR = "tier=t3"
 """Matches a tenth of all."""
 PAGE_P99_MS = 100.0
@@ -46,9 +47,13 @@ PROJECT = "default"
 _BATCH = 500
 
 
-def hub(report: Report) -> None:
-    """Measure on both databases."""
+def on_sqlite(report: Report) -> None:
+    """Measure on SQLite, in the hub's own folder."""
     _measure(report, "SQLite", None)
+
+
+def on_postgresql(report: Report) -> None:
+    """Measure on a PostgreSQL server of our own, if the programs are there."""
     try:
         with _postgres() as url:
             _measure(report, "PostgreSQL", url)
@@ -154,6 +159,10 @@ async def _load(report: Report, case: str, system: System, clusters: list[Cluste
 async def _pages(
     report: Report, case: str, system: System, gateway: PlayedGateway, clusters: list[Cluster]
 ) -> None:
+    made = await anyio.to_thread.run_sync(_create, system)
+    report.add(
+        case, f"a cluster is asked for: median of {len(made)}", statistics.median(made), "ms"
+    )
     quiet = await anyio.to_thread.run_sync(_ask_pages, system)
     _add_times(report, case, f"page of 100 by label, quiet, of {PAGES}", quiet, None)
     async with anyio.create_task_group() as tasks:
@@ -164,8 +173,21 @@ async def _pages(
         rate = (gateway.acknowledged - told) / (time.monotonic() - begun)
         tasks.cancel_scope.cancel()
     name = f"page of 100 by label, {BUSY} reconcile, of {PAGES}"
-    _add_times(report, case, name, busy, PAGE_P99_MS)
+    budget = PAGE_P99_MS if case.endswith("SQLite") else None  # as the design has it
+    _add_times(report, case, name, busy, budget)
     report.add(case, "statuses that came meanwhile", rate, "a second")
+
+
+def _create(system: System) -> list[float]:
+    """Ask for a few more clusters."""
+    api = Api.login(system.url, system.folder / "hub")
+    times: list[float] = []
+    for n in range(CREATED):
+        document = cluster_document(f"more-{n}", workers=3)
+        begun = time.monotonic()
+        api.http.put(f"/v1/projects/{PROJECT}/clusters/more-{n}", json=document).raise_for_status()
+        times.append(1000 * (time.monotonic() - begun))
+    return times
 
 
 def _add_times(
