@@ -168,9 +168,9 @@ def judge_sessions(site: Site, found: Verdict, told: list[str]) -> None:
     A process that was killed cannot log out: what it had open is first ended by its age.
     """
     site.vcenter.control.expire_sessions()
-    site.until(lambda: len(_sessions(site)) == 1, "one session at vCenter", 30)
+    site.until(lambda: len(_sessions(site)) == 1, "one session at vCenter", 120)
     for side in (site.gateway, site.hub):
-        if not side.stop(30):
+        if not side.stop(60):
             found.leaks += 1
             told.append(f"LEAK {side.name} did not end at a SIGTERM")
     if left := _sessions(site):

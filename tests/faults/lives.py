@@ -15,7 +15,8 @@ from tests.faults.site import Site, StuckError
 if TYPE_CHECKING:
     from tests.faults.points import Point
 
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
+"""Far beyond what a life takes: on a busy machine a step may take half a minute."""
 
 
 class Plan(Protocol):

@@ -22,7 +22,7 @@ from tests.faults.children import Child
 GATEWAY = "site-a"
 FOLDER = "/dc1/vm/clusters"
 """Where clusters' VMs are put."""
-START_S = 30.0
+START_S = 120.0
 _LOOK_S = 0.05
 
 
@@ -172,6 +172,16 @@ class Site:
         for generation, status in _read(self.hub, query, name):
             return generation, json.loads(status)
         return None
+
+    def conditions(self, kind: str, of_type: str) -> list[dict[str, Any]]:
+        """Return a condition of each resource of a kind, as the gateway has it; unset ones not."""
+        query = "SELECT status FROM resource WHERE kind = ?"
+        return [
+            condition
+            for (status,) in _read(self.gateway, query, kind)
+            for condition in json.loads(status).get("conditions", ())
+            if condition["type"] == of_type
+        ]
 
     def claims(self) -> set[str]:
         """Return the names of the addresses that the gateway has claimed."""

@@ -1,15 +1,12 @@
 """The short set: 25 lives that meet every kind of point in every step; ``make faults`` has more."""
 
 import random
-import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 
 import pytest
 
+from tests.faults.conftest import Place
 from tests.faults.judge import Strangers, Verdict, Witness, judge, judge_sessions
 from tests.faults.kills import Kill, Step, Victim, all_kills, into_lives
 from tests.faults.lives import Chances, Killing, Plan, await_nothing, await_ready, live
@@ -49,34 +46,7 @@ def _at_some_passage(kind: Kill, chance: random.Random) -> Kill:
     return Kill(kind.step, kind.victim, kind.point, chance.randint(1, most))
 
 
-@dataclass
-class Place:
-    """An installation for one life after the other; after one that went wrong, a new one."""
-
-    stack: ExitStack = field(default_factory=ExitStack)
-    site: Site | None = None
-
-    def get(self) -> Site:
-        """Return an installation in which nothing has gone wrong yet."""
-        if self.site is None:
-            folder = self.stack.enter_context(tempfile.TemporaryDirectory(prefix="moorage-faults-"))
-            self.site = self.stack.enter_context(Site.start(Path(folder)))
-        return self.site
-
-    def leave(self) -> None:
-        """End the installation."""
-        self.site = None
-        self.stack.close()
-
-
-@pytest.fixture(scope="module")
-def place() -> Iterator[Place]:
-    made = Place()
-    yield made
-    made.leave()
-
-
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("plan", _short_set(), ids=lambda plan: plan.name)
 def test_nothing_is_doubled_lost_or_left_whatever_dies(place: Place, plan: Plan) -> None:
     told: list[str] = []
@@ -142,7 +112,7 @@ def test_a_board_tells_what_was_reached(tmp_path: Path) -> None:
     assert same.passed()[Point.COMMIT_BEFORE] == 2
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 def test_the_judge_sees_what_is_left_lost_and_touched(tmp_path: Path) -> None:
     with Site.start(tmp_path) as site:
         control, before, strangers = site.vcenter.control, Witness.look(site), Strangers(site)
