@@ -40,6 +40,9 @@ W = tables.work.c
 _NEVER: Final = timedelta(days=365_000)
 _NOTHING: Final = timedelta(0)
 _MICROSECOND: Final = timedelta(microseconds=1)
+_AT_ONCE: Final = 500
+"""Keys in one statement. Given many sets of parameters instead, psycopg sends a pipeline, after
+which PostgreSQL (15, tried) does not end the transaction of a process that has stopped."""
 
 _TOKEN = select(W.token).where(W.controller == bindparam("controller"), W.key == bindparam("key"))
 _TOKEN_LOCKED = _TOKEN.with_for_update()
@@ -72,28 +75,27 @@ class SqlQueue:
 
     async def enqueue_many(self, items: Iterable[tuple[str, str]], due: datetime) -> None:
         """Make keys due, or due earlier; in one order, so that two of these cannot deadlock."""
-        rows = [{"controller": controller, "key": key} for controller, key in sorted(set(items))]
-        if not rows:
+        asked = sorted(set(items))
+        if not asked:
             return
         at = self._moment(due - self._clock.now())
         async with self._writing() as unit:
-            base = unit.insert(tables.work).values(
-                controller=bindparam("controller"),
-                key=bindparam("key"),
-                due=at,
-                attempts=0,
-                ready_at=at,
-            )
-            new = base.excluded.due
-            earlier = case((or_(W.due.is_(None), W.due > new), new), else_=W.due)
-            statement: Insert = base.on_conflict_do_update(
-                index_elements=[W.controller, W.key],
-                set_={
-                    "due": earlier,
-                    "ready_at": case((W.token.is_(None), earlier), else_=W.ready_at),
-                },
-            )
-            await unit.execute(statement, rows)
+            for begin in range(0, len(asked), _AT_ONCE):
+                rows = [
+                    {"controller": name, "key": key, "due": at, "attempts": 0, "ready_at": at}
+                    for name, key in asked[begin : begin + _AT_ONCE]
+                ]
+                base = unit.insert(tables.work).values(rows)
+                new = base.excluded.due
+                earlier = case((or_(W.due.is_(None), W.due > new), new), else_=W.due)
+                statement: Insert = base.on_conflict_do_update(
+                    index_elements=[W.controller, W.key],
+                    set_={
+                        "due": earlier,
+                        "ready_at": case((W.token.is_(None), earlier), else_=W.ready_at),
+                    },
+                )
+                await unit.execute(statement)
 
     async def lease(self, controller: str, *, limit: int, ttl: timedelta) -> list[Lease]:
         """Take keys that are ready, those first that have been for longest."""
