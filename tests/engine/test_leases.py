@@ -7,7 +7,8 @@ import anyio
 import pytest
 
 from moorage.engine import DONE, HeldLease, LeaseLostError, Outcome
-from moorage.engine.lease import current, hold
+from moorage.engine.lease import current, hold, set_current
+from moorage.kit.clock import FakeClock
 from moorage.resources import Project
 from moorage.store import SqlStore
 from tests.builders import EARLY
@@ -210,3 +211,75 @@ async def a_held_lease(store: SqlStore) -> HeldLease:
     await store.enqueue("c", "k", store.clock.now())
     (held,) = await HeldLease.take(store, store.clock, "c", limit=1, ttl=TTL)
     return held
+
+
+@pytest.mark.parametrize("write", ["create", "put_spec", "delete", "set_value", "transaction"])
+async def test_whatever_a_pass_writes_is_refused_once_its_lease_is_lost(
+    store: SqlStore, write: str
+) -> None:
+    made = await store.create(a_project())
+    held = await a_held_lease(store)
+    set_current(held)
+    try:
+        await store.set_value("before", "yes")
+        fake(store).advance(TTL)
+        await store.lease("c", limit=1, ttl=TTL)
+
+        with pytest.raises(LeaseLostError):
+            await _write(store, made, write)
+    finally:
+        set_current(None)
+
+    assert [one.metadata.name for one in await store.list(Project)] == ["blue"]
+    assert (await store.get(Project, "", "blue")).metadata.labels == {}
+    assert await store.get_value("before") == "yes"
+
+
+async def _write(store: SqlStore, made: Project, write: str) -> None:
+    match write:
+        case "create":
+            await store.create(a_project("green"))
+        case "put_spec":
+            made.metadata.labels["a"] = "b"
+            await store.put_spec(made)
+        case "delete":
+            await store.delete(made)
+        case "set_value":
+            await store.set_value("before", "no")
+        case "transaction":
+            async with store.transaction() as inside:
+                await inside.set_value("before", "no")
+
+
+async def test_all_leases_are_extended_at_once_and_lost_ones_are_told(store: SqlStore) -> None:
+    await store.enqueue_many([("c", key) for key in "abc"], store.clock.now())
+    all_held = await HeldLease.take(store, store.clock, "c", limit=3, ttl=TTL)
+    fake(store).advance(TTL)
+    (lost,) = await store.lease("c", limit=1, ttl=TTL)
+
+    await HeldLease.extend_all(all_held, TTL)
+
+    assert {one.lease.key for one in all_held if one.is_lost} == {lost.key}
+    fake(store).advance(TTL / 2)
+    assert [one.outlives(timedelta(0)) for one in all_held] == [
+        one.lease.key != lost.key for one in all_held
+    ]
+
+
+async def test_a_clock_that_is_set_back_does_not_lengthen_a_lease(store: SqlStore) -> None:
+    clock = TwoClocks()
+    await store.enqueue("c", "k", store.clock.now())
+    (held,) = await HeldLease.take(store, clock, "c", limit=1, ttl=TTL)
+
+    clock.passed = TTL.total_seconds()
+
+    assert not held.outlives(timedelta(0))
+
+
+class TwoClocks(FakeClock):
+    """A machine whose wall clock stands still while time goes on."""
+
+    passed = 0.0
+
+    def steady(self) -> float:
+        return self.passed

@@ -3,12 +3,17 @@
 import socket
 import ssl
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx2
 import pytest
 
+from moorage.engine import HeldLease, LeaseLostError
+from moorage.engine.lease import set_current
+from moorage.kit.clock import FakeClock
 from moorage.kit.errors import (
     ConflictError,
     FieldFault,
@@ -22,6 +27,7 @@ from moorage.kit.errors import (
 from moorage.kube import Credentials, KubeClient
 from moorage.kube.execute import execute
 from moorage.kube.transport import tls_context
+from moorage.store import open_store
 
 from .certificates import a_pki, credentials_of
 from .server import SUCCESS, a_list, a_server, status
@@ -392,3 +398,51 @@ async def test_few_connections_stay_open(tmp_path: Path) -> None:
             await client.version()
 
         assert len(client._transport._pool.connections) == 1
+
+
+async def test_nothing_is_written_under_a_lease_that_has_ended(tmp_path: Path) -> None:
+    clock = FakeClock()
+    store = await open_store(f"sqlite+aiosqlite:///{tmp_path}/replicas.db", clock=clock)
+    await store.enqueue("cluster", "default/c", clock.now())
+    (held,) = await HeldLease.take(store, clock, "cluster", limit=1, ttl=timedelta(seconds=60))
+    async with a_server(tmp_path) as server, server.client() as client:
+        server.says("GET /api/v1", (200, RESOURCES))
+        server.says("PATCH /api/v1/namespaces/kube-system/secrets/s", (200, SECRET))
+        set_current(held)
+        try:
+            await client.apply([SECRET])
+            clock.advance(timedelta(seconds=61))  # stopped meanwhile
+            assert await store.lease("cluster", limit=1, ttl=timedelta(seconds=60))
+            with pytest.raises(LeaseLostError):
+                await client.apply([SECRET])
+        finally:
+            set_current(None)
+
+        assert sum(asked.startswith("PATCH") for asked in server.asked()) == 1
+    await store.close()
+
+
+async def test_a_request_whose_lease_ends_on_its_way_out_is_not_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = FakeClock()
+    store = await open_store(f"sqlite+aiosqlite:///{tmp_path}/replicas.db", clock=clock)
+    await store.enqueue("cluster", "default/c", clock.now())
+    (held,) = await HeldLease.take(store, clock, "cluster", limit=1, ttl=timedelta(seconds=60))
+    send = httpx2.AsyncHTTPTransport.handle_async_request
+
+    async def stopped(transport: Any, request: httpx2.Request) -> httpx2.Response:
+        clock.advance(timedelta(seconds=61))
+        return await send(transport, request)
+
+    monkeypatch.setattr(httpx2.AsyncHTTPTransport, "handle_async_request", stopped)
+    async with a_server(tmp_path) as server, server.client() as client:
+        set_current(held)
+        try:
+            with pytest.raises(LeaseLostError):
+                await client.delete_node("n")
+        finally:
+            set_current(None)
+
+        assert server.asked() == []
+    await store.close()

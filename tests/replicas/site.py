@@ -1,11 +1,10 @@
-"""Two replicas of one gateway as processes, on one PostgreSQL, beside a hub and a strict vCenter."""
+"""Two replicas of one gateway as processes, on one PostgreSQL, with hub and vCenter."""
 
 import contextlib
 import json
 import os
 import re
 import shutil
-import signal
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -22,8 +21,10 @@ from tests.replicas.stops import Stop, install
 
 PATIENCE_S = 120.0
 _LOOK_S = 0.1
-_METRIC = re.compile(r'^moorage_reconcile_seconds_count\{controller="([a-z]+)".*\} ([0-9.]+)$', re.M)
-_LOST = re.compile(r"^moorage_leases_lost_total\{.*\} ([0-9.]+)$", re.M)
+_METRIC = re.compile(
+    r'^moorage_reconcile_seconds_count\{controller="([a-z]+)".*\} ([0-9.]+)$', re.MULTILINE
+)
+_LOST = re.compile(r"^moorage_leases_lost_total\{.*\} ([0-9.]+)$", re.MULTILINE)
 
 
 class Replica(Child):
@@ -50,20 +51,7 @@ class Replica(Child):
 
     def signal(self, number: int) -> None:
         """Send it a signal."""
-        assert self._process is not None
-        assert self._process.pid is not None
-        os.kill(self._process.pid, number)
-
-    def end(self) -> None:
-        """Stop it as an administrator would, and wait until it has logged out."""
-        assert self._process is not None
-        self.signal(signal.SIGTERM)
-        self._process.join(30)
-        assert self._process.exitcode == 0
-
-    def kill(self) -> None:
-        """Kill it, be it stopped or not."""
-        super().kill()
+        os.kill(self.pid, number)
 
     def health(self) -> dict[str, Any]:
         """Return what its health page says."""
@@ -172,6 +160,10 @@ class ReplicaSite(Site):
     def machines(self) -> dict[str, str]:
         """Return name and UID of the machines that the gateway knows."""
         return dict(self.query("SELECT name, uid FROM resource WHERE kind = 'Machine'"))
+
+    def vms(self) -> dict[str, str]:
+        """Return UID and name of the VMs that the simulator has, templates left out."""
+        return {vm["instanceUuid"]: vm["name"] for vm in self.listed()}
 
     def rows(self, side: Child) -> set[str]:
         """Return kind and name of all that is stored; for what the site's start waits for."""

@@ -1,18 +1,20 @@
 """What only PostgreSQL has: other processes on the same database."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import anyio
 import psycopg
 import pytest
 from sqlalchemy import make_url, text
 
-from moorage.engine import Changes, manager
+from moorage.engine import Changes, HeldLease, manager
 from moorage.kit.clock import FakeClock
 from moorage.kit.errors import UnavailableError
 from moorage.resources import Metadata, Project
 from moorage.store import SqlStore, open_store
+from moorage.store.database import Database
 from tests.engine.world import World, a_manager
 
 pytestmark = pytest.mark.postgres
@@ -178,3 +180,64 @@ async def test_a_lost_server_connection_is_replaced(pair: tuple[SqlStore, SqlSto
     await two.create(a_project("after"))
 
     assert await two.count(Project) == 2
+
+
+async def test_hosts_whose_clocks_differ_by_hours_share_the_keys(postgres_url: str) -> None:
+    clocks = FakeClock(), FakeClock()
+    clocks[1].advance(timedelta(hours=2))
+    opened = await open_store(postgres_url)
+    early, late = (
+        SqlStore(Database(postgres_url), clock=clock, by_server=True) for clock in clocks
+    )
+    hour = timedelta(hours=1)
+    await late.enqueue("c", "now", clocks[1].now())
+    await late.enqueue("c", "later", clocks[1].now() + hour)
+
+    (held,) = await HeldLease.take(early, clocks[0], "c", limit=9, ttl=hour)
+    assert held.lease.key == "now"
+    assert await late.lease("c", limit=9, ttl=hour) == []
+    assert held.outlives(hour / 2)
+    for store, clock in ((early, clocks[0]), (late, clocks[1])):
+        due = await store.next_due(["c"])
+        assert due is not None
+        assert abs(due - clock.now() - hour) < timedelta(minutes=10)
+    await late.enqueue("c", "again", clocks[1].now())
+    (depth,) = await early.queue_depths()
+    assert abs(depth.oldest - clocks[0].now()) < timedelta(minutes=10)
+    await early.finish(held.lease, due=clocks[0].now())
+    assert {one.key for one in await late.lease("c", limit=9, ttl=hour)} == {"now", "again"}
+    for store in (opened, early, late):
+        await store.close()
+
+
+@pytest.mark.parametrize("write", ["enqueue", "create"])
+async def test_a_process_that_stops_inside_a_transaction_does_not_keep_the_others_waiting(
+    pair: tuple[SqlStore, SqlStore], clock: FakeClock, write: str
+) -> None:
+    one, two = pair
+    keys = [("c", f"k{number}") for number in range(5)]
+
+    async def write_to(store: SqlStore) -> None:
+        if write == "enqueue":
+            await store.enqueue_many(keys, clock.now())
+        else:
+            await store.create(a_project("p"))
+
+    async def stop_in_the_middle() -> None:
+        async with one.transaction():
+            await write_to(one)
+            with anyio.fail_after(60):
+                await _without_transaction(write_to, two)  # while the first does nothing
+
+    with pytest.raises(UnavailableError):
+        await stop_in_the_middle()
+
+    assert await two.next_due(["c"]) is not None or await two.count(Project) == 1
+
+
+async def _without_transaction(
+    write_to: Callable[[SqlStore], Awaitable[None]], store: SqlStore
+) -> None:
+    """Write in a task of its own, which is no part of the transaction that is open here."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(write_to, store)

@@ -2,8 +2,10 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pyVmomi.SoapAdapter import SoapStubAdapter
 
 from moorage.engine import HeldLease, LeaseLostError
 from moorage.engine.lease import MARGIN, set_current
@@ -48,4 +50,30 @@ async def test_a_lease_that_is_short_is_made_to_last(site: Site, tmp_path: Path)
     clock.advance(timedelta(seconds=30))
     assert await store.lease("machine", limit=1, ttl=timedelta(seconds=60)) == []
     assert site.calls()["CloneVM_Task"] == 1
+    await store.close()
+
+
+async def test_an_effect_whose_lease_ends_on_its_way_out_is_not_sent(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vcenter = await site.connect()
+    request = a_request(await vcenter.resolve(TARGET))
+    clock = FakeClock()
+    store = await open_store(f"sqlite+aiosqlite:///{tmp_path}/replicas.db", clock=clock)
+    await store.enqueue("machine", "default/m", clock.now())
+    (held,) = await HeldLease.take(store, clock, "machine", limit=1, ttl=timedelta(seconds=60))
+    invoke = SoapStubAdapter.InvokeMethod
+
+    def stopped(stub: Any, mo: Any, info: Any, *args: Any) -> Any:
+        clock.advance(timedelta(seconds=61))  # after it was held, before anything is sent
+        return invoke(stub, mo, info, *args)
+
+    monkeypatch.setattr(SoapStubAdapter, "InvokeMethod", stopped)
+    set_current(held)
+
+    with pytest.raises(LeaseLostError):
+        await vcenter.clone(request)
+
+    set_current(None)
+    assert site.calls().get("CloneVM_Task", 0) == 0
     await store.close()
