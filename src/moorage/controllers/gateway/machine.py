@@ -39,6 +39,8 @@ from moorage.vsphere import (
 USER_DATA_KEYS = ("guestinfo.userdata", "guestinfo.userdata.encoding")
 _LOOK_AGAIN_S = 2.0
 _TASK_PATIENCE_S = 60.0
+_MISSED_S = 30.0
+"""Only the replica whose pass saw the milestone wakes the machines, and it may die before."""
 
 
 @step("AddressClaimed")
@@ -108,6 +110,7 @@ async def ensure_token(machine: Machine, env: Env) -> Outcome:
         return wait(
             "WaitingForAPI",
             f"joins when the API answers at {cluster.status.endpoint}{describe_progress(machine)}",
+            after=_MISSED_S,
         )
     secret = bootstrap_token_secret(
         keys,
