@@ -80,12 +80,29 @@ class Pair:
     # What is so
 
     def gateway(self, name: str) -> Any:
-        """Return a Gateway as the hub shows it."""
-        return self.site.seen("gateways", "describe", name)
+        """Return a Gateway as the hub has it."""
+        return self.stored("Gateway", name)
 
     def cluster(self, name: str) -> Any:
-        """Return a Cluster as the hub shows it."""
-        return self.site.seen("clusters", "describe", name)
+        """Return a Cluster as the hub has it."""
+        return self.stored("Cluster", name)
+
+    def stored(self, kind: str, name: str) -> Any:
+        """Return the parts of a resource in the hub's own database."""
+        query = "SELECT route, generation, spec, status, kind, name FROM resource"
+        for route, generation, spec, status, *found in self.rows(self.site.hub, query):
+            if found == [kind, name]:
+                return {
+                    "metadata": {"route": route, "generation": generation},
+                    "spec": json.loads(spec),
+                    "status": json.loads(status),
+                }
+        return None
+
+    def vms(self) -> set[str]:
+        """Return the instance UUIDs of the VMs that vCenter has, templates left out."""
+        listed = self.site.vcenter.control.inventory()["vms"]
+        return {vm["instanceUuid"] for vm in listed if not vm["template"]}
 
     def await_ready(self, name: str, nodes: int, gateway: str) -> None:
         """Wait until a gateway has the cluster Ready with exactly these nodes, each with a VM."""
@@ -102,7 +119,7 @@ class Pair:
                 and seen["status"].get("nodes") == nodes
                 and seen["status"].get("observedGeneration") == seen["metadata"]["generation"]
                 and len(uids) == nodes
-                and uids <= set(self.site.vms())
+                and uids <= self.vms()
             )
 
         self.until(is_ready, f"{name} is Ready with {nodes} nodes at {gateway}")
@@ -128,7 +145,7 @@ class Pair:
 
     def rows(self, gateway: Child, query: str) -> list[Any]:
         """Ask a gateway's own database."""
-        file = gateway.data / "gateway.db"
+        file = gateway.data / ("hub.db" if gateway is self.site.hub else "gateway.db")
         if not file.exists():
             return []
         with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
@@ -147,7 +164,7 @@ class Pair:
         """Assert by vCenter's own ledger that nothing was made twice, and nothing is left."""
         ledger = self.site.vcenter.control.ledger()
         assert ledger.duplicates(OWNER_KEY) == []
-        assert self.site.vms() == {}
+        assert self.vms() == set()
         assert [guest.name for guest in self.site.vcenter.guests.guests()] == []
         assert ledger.stray_files() == []
 
@@ -166,6 +183,16 @@ class Pair:
         file = gateway.data / "config.yaml"
         file.write_text(json.dumps({**json.loads(file.read_text()), "hub": "https://127.0.0.1:9"}))
         gateway.kill()
+
+    def wish(self, gateway: Child, *, workers: int) -> None:
+        """Write into a gateway's own store how many workers each pool shall have."""
+        with contextlib.closing(sqlite3.connect(gateway.data / "gateway.db", timeout=30)) as store:
+            store.execute(
+                "UPDATE resource SET spec = json_set(spec, '$.replicas', ?) "
+                "WHERE kind = 'NodePool'",
+                (workers,),
+            )
+            store.commit()
 
     def mend_link(self, gateway: Child) -> None:
         """Kill it once more, and let it come back where it can."""

@@ -58,3 +58,24 @@ def test_a_flipped_bit_is_refused(place: int) -> None:
 def test_nothing_secret_is_shown() -> None:
     assert "ciphertext" not in repr(sealed())
     assert "PRIVATE" not in repr(GATEWAY)
+
+
+def test_a_recipient_lets_another_one_in_without_changing_what_is_sealed() -> None:
+    other, envelope = PrivateSealingKey.generate(), sealed()
+
+    shared = RECOVERY.share(envelope, other.public())
+
+    assert [key.open(shared, CONTEXT) for key in (GATEWAY, RECOVERY, other)] == [b"hunter2"] * 3
+    assert (shared.context, shared.ciphertext) == (envelope.context, envelope.ciphertext)
+    with pytest.raises(ForbiddenError, match="not sealed to this key"):
+        PrivateSealingKey.generate().share(envelope, other.public())
+
+
+def test_the_one_who_lets_others_in_stays_a_recipient_however_many_come() -> None:
+    envelope = sealed()
+    for _ in range(20):
+        last = PrivateSealingKey.generate()
+        envelope = RECOVERY.share(envelope, last.public())
+
+    again = SealedEnvelope.model_validate_json(envelope.model_dump_json(by_alias=True))
+    assert last.open(again, CONTEXT) == RECOVERY.open(again, CONTEXT) == b"hunter2"
