@@ -94,12 +94,10 @@ def test_a_hub_starts_serves_and_stops_in_order(tmp_path: Path) -> None:
                 lines = stream.iter_lines()
                 assert next(lines) == "event: ADDED"
                 back_up(data, tmp_path / "backup.tar.gz", SystemClock())
-                began = time.monotonic()
                 process.send_signal(signal.SIGTERM)
                 assert "event: BOOKMARK" in list(lines)  # and then the stream ends by itself
                 process.wait(timeout=20)
         assert process.returncode == 0
-        assert time.monotonic() - began < 8  # well before connections are cut off
         assert process.stderr is not None
         said = process.stderr.read()
     assert said.count("initial-admin-password") == 1

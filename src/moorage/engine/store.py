@@ -145,12 +145,14 @@ class Store(Protocol):
         self,
         kind: type[Resource],
         *,
+        labels: Mapping[str, str] | None = None,
         limit: int | None = None,
         after: tuple[str, str] | None = None,
     ) -> builtins.list[Change]:
         """Return every resource as if it had just been created; the documents are not read.
 
-        In the order and pages of ``list``, but much quicker.
+        In the order and pages of ``list``, but much quicker. With ``labels`` only those that bear
+        all of these.
         """
         ...
 

@@ -8,10 +8,12 @@ from moorage.resources.ippool import IPPoolSpec
 
 def choose_address(pool: IPPoolSpec, taken: Collection[IPv4Address]) -> IPv4Address | None:
     """Return the lowest address of the pool that is not taken, ``None`` when all are."""
-    return next((address for address in pool.addresses() if address not in taken), None)
+    held = {int(address) for address in taken}
+    free = next((number for number in pool.numbers() if number not in held), None)
+    return None if free is None else IPv4Address(free)
 
 
 def missing_addresses(pool: IPPoolSpec, taken: Collection[IPv4Address], needed: int) -> int:
     """Return how many of ``needed`` further addresses the pool cannot give."""
-    free = sum(1 for address in pool.addresses() if address not in taken)
-    return max(0, needed - free)
+    held = sum(1 for address in set(taken) if pool.may_give(address))
+    return max(0, needed - (pool.usable() - held))

@@ -75,11 +75,24 @@ class IPPoolSpec(Spec):
         low, high = self.bounds()
         return high - low + 1
 
-    def addresses(self) -> Iterator[IPv4Address]:
-        """Yield every address that may be given, in order."""
-        taboo = {int(self.router), *(int(address) for address in self.exclude)}
+    def numbers(self) -> Iterator[int]:
+        """Yield every address that may be given, in order, as integers."""
+        kept_back = self._kept_back()
         low, high = self.bounds()
-        return (IPv4Address(n) for n in range(low, high + 1) if n not in taboo)
+        return (number for number in range(low, high + 1) if number not in kept_back)
+
+    def usable(self) -> int:
+        """Return how many addresses may be given."""
+        low, high = self.bounds()
+        return self.size() - sum(1 for number in self._kept_back() if low <= number <= high)
+
+    def may_give(self, address: IPv4Address) -> bool:
+        """Tell whether an address is one of the pool's."""
+        low, high = self.bounds()
+        return low <= int(address) <= high and int(address) not in self._kept_back()
+
+    def _kept_back(self) -> set[int]:
+        return {int(self.router), *(int(address) for address in self.exclude)}
 
 
 class IPPoolStatus(Status):
@@ -139,3 +152,9 @@ class IPAddress(Resource):
 def claim_name(pool: str, address: IPv4Address) -> str:
     """Return the name of the IPAddress resource that stands for this address of the pool."""
     return f"{pool}-{str(address).replace('.', '-')}"
+
+
+def claimed_address(name: str) -> tuple[str, IPv4Address]:
+    """Return pool and address that the name of an IPAddress resource stands for."""
+    pool, *numbers = name.rsplit("-", 4)
+    return pool, IPv4Address(".".join(numbers))

@@ -115,12 +115,15 @@ class SqlOperations(ABC):
         self,
         kind: type[Resource],
         *,
+        labels: Mapping[str, str] | None = None,
         limit: int | None = None,
         after: tuple[str, str] | None = None,
     ) -> builtins.list[Change]:
         """Return every resource of a kind as a change; the documents are not read."""
         async with self.reading() as unit:
-            return await resource_read.overview(unit, kind.kind_name(), limit=limit, after=after)
+            return await resource_read.overview(
+                unit, kind.kind_name(), labels=labels, limit=limit, after=after
+            )
 
     async def count(self, kind: type[Resource], *, project: str | None = None) -> int:
         """Return how many resources of a kind there are."""

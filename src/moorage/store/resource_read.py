@@ -74,13 +74,21 @@ def page_query(
 
 
 async def overview(
-    unit: Unit, kind: str, *, limit: int | None, after: tuple[str, str] | None
+    unit: Unit,
+    kind: str,
+    *,
+    labels: Mapping[str, str] | None,
+    limit: int | None,
+    after: tuple[str, str] | None,
 ) -> list[Change]:
     """Return every resource of a kind as a change, without its documents."""
     columns = [T.project, T.name, T.uid, T.resource_version, T.route, T.owner_uid]
     query = select(*columns).where(T.kind == kind).order_by(T.project, T.name).limit(limit)
     if after is not None:
         query = query.where(tuple_(T.project, T.name) > tuple_(*after))
+    clause = label_clause(labels, None)
+    if clause is not None:
+        query = query.where(clause)
     return [
         Change(
             kind=kind,

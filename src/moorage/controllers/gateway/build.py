@@ -36,6 +36,7 @@ from moorage.resources import (
     ResealedKeys,
     Secret,
 )
+from moorage.resources.ippool import claimed_address
 
 PACE = timedelta(milliseconds=250)
 """A hundred machines change at once: what counts them looks at them four times a second."""
@@ -199,5 +200,4 @@ def controllers(env: Env) -> list[Controller[Any]]:
 
 
 def _pool_of(change: Change) -> list[str]:
-    """The pool's name is what stands before the address's four numbers."""
-    return [f"/{change.name.rsplit('-', 4)[0]}"]
+    return [f"/{claimed_address(change.name)[0]}"]

@@ -27,9 +27,7 @@ async def ensure_endpoint(cluster: Cluster, env: Env) -> Outcome:
     pool = await env.store.find(IPPool, "", pool_name) if pool_name else None
     if pool_name is not None and pool is None:
         return wait("PoolNotFound", f"IP pool {pool_name} is not at this gateway")
-    inside = (
-        host is not None and pool is not None and IPv4Address(host) in set(pool.spec.addresses())
-    )
+    inside = host is not None and pool is not None and pool.spec.may_give(IPv4Address(host))
     if pool is not None and asked.type is EndpointType.VIP and (host is None or inside):
         wanted = IPv4Address(host) if host else None
         try:

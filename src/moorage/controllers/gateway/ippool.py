@@ -10,11 +10,10 @@ from moorage.resources.meta import GATEWAY_FINALIZER
 @step("Counted")
 async def ensure_counted(pool: IPPool, env: Env) -> Outcome:
     claims = await claims_of(env.store, pool.metadata.name)
-    usable = set(pool.spec.addresses())
     claimed = {claim.spec.address for claim in claims}
-    pool.status.total = len(usable)
+    pool.status.total = pool.spec.usable()
     pool.status.claimed = len(claimed)
-    pool.status.free = len(usable - claimed)
+    pool.status.free = pool.status.total - sum(1 for one in claimed if pool.spec.may_give(one))
     pool.status.clusters = sorted({claim.spec.cluster for claim in claims})
     return DONE
 

@@ -246,17 +246,17 @@ def _head_room(
             for other in estate.clusters
             if cluster_key(other) != key and name in other.spec.ip_pools()
         }
-        usable = set(pool.spec.addresses())
+        usable = pool.spec.usable()
         claimed: dict[str, int] = {}
         for claim in estate.claims(name):
-            if claim.spec.address in usable:
+            if pool.spec.may_give(claim.spec.address):
                 claimed[claim.spec.cluster] = claimed.get(claim.spec.cluster, 0) + 1
         others = {*promised, *claimed} - {key}
         taken = sum(max(promised.get(k, 0), claimed.get(k, 0)) for k in others)
-        if len(usable) - taken < count:
+        if usable - taken < count:
             yield FieldFault(
                 _path_of_pool(cluster.spec, name),
-                f"IP pool {name} has {len(usable)} addresses, {taken} of them taken by other "
+                f"IP pool {name} has {usable} addresses, {taken} of them taken by other "
                 f"clusters; this one needs {count} (machines, endpoint, and one more to replace "
                 "a machine): widen the pool or ask for fewer machines",
             )

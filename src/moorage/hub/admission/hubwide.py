@@ -99,7 +99,7 @@ def ip_pool_faults(
                 f"the pool already serves {', '.join(sorted(users))}",
             )
         )
-    if not any(True for _ in spec.addresses()):
+    if not spec.usable():
         faults.append(FieldFault(path, "no address is left once router and exclusions are out"))
     if before is not None:
         faults += _ip_pool_changes(before, pool, estate, path)
