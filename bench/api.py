@@ -25,7 +25,7 @@ class Api:
             data: Its data directory, which has its CA and the first password.
         """
         tls = ssl.create_default_context(cafile=f"{data}/ca.crt")
-        http = httpx2.Client(base_url=url, verify=tls, trust_env=False, timeout=120)
+        http = httpx2.Client(base_url=url, verify=tls, trust_env=False, timeout=600)
         password = (data / "initial-admin-password").read_text().strip()
         answer = http.post("/v1/login", json={"username": "admin", "password": password})
         http.headers["Authorization"] = f"Bearer {answer.raise_for_status().json()['token']}"
