@@ -14,12 +14,20 @@ if TYPE_CHECKING:
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(
-    ["moorage.gateway.app", "moorage.hub.serve", "moorage.store.migrate", "tests.faults.points",
-     # What a process would load when it is needed first.
-     "anyio._backends._asyncio", "cryptography.hazmat.backends.openssl.backend",
-     "uvicorn.lifespan.on", "uvicorn.protocols.http.h11_impl",
-        "uvicorn.protocols.websockets.websockets_sansio_impl", "websockets.server"]
-)  # fmt: skip
+    [
+        "moorage.gateway.app",
+        "moorage.hub.serve",
+        "moorage.store.migrate",
+        "tests.faults.points",
+        # What a process would otherwise load when it first needs it.
+        "anyio._backends._asyncio",
+        "cryptography.hazmat.backends.openssl.backend",
+        "uvicorn.lifespan.on",
+        "uvicorn.protocols.http.h11_impl",
+        "uvicorn.protocols.websockets.websockets_sansio_impl",
+        "websockets.server",
+    ]
+)
 
 
 class Child:
