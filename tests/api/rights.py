@@ -66,6 +66,8 @@ RIGHTS: dict[str, Right] = {
     "replaceGatewayLabels": WRITE_SHARED,
     "deleteGateway": WRITE_SHARED,
     "createEnrolmentToken": WRITE_SHARED,
+    "listIntentConflicts": WRITE_SHARED,
+    "decideIntentConflict": WRITE_SHARED,
     "listCloudAccounts": READ_SHARED,
     "getCloudAccount": READ_SHARED,
     "createCloudAccount": WRITE_SHARED,

@@ -7,22 +7,10 @@ import ssl
 import time
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
-
-from moorage.vsphere.types import OWNER_KEY
 from tests.failures.disk import SmallDisk, small_disk
-from tests.faults.runs import Verdict, await_nothing, await_ready, judge
+from tests.failures.world import PATIENCE_S, assert_clean, await_ready, delete, seen, vms
 from tests.faults.site import START_S, Site
-
-PATIENCE_S = 90.0
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    with Site.start(tmp_path) as site:
-        yield site
 
 
 @contextlib.contextmanager
@@ -58,36 +46,18 @@ def test_a_full_hub_refuses_writes_and_goes_on_when_there_is_room(site: Site) ->
         assert "hub.db" in refused
         assert "free some space" in refused
         # Reads go on, and the link lives: nothing was lost or ended.
-        assert site.seen("clusters", "describe", "before")["metadata"]["name"] == "before"
+        assert seen(site, "clusters", "describe", "before")["metadata"]["name"] == "before"
         assert _health(site)["status"] == "degraded"
         assert "disk is full" in _health(site)["storage"]
 
         disk.free()
         site.until(lambda: _health(site)["status"] == "ok", "the hub has recovered", PATIENCE_S)
         site.apply("after", 0)
-        _await_both(site, "before", "after")
-        _delete_all(site, "before", "after")
-        assert site.hub.deaths + site.gateway.deaths == started, "a process has ended"
-
-
-def test_a_full_gateway_starts_nothing_that_it_could_not_remember(site: Site) -> None:
-    with on_small_disk(site, "gateway") as disk:
-        site.apply("before", 0)
-        await_ready(site, "before", 1)
-        started = site.hub.deaths + site.gateway.deaths
-        disk.fill()
-        site.apply("during", 1)
-
-        said = site.until(lambda: _storage(site), "the hub shows the full disk", PATIENCE_S)
-        assert "gateway.db" in said
-        assert "free some space" in said
-        # Whatever was cloned has its UID in the gateway's store: none was made without.
-        assert not site.vcenter.control.ledger().orphans(OWNER_KEY, set(site.machines().values()))
-
-        disk.free()
-        _await_both(site, "before", "during", machines=3)
-        site.until(lambda: not _storage(site), "it is no longer shown", PATIENCE_S)
-        _delete_all(site, "before", "during")
+        for name in ("before", "after"):
+            await_ready(site, name, 1)
+        for name in ("before", "after"):
+            delete(site, name)
+        assert_clean(site)
         assert site.hub.deaths + site.gateway.deaths == started, "a process has ended"
 
 
@@ -95,13 +65,14 @@ def test_a_gateway_whose_disk_fills_in_the_middle_doubles_nothing(site: Site) ->
     with on_small_disk(site, "gateway") as disk:
         started = site.gateway.deaths
         site.apply("middle", 2)
-        site.until(lambda: len(site.vms()) > 0, "a first VM is there", PATIENCE_S)
+        site.until(lambda: len(vms(site)) > 0, "a first VM is there", PATIENCE_S)
         disk.fill()
         end = time.monotonic() + 3
         site.until(lambda: time.monotonic() > end, "some time passes", 10)
         disk.free()
         await_ready(site, "middle", 3)
-        _delete_all(site, "middle")
+        delete(site, "middle")
+        assert_clean(site)
         assert site.gateway.deaths == started
 
 
@@ -116,36 +87,3 @@ def _health(site: Site) -> dict[str, str]:
     with urllib.request.urlopen(address, context=context, timeout=20) as answer:
         found: dict[str, str] = json.load(answer)
     return found
-
-
-def _storage(site: Site) -> str:
-    seen = site.seen("gateways", "describe", "site-a") or {}
-    for claim in seen.get("status", {}).get("conditions", ()):
-        if claim["type"] == "StorageFull" and claim["status"] == "True":
-            return str(claim["message"])
-    return ""
-
-
-def _await_both(site: Site, *names: str, machines: int = 2) -> None:
-    def are_ready() -> bool:
-        seen = [site.seen("clusters", "describe", name) for name in names]
-        return len(site.machines()) == machines and all(
-            one
-            and any(
-                claim["type"] == "Ready" and claim["status"] == "True"
-                for claim in one["status"].get("conditions", ())
-            )
-            for one in seen
-        )
-
-    site.until(are_ready, f"{names} are Ready", PATIENCE_S)
-
-
-def _delete_all(site: Site, *names: str) -> None:
-    for name in names:
-        site.ask("clusters", "delete", name, "--yes")
-    for name in names:
-        await_nothing(site, name)
-    found, told = Verdict(runs=1), []  # type: ignore[var-annotated]
-    judge(site, found, told, {})
-    assert found.is_clean, told

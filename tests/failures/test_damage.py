@@ -6,24 +6,16 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from moorage.kit.process import DAMAGED_STORE
-from tests.faults.runs import await_nothing, await_ready
+from tests.failures.world import PATIENCE_S, assert_clean, await_ready, delete, vms
 from tests.faults.site import START_S, Site
 
-PATIENCE_S = 90.0
 _PAGE = 4096
-
-
-@pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
-    with Site.start(tmp_path) as site:
-        yield site
 
 
 def damage(file: Path) -> bytes:
@@ -101,7 +93,7 @@ def test_a_gateway_goes_on_with_a_new_file(site: Site) -> None:
     """What the message says to do: move the file aside, start, and the hub gives back."""
     site.apply("kept", 1)
     await_ready(site, "kept", 2)
-    before = site.vms()
+    before = vms(site)
     site.gateway.kill()
     damage(site.gateway.data / "gateway.db")
     aside = site.folder / "aside"
@@ -112,17 +104,16 @@ def test_a_gateway_goes_on_with_a_new_file(site: Site) -> None:
     site.until(lambda: _machines(site) == 2, "the machines are known again", PATIENCE_S)
     site.apply("kept", 2)
     await_ready(site, "kept", 3)
-    assert before.items() <= site.vms().items(), "what ran was not touched"
-    site.ask("clusters", "delete", "kept", "--yes")
-    await_nothing(site, "kept")
-    assert not site.vms()
+    assert before.items() <= vms(site).items(), "what ran was not touched"
+    delete(site, "kept")
+    assert_clean(site)
 
 
 @pytest.mark.parametrize("side", ["hub", "gateway"])
 def test_a_lost_log_is_made_good_by_the_other_side(site: Site, side: str) -> None:
     site.apply("kept", 1)
     await_ready(site, "kept", 2)
-    before = site.vms()
+    before = vms(site)
     child = getattr(site, side)
     child.kill()
     with closing(sqlite3.connect(f"file:{child.data}/{side}.db?mode=ro", uri=True)) as looked:
@@ -137,7 +128,7 @@ def test_a_lost_log_is_made_good_by_the_other_side(site: Site, side: str) -> Non
         site.until(lambda: len(site.machines()) == 2, "its machines are back", PATIENCE_S)
         site.apply("kept", 2)
         await_ready(site, "kept", 3)
-    assert before.items() <= site.vms().items(), "what ran was not touched"
+    assert before.items() <= vms(site).items(), "what ran was not touched"
 
 
 def _machines(site: Site) -> int:

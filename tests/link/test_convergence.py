@@ -92,7 +92,7 @@ class Wire:
 
     async def to_hub(self, frames: Sequence[Frame]) -> list[Frame]:
         async with self.hub.transaction() as store:
-            return await apply_up(store, "gw1", frames)
+            return await apply_up(store, "gw1", frames, store.clock.now())
 
     async def settle(self) -> None:
         await self.reconnect(answered=True)

@@ -8,6 +8,7 @@ import pytest
 from moorage.kit.clock import SystemClock
 from moorage.link.frames import Delete, Frame, Put, Reject, Restore, StatusOf
 from moorage.link.gateway_side import HubView, apply_down
+from moorage.link.held import load_held
 from moorage.link.hub_side import apply_up
 from moorage.resources import Gateway, IPPool, Machine, Metadata, Project, Resource
 from moorage.store import SqlStore
@@ -54,7 +55,7 @@ def with_uid(resource: Machine, uid: str, route: str = "") -> Machine:
 
 async def reasons_up(hub: SqlStore, *frames: Frame, gateway: str = "gw1") -> list[str]:
     async with hub.transaction() as store:
-        answers = await apply_up(store, gateway, frames)
+        answers = await apply_up(store, gateway, frames, store.clock.now())
     return [answer.reason if isinstance(answer, Reject) else answer.type for answer in answers]
 
 
@@ -70,9 +71,14 @@ async def test_a_gateway_cannot_write_intents_or_the_hubs_own_kinds(stores: Stor
     other = Gateway(metadata=Metadata(name="gw2", uid="u"))
     project = Project(metadata=Metadata(name="p", uid="u"))
 
-    found = await reasons_up(hub, put(pool), put(other), put(project), status(other))
+    changed = pool.copy_deep()
+    changed.metadata.labels = {"by": "gateway"}
+    found = await reasons_up(hub, put(changed), put(other), put(project), status(other))
 
-    assert found == ["NotDerived", "NotDerived", "NotDerived", "NotIntent"]
+    # A copy of an intent is kept beside, for an administrator to look at.
+    assert found == ["NotDerived", "NotDerived", "NotIntent"]
+    assert (await hub.get(IPPool, "", pool.metadata.name)).metadata.labels == {}
+    assert list(await load_held(hub, "gw1")) == [pool.metadata.uid]
     assert await reasons_up(hub, delete(pool)) == ["NotDerived"]
     assert await hub.find(Gateway, "", "gw2") is None
     assert await hub.find_uid(IPPool, pool.metadata.uid) is not None

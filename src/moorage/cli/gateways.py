@@ -1,13 +1,13 @@
 """``moorage gateways``: processes beside vCenter that do the work."""
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from cyclopts import App
 
 from moorage.cli.moves import DECLARE_DEAD_EXAMPLES, RECOVER_EXAMPLES, declare_dead, recover
 from moorage.cli.say import examples, say
-from moorage.kit.errors import InvalidError, UnavailableError
+from moorage.kit.errors import InvalidError, NotFoundError, UnavailableError
 
 if TYPE_CHECKING:
     from moorage.resources import Gateway
@@ -138,6 +138,64 @@ async def trust(name: str, *, fingerprint: str | None = None) -> None:
     context.hub.gateways[name] = told
     context.remember(context.hub)
     say(f"pinned gateway {name}: {told}")
+
+
+@app.command(help_epilogue=examples("moorage gateways conflicts site-a"))
+async def conflicts(name: str) -> None:
+    """List what a gateway holds otherwise than a hub that was restored from a backup.
+
+    Args:
+        name: Name of the gateway.
+    """
+    from moorage.cli.context import Context
+    from moorage.cli.output import show_document
+    from moorage.cli.settings import output_format
+
+    async with Context.current().api() as api:
+        found = await api.conflicts(name)
+    if output_format() != "table":
+        show_document({"items": found})
+        return
+    if not found:
+        say("gateway and hub agree")
+    for one in found:
+        decided = " (being deleted)" if one["deleting"] else ""
+        say(f"{_conflict_name(one)}: {one['reason']}{decided}: {one['message']}")
+
+
+@app.command(
+    help_epilogue=examples(
+        "moorage gateways decide site-a Cluster/default/web --keep gateway",
+        "moorage gateways decide site-a Cluster/default/web --keep hub",
+    )
+)
+async def decide(name: str, subject: str, *, keep: Literal["gateway", "hub"]) -> None:
+    """Say whose version stays of what gateway and restored hub know differently.
+
+    Node pools and all else that belongs to a cluster go with it.
+
+    Args:
+        name: Name of the gateway.
+        subject: As `conflicts` lists it: kind, project and name.
+        keep: Whose version stays. Of what the hub does not know, `hub` means that the gateway
+            deletes it.
+    """
+    from moorage.cli.context import Context
+
+    async with Context.current().api() as api:
+        found = [one for one in await api.conflicts(name) if _conflict_name(one) == subject]
+        if not found:
+            raise NotFoundError(
+                f"gateway {name} has no conflict about {subject}: `moorage gateways conflicts "
+                f"{name}` lists them"
+            )
+        for one in found:
+            await api.decide(name, str(one["uid"]), keep)
+    say(f"{subject}: the {keep}'s version stays")
+
+
+def _conflict_name(one: dict[str, Any]) -> str:
+    return "/".join(part for part in (one["kind"], one.get("project"), one["name"]) if part)
 
 
 @app.command(help_epilogue=examples("moorage gateways delete site-a"))

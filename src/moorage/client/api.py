@@ -1,5 +1,6 @@
 """The hub's REST API as typed calls."""
 
+import builtins
 import random
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -120,6 +121,17 @@ class Api:
     async def put_resealed(self, gateway: str, sealed: Document) -> None:
         """Hand over envelopes that the gateway can open too."""
         await self.call("POST", f"/v1/moves/resealed/{quoted(gateway)}", body=sealed)
+
+    async def conflicts(self, gateway: str) -> builtins.list[Document]:
+        """Return what a gateway holds otherwise than the hub, or alone."""
+        answer = await self.call("GET", f"{path_of(Gateway)}/{quoted(gateway)}/conflicts")
+        return list(answer["items"])
+
+    async def decide(self, gateway: str, uid: str, keep: str) -> builtins.list[Document]:
+        """Keep the ``gateway``'s or the ``hub``'s version of an intent; return what is left."""
+        path = f"{path_of(Gateway)}/{quoted(gateway)}/conflicts/{quoted(uid)}/decision"
+        answer = await self.call("POST", path, body={"keep": keep})
+        return list(answer["items"])
 
     async def set_password(self, user: str, password: str) -> None:
         """Set somebody's password; their sessions end."""

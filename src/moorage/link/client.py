@@ -33,6 +33,7 @@ from moorage.link.frames import (
     hello_statement,
 )
 from moorage.link.gateway_side import HubView, apply_down, read_released, read_up
+from moorage.link.held import read_offered
 from moorage.link.replicate import NEWER_MAY_TAKE
 from moorage.link.session import LinkClosedError, Session, Transport
 from moorage.link.trust import RecoveryKeys
@@ -270,7 +271,7 @@ class Link:
         log.info("link up", hub=self._dial.url, since=welcome.since, start=welcome.start)
 
         async def repeat_released() -> None:
-            session.post(*await read_released(self._store))
+            session.post(*await read_released(self._store), *await read_offered(self._store))
 
         beside = [repeat_released, *([self._note_progress] if self._tenure else [])]
         await session.run(self._store, lambda _: True, *beside)

@@ -15,12 +15,14 @@ from moorage.link.frames import (
     Drop,
     Frame,
     Put,
+    Reject,
     Restore,
     Sequenced,
     StatusOf,
     read_resource,
 )
 from moorage.link.handover import drop_copies, take_over
+from moorage.link.held import UNKNOWN, offer
 from moorage.link.replicate import (
     INTENT_CONFLICT,
     PAGE,
@@ -114,19 +116,22 @@ async def apply_down(
         try:
             match frame:
                 case Put():
-                    await _take_intent(store, read_resource(frame.resource), view, clock)
+                    asked = read_resource(frame.resource)
+                    answers.extend(await _take_intent(store, asked, view, clock))
                 case Delete():
                     await _drop_intent(store, frame, view)
                 case Restore():
                     await _restore(store, read_resource(frame.resource))
                 case Drop():
                     answers.extend(await drop_copies(store, frame))
+                case Reject(reason="Unknown"):
+                    answers.extend(await _note_unknown(store, frame, clock))
         except (InvalidError, ConflictError, NotFoundError) as error:
             answers.append(reject(frame, error))
     return answers
 
 
-async def _take_intent(store: Store, asked: Resource, view: HubView, clock: Clock) -> None:
+async def _take_intent(store: Store, asked: Resource, view: HubView, clock: Clock) -> list[Frame]:
     if asked.ownership is not Ownership.INTENT:
         raise RejectedError("NotIntent", f"{asked} is not the hub's to write")
     own = await store.find(type(asked), *asked.key)
@@ -144,7 +149,7 @@ async def _take_intent(store: Store, asked: Resource, view: HubView, clock: Cloc
         if isinstance(asked, Handover):
             await take_over(store, asked)
         await store.put_mirror(asked)
-        return
+        return []
     conflict = _conflict(own, asked)
     if conflict is not None:
         log.warning("intent not applied", resource=str(own), conflict=conflict)
@@ -157,13 +162,13 @@ async def _take_intent(store: Store, asked: Resource, view: HubView, clock: Cloc
             generation=own.metadata.generation,
         )
         await store.put_status(own)
-        return
+        return [offer(own)]
     if own.metadata.uid != asked.metadata.uid:
         await store.delete(own)
         view.forget(own.metadata.uid)
         view.saw(asked)
         await store.put_mirror(asked)
-        return
+        return []
     view.saw(asked)
     if own.is_deleting and GATEWAY_FINALIZER not in own.metadata.finalizers:
         # Let go already; the hub has not heard of it yet.
@@ -173,6 +178,27 @@ async def _take_intent(store: Store, asked: Resource, view: HubView, clock: Cloc
     if own.status.condition(INTENT_CONFLICT) is not None:
         _drop_conflict(own)
         await store.put_status(own)
+    return []
+
+
+async def _note_unknown(store: Store, refused: Reject, clock: Clock) -> list[Frame]:
+    """Keep what a restored hub does not know, say so, and show it our copy."""
+    kind = kind_of(refused.subject.partition(" ")[0])
+    project, _, name = refused.subject.partition(" ")[2].partition("/")
+    own = await store.find(kind, project, name)
+    if own is None or own.ownership is not Ownership.INTENT or own.is_deleting:
+        return []
+    own.status.set_condition(
+        INTENT_CONFLICT,
+        "True",
+        UNKNOWN,
+        "the hub does not know this any more: it was restored from a backup. It is kept until an "
+        "administrator decides with `moorage gateways decide`",
+        now=clock.now(),
+        generation=own.metadata.generation,
+    )
+    await store.put_status(own)
+    return [offer(own)]
 
 
 def _drop_conflict(resource: Resource) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from datetime import datetime
 
 from moorage.engine.store import Store, Tombstone
 from moorage.kit.errors import ConflictError, InvalidError, NotFoundError
@@ -15,7 +16,9 @@ from moorage.link.frames import (
     StatusOf,
     read_resource,
 )
+from moorage.link.held import drop_settled, take_offer
 from moorage.link.replicate import (
+    INTENT_CONFLICT,
     PAGE,
     Outgoing,
     RejectedError,
@@ -53,7 +56,9 @@ async def read_restore(store: Store, gateway: str) -> list[Frame]:
     return [*found, Restored()]
 
 
-async def apply_up(store: Store, gateway: str, frames: Iterable[Frame]) -> list[Frame]:
+async def apply_up(
+    store: Store, gateway: str, frames: Iterable[Frame], now: datetime
+) -> list[Frame]:
     """Apply a gateway's frames to the hub's store; returns what to answer beside the ack.
 
     A gateway reaches only what is routed to it: whatever else it names is rejected.
@@ -63,14 +68,27 @@ async def apply_up(store: Store, gateway: str, frames: Iterable[Frame]) -> list[
         try:
             match frame:
                 case Put():
-                    await _mirror(store, gateway, read_resource(frame.resource))
+                    resource = read_resource(frame.resource)
+                    if resource.ownership is Ownership.INTENT:
+                        answers.extend(await _take_offer(store, gateway, resource, now))
+                    else:
+                        await _mirror(store, gateway, resource)
                 case StatusOf():
-                    answers.extend(await _take_status(store, gateway, frame))
+                    answers.extend(await _take_status(store, gateway, frame, now))
                 case Delete():
                     await _drop_mirror(store, gateway, frame)
         except (InvalidError, ConflictError, NotFoundError) as error:
             answers.append(reject(frame, error))
     return answers
+
+
+async def _take_offer(store: Store, gateway: str, resource: Resource, now: datetime) -> list[Frame]:
+    resource.metadata.route = gateway
+    known = await store.find_uid(type(resource), resource.metadata.uid)
+    if known is None:
+        await _check_new(store, gateway, resource)
+    _check_route(known, gateway)
+    return await take_offer(store, gateway, resource, now)
 
 
 async def _mirror(store: Store, gateway: str, resource: Resource) -> None:
@@ -109,18 +127,22 @@ async def _drop_mirror(store: Store, gateway: str, frame: Delete) -> None:
         await store.delete(found)
 
 
-async def _take_status(store: Store, gateway: str, frame: StatusOf) -> list[Frame]:
+async def _take_status(store: Store, gateway: str, frame: StatusOf, now: datetime) -> list[Frame]:
     kind = kind_of(frame.kind)
     if kind.ownership is not Ownership.INTENT:
         raise RejectedError("NotIntent", f"{frame.kind} {frame.name} has no status of a gateway")
     found = await store.find_uid(kind, frame.uid)
     if found is None:
         if frame.released:
+            await drop_settled(store, gateway, frame.uid, now)
             return await _answer_released(store, gateway, kind, frame)
         raise RejectedError("Unknown", f"{frame.kind} {frame.name} ({frame.uid}) is not known here")
     _check_route(found, gateway)
+    had_conflict = found.status.condition(INTENT_CONFLICT) is not None
     found.status = _read_status(found, frame)
     await store.put_status(found)
+    if had_conflict and found.status.condition(INTENT_CONFLICT) is None:
+        await drop_settled(store, gateway, frame.uid, now)
     if frame.released and found.is_deleting and GATEWAY_FINALIZER in found.metadata.finalizers:
         await store.remove_finalizer(found, GATEWAY_FINALIZER)
     return []

@@ -23,6 +23,7 @@ from moorage.link.frames import (
     Welcome,
     encode,
 )
+from moorage.link.held import tell_deletions
 from moorage.link.hub_side import apply_up, read_down, read_restore
 from moorage.link.replicate import INTENT_CONFLICT, NEWER_MAY_TAKE
 from moorage.link.session import LinkClosedError, Session
@@ -173,6 +174,7 @@ class ServedGateway:
                 raise LinkClosedError("NotEnrolled", str(error)) from error
             if key != self._key:
                 raise LinkClosedError("NotEnrolled", f"{self._name!r} was enrolled with a new key")
+            session.post(*await tell_deletions(self._store, self._name, self._settings.clock.now()))
             if (now := await self._settings.recovery_key()) != recovery_key:
                 recovery_key = now
                 session.post(Notice(recovery_key=now))
@@ -199,7 +201,7 @@ class ServedGateway:
             position = await _Position.load(store, self._name)
             if position.session != self._session_id:
                 raise LinkClosedError("Replaced", "a newer connection of this gateway took over")
-            answers = await apply_up(store, self._name, frames)
+            answers = await apply_up(store, self._name, frames, self._settings.clock.now())
             for frame in frames:
                 if isinstance(frame, Dropped):
                     await self._take_dropped(store, frame)

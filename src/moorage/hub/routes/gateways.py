@@ -1,9 +1,9 @@
 """How a gateway comes in: an administrator makes a one-time token, the gateway spends it."""
 
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Path, Request
 from pydantic import Field, StringConstraints
 
 from moorage import __version__
@@ -28,8 +28,11 @@ from moorage.kit.errors import (
 )
 from moorage.kit.identity import PublicIdentity, sealing_key_statement
 from moorage.kit.seal import PublicSealingKey
+from moorage.link.frames import read_resource
+from moorage.link.held import HeldIntent, decide, load_held
+from moorage.link.replicate import INTENT_CONFLICT
 from moorage.resources import Gateway
-from moorage.resources.meta import Model, Name
+from moorage.resources.meta import Document, Model, Name
 from moorage.store import access
 
 router = APIRouter(
@@ -180,6 +183,92 @@ async def enroll(body: Enrolment, hub: HubDep, request: Request) -> Enrolled:
         hub_version=__version__,
         hub_ca=hub.settings.ca_certificate,
         recovery_key=recovery or None,
+    )
+
+
+class IntentConflict(Model):
+    """What a gateway holds that this hub, restored from a backup, knows otherwise or not at all."""
+
+    uid: str
+    kind: str
+    project: str = ""
+    name: str
+    reason: str
+    """`UnknownToHub` or `HubIsOlder`."""
+    message: str
+    deleting: bool
+    """It was decided that the gateway takes it down."""
+    gateway_version: Document
+    """The whole resource as the gateway has it."""
+
+
+class IntentConflictList(Model):
+    """All that waits for a decision."""
+
+    items: list[IntentConflict]
+
+
+class Decision(Model):
+    """Whose version stays. Of what the hub does not know, `hub` means: the gateway deletes it."""
+
+    keep: Literal["gateway", "hub"]
+
+
+@router.get(
+    "/gateways/{name}/conflicts",
+    operation_id="listIntentConflicts",
+    response_model_exclude_none=True,
+    summary="What a gateway holds otherwise than this hub",
+)
+async def list_conflicts(
+    name: Name,
+    hub: HubDep,
+    _scope: Annotated[Scope, Depends(allow(Verb.UPDATE, "gateways"))],
+) -> IntentConflictList:
+    """List the intents that the gateway and the (restored) hub do not agree on."""
+    await hub.store.get(Gateway, "", name)
+    held = await load_held(hub.store, name)
+    return IntentConflictList(items=[_conflict(one) for one in held.values()])
+
+
+@router.post(
+    "/gateways/{name}/conflicts/{uid}/decision",
+    operation_id="decideIntentConflict",
+    response_model_exclude_none=True,
+    summary="Say whose version of an intent stays",
+)
+async def decide_conflict(
+    name: Name,
+    uid: Annotated[str, Path(max_length=64)],
+    body: Decision,
+    hub: HubDep,
+    scope: Annotated[Scope, Depends(allow(Verb.UPDATE, "gateways"))],
+) -> IntentConflictList:
+    """Decide; whatever belongs to a cluster goes with it. Returns what is left to decide."""
+    async with hub.store.transaction() as store:
+        await store.get(Gateway, "", name)
+        chosen = await decide(store, name, uid, body.keep, hub.clock.now())
+        meta = chosen.metadata
+        note = AuditNote("decide", chosen.kind, meta.project, meta.name)
+        note.after = {"keep": body.keep, "uid": uid, "gateway": name}
+        await record(hub, scope.principal, scope.actor.source, note, "ok")
+        held = await load_held(store, name)
+    return IntentConflictList(items=[_conflict(one) for one in held.values()])
+
+
+def _conflict(held: HeldIntent) -> IntentConflict:
+    resource = read_resource(held.resource)
+    claim = resource.status.condition(INTENT_CONFLICT)
+    meta = resource.metadata
+    return IntentConflict(
+        uid=meta.uid,
+        kind=resource.kind,
+        project=meta.project,
+        name=meta.name,
+        reason=claim.reason if claim else "",
+        message=claim.message if claim else "",
+        deleting=held.deleting,
+        gateway_version=held.resource,
     )
 
 
