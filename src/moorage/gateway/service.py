@@ -20,9 +20,12 @@ def main() -> None:
 def load() -> None:
     """Load all modules while those are out of sight that we do not use.
 
-    httpcore2 takes up h2 wherever it is installed (2 MiB); nothing here speaks HTTP/2.
+    structlog takes up greenlet, which only PostgreSQL's driver needs, and that loads it later;
+    httpcore2 takes up h2 wherever it is installed (2 MiB); nothing here speaks HTTP/2. pyVmomi
+    loads the types of all of VMware's services (3 MiB); we speak to vCenter's own.
     """
-    with hidden("rich", "h2"):
+    others = [f"pyVmomi._typeinfo_{name}" for name in ("eam", "pbm", "sms", "vslm", "vsanhealth")]
+    with hidden("rich", "greenlet", "h2", *others):
         import httpcore2  # noqa: F401 - else httpx2 loads it with the first client
 
         import moorage.gateway.app  # noqa: F401

@@ -18,8 +18,8 @@ def main() -> None:
 
 
 def load() -> None:
-    """Load all modules while rich is out of sight."""
-    with hidden("rich"):
+    """Load all modules while what structlog would take up, and we do not use, is out of sight."""
+    with hidden("rich", "greenlet"):
         import moorage.hub.serve  # noqa: F401
 
 

@@ -19,6 +19,9 @@ class AsyncConnection:
     def __init__(self, connection: Connection) -> None:
         self._sync = connection
 
+    def set_durable(self, durable: bool) -> None:
+        """Do nothing: a server decides that for itself."""
+
     async def begin(self) -> None:
         """Begin a transaction."""
         await greenlet_spawn(self._sync.begin)

@@ -11,7 +11,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import anyio
 import anyio.lowlevel
@@ -20,13 +20,14 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from moorage.kit.errors import InvalidError, UnavailableError
-from moorage.store.aio import AsyncConnection, AsyncEngine
 from moorage.store.failures import QUICK_CHECK, REMEDY, StoreCorruptError, damage_of, translated
-from moorage.store.sqlite import SqliteConnection, SqliteEngine
+from moorage.store.sqlite import SqliteEngine
 from moorage.store.wellbeing import Wellbeing
 
 if TYPE_CHECKING:
     from moorage.engine.store import Change, Lease
+
+T = TypeVar("T")
 
 _TURN_TIMEOUT_S: Final = 60
 _STATEMENT_TIMEOUT_S: Final = 60
@@ -36,12 +37,38 @@ _ORDER_LOCK: Final = 0x6D6F6F72  # any number that is only ours
 MIGRATION_LOCK: Final = _ORDER_LOCK + 1
 
 
+class StoreConnection(Protocol):
+    """What a unit works on: a connection to either database."""
+
+    def set_durable(self, durable: bool) -> None: ...
+
+    async def begin(self) -> None: ...
+
+    async def commit(self) -> None: ...
+
+    async def rollback(self) -> None: ...
+
+    async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]: ...
+
+    async def run(self, function: Callable[[Connection], T]) -> T: ...
+
+    async def invalidate(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class StoreEngine(Protocol):
+    """Where connections come from."""
+
+    async def connect(self) -> StoreConnection: ...
+
+    async def dispose(self) -> None: ...
+
+
 class Unit:
     """One transaction, or one read. All statements of the store go through ``execute``."""
 
-    def __init__(
-        self, connection: AsyncConnection | SqliteConnection, *, is_postgresql: bool
-    ) -> None:
+    def __init__(self, connection: StoreConnection, *, is_postgresql: bool) -> None:
         self.connection = connection
         self.is_postgresql = is_postgresql
         self.is_open = True
@@ -88,8 +115,8 @@ class Database:
         self.is_postgresql = self.url.get_backend_name() == "postgresql"
         self.where = self.url.render_as_string(hide_password=True)
         self._turn = anyio.Lock()
-        self.reader: AsyncEngine | SqliteEngine
-        self._writer: AsyncEngine | SqliteEngine
+        self.reader: StoreEngine
+        self._writer: StoreEngine
         if self.is_postgresql:
             self.reader = self._writer = _postgresql_engine(self.url)
         else:
@@ -123,8 +150,7 @@ class Database:
         with translated(self.where, self._remedy, self.wellbeing.note):
             async with self._taking_turns(), self._connected(self._writer) as connection:
                 unit = Unit(connection, is_postgresql=self.is_postgresql)
-                if isinstance(connection, SqliteConnection):
-                    connection.set_durable(durable)
+                connection.set_durable(durable)
                 with _uncancelled():
                     await connection.begin()
                 try:
@@ -170,9 +196,7 @@ class Database:
                 await engine.dispose()
 
     @asynccontextmanager
-    async def _connected(
-        self, engine: AsyncEngine | SqliteEngine
-    ) -> AsyncIterator[AsyncConnection | SqliteConnection]:
+    async def _connected(self, engine: StoreEngine) -> AsyncIterator[StoreConnection]:
         with _uncancelled():
             connection = await engine.connect()
         try:
@@ -215,12 +239,11 @@ def _uncancelled() -> Iterator[None]:
         ) from error
 
 
-async def _roll_back(connection: AsyncConnection | SqliteConnection) -> None:
+async def _roll_back(connection: StoreConnection) -> None:
     try:
         await connection.rollback()
     except SQLAlchemyError:
-        if isinstance(connection, AsyncConnection):
-            await connection.invalidate()  # what broke the block says more than this
+        await connection.invalidate()  # what broke the block says more than this
 
 
 def _checked(url: str) -> URL:
@@ -244,7 +267,9 @@ def _create_private(path: Path) -> None:
         raise UnavailableError(f"cannot open the database file {path}: {error.strerror}") from error
 
 
-def _postgresql_engine(url: URL) -> AsyncEngine:
+def _postgresql_engine(url: URL) -> StoreEngine:
+    from moorage.store.aio import AsyncEngine  # noqa: PLC0415 - 2 MiB, and only for PostgreSQL
+
     return AsyncEngine(
         url,
         pool_size=10,

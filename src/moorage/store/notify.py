@@ -11,10 +11,9 @@ from collections.abc import Iterable
 
 import anyio
 import structlog
-from sqlalchemy import func, select
+from sqlalchemy import URL, func, select
 
 from moorage.engine.store import RESYNC, Change
-from moorage.store.aio import AsyncEngine
 from moorage.store.database import Unit
 from moorage.store.fanout import Fanout
 
@@ -29,8 +28,8 @@ _LONGEST_RETRY_S = 15.0
 class Notifier:
     """Tells other processes of our changes, and our watchers of theirs."""
 
-    def __init__(self, engine: AsyncEngine, fanout: Fanout) -> None:
-        self._engine = engine
+    def __init__(self, url: URL, fanout: Fanout) -> None:
+        self._url = url
         self._fanout = fanout
         self._origin = secrets.token_hex(8)
         self._task: asyncio.Task[None] | None = None
@@ -75,7 +74,7 @@ class Notifier:
     async def _listen_once(self) -> None:
         import psycopg  # noqa: PLC0415
 
-        _, options = self._engine.dialect.create_connect_args(self._engine.url)
+        _, options = self._url.get_dialect()().create_connect_args(self._url)
         options["connect_timeout"] = 10
         async with await psycopg.AsyncConnection.connect(
             **options, autocommit=True, keepalives_idle=30, application_name="moorage-listen"

@@ -9,7 +9,6 @@ from sqlalchemy import URL
 
 from moorage.engine.lease import current
 from moorage.kit.clock import Clock
-from moorage.store.aio import AsyncEngine
 from moorage.store.database import Database, Unit
 from moorage.store.fanout import Fanout, Subscription
 from moorage.store.lock import Lock
@@ -82,8 +81,8 @@ class SqlStore(SqlOperations):
         """The write-ahead log was gone at the start: the newest commits may be, too."""
         self._fanout = Fanout()
         self._open: ContextVar[SqlTransaction | None] = ContextVar("transaction", default=None)
-        reader = database.reader
-        self._notifier = Notifier(reader, self._fanout) if isinstance(reader, AsyncEngine) else None
+        shared = database.is_postgresql
+        self._notifier = Notifier(database.url, self._fanout) if shared else None
 
     @property
     def url(self) -> URL:

@@ -83,6 +83,9 @@ class SqliteConnection:
         """Run a synchronous function on the connection."""
         return function(self._sync)
 
+    async def invalidate(self) -> None:
+        """Do nothing: there is no server to lose it to."""
+
     async def close(self) -> None:
         """Do nothing: the connection stays open until its engine is disposed of."""
 
