@@ -28,6 +28,7 @@ from moorage.hub.context import HubSettings
 from moorage.hub.serve import TLSChoice
 from moorage.hub.start import open_hub
 from moorage.hub.tls import fingerprint
+from moorage.kit.clock import SystemClock
 from moorage.kit.identity import PrivateIdentity, sealing_key_statement
 from moorage.kit.net import ServerTrust
 from moorage.kit.seal import PrivateSealingKey, SealedEnvelope
@@ -56,7 +57,7 @@ Mouth = Callable[[Operation], None]
 """Writes the answer of a gateway into an operation's status."""
 
 
-class SlowClock:
+class SlowClock(SystemClock):
     """The machine's clock, which a test may set forward."""
 
     def __init__(self) -> None:
