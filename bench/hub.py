@@ -87,7 +87,7 @@ def _measure(report: Report, database: str, url: str | None) -> None:
         api.http.put(path, json=document).raise_for_status()
         system.stop(system.hub)
         begun = time.monotonic()
-        clusters = anyio.run(_seed, url or f"sqlite+aiosqlite:///{system.folder}/hub/hub.db")
+        clusters = anyio.run(_seed, url or f"sqlite:///{system.folder}/hub/hub.db")
         say(f"{case}: seeded in {time.monotonic() - begun:.0f} s")
         system.start_hub()
         report.add_machine(case)

@@ -72,7 +72,7 @@ def postgres_url(postgres_urls: str) -> Iterator[str]:
 
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
-    return f"sqlite+aiosqlite:///{tmp_path}/moorage.db"
+    return f"sqlite:///{tmp_path}/moorage.db"
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])

@@ -37,7 +37,7 @@ def settings_in(data: Path) -> HubSettings:
 
 
 def url_in(data: Path) -> str:
-    return f"sqlite+aiosqlite:///{data}/hub.db"
+    return f"sqlite:///{data}/hub.db"
 
 
 async def log_in(hub: Hub, app: FastAPI) -> str:

@@ -55,7 +55,7 @@ def world(portal: BlockingPortal, tmp_path_factory: pytest.TempPathFactory) -> I
 
     async def begin() -> World:
         clock = FakeClock()
-        store = await open_store(f"sqlite+aiosqlite:///{data}/hub.db", clock=clock)
+        store = await open_store(f"sqlite:///{data}/hub.db", clock=clock)
         hub = await open_hub(store, HubSettings(data=data), clock=clock)
         transport = httpx2.ASGITransport(create_app(hub, background=False))
         http = httpx2.AsyncClient(transport=transport, base_url="https://hub")

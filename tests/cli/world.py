@@ -115,7 +115,7 @@ class HubThread:
         tls = TLSChoice(self.data, ["127.0.0.1"], None, self.clock)
         files = tls.load()
         assert files.ca is not None
-        url = f"sqlite+aiosqlite:///{self.data}/hub.db"
+        url = f"sqlite:///{self.data}/hub.db"
         self._store = await open_store(url, clock=self.clock, exclusive=True)
         listener = socket.create_server(("127.0.0.1", self.port))
         self.port = listener.getsockname()[1]

@@ -121,7 +121,7 @@ def _hub(data: Path, port: int, log: Path, board: Path) -> None:
         await serve(
             data=data,
             listen=Listen("127.0.0.1", port),
-            database=f"sqlite+aiosqlite:///{data}/hub.db",
+            database=f"sqlite:///{data}/hub.db",
             tls=TLSChoice(data, ["127.0.0.1"], None, SystemClock()),
             public_url=f"https://127.0.0.1:{port}",
             proxies=[],

@@ -402,7 +402,7 @@ async def test_few_connections_stay_open(tmp_path: Path) -> None:
 
 async def test_nothing_is_written_under_a_lease_that_has_ended(tmp_path: Path) -> None:
     clock = FakeClock()
-    store = await open_store(f"sqlite+aiosqlite:///{tmp_path}/replicas.db", clock=clock)
+    store = await open_store(f"sqlite:///{tmp_path}/replicas.db", clock=clock)
     await store.enqueue("cluster", "default/c", clock.now())
     (held,) = await HeldLease.take(store, clock, "cluster", limit=1, ttl=timedelta(seconds=60))
     async with a_server(tmp_path) as server, server.client() as client:
@@ -426,7 +426,7 @@ async def test_a_request_whose_lease_ends_on_its_way_out_is_not_sent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = FakeClock()
-    store = await open_store(f"sqlite+aiosqlite:///{tmp_path}/replicas.db", clock=clock)
+    store = await open_store(f"sqlite:///{tmp_path}/replicas.db", clock=clock)
     await store.enqueue("cluster", "default/c", clock.now())
     (held,) = await HeldLease.take(store, clock, "cluster", limit=1, ttl=timedelta(seconds=60))
     send = httpx2.AsyncHTTPTransport.handle_async_request

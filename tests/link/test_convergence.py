@@ -215,8 +215,8 @@ def test_both_stores_converge(
         shutil.copy(empty / name, tmp_path / name)
 
     async def live() -> None:
-        hub = await open_store(f"sqlite+aiosqlite:///{tmp_path}/hub.db")
-        gateway = await open_store(f"sqlite+aiosqlite:///{tmp_path}/gateway.db", mirror=True)
+        hub = await open_store(f"sqlite:///{tmp_path}/hub.db")
+        gateway = await open_store(f"sqlite:///{tmp_path}/gateway.db", mirror=True)
         try:
             wire = Wire(hub, gateway)
             for verb, name, number in operations:

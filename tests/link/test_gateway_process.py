@@ -109,7 +109,7 @@ class Site:
 async def a_site(folder: Path) -> AsyncIterator[Site]:
     ca = make("hub CA")
     tls = server_context(folder, make("hub", ca), ca)
-    store = await open_store(f"sqlite+aiosqlite:///{folder}/hub.db", exclusive=True)
+    store = await open_store(f"sqlite:///{folder}/hub.db", exclusive=True)
     try:
         hub = await open_hub(store, HubSettings(data=folder))
         await store.set_value("recovery-key", PrivateSealingKey.generate().public().pem)

@@ -54,8 +54,8 @@ class _Server(uvicorn.Server):
 async def open_stores(
     folder: Path, *, hub_url: str | None = None
 ) -> AsyncIterator[tuple[SqlStore, SqlStore]]:
-    hub = await open_store(hub_url or f"sqlite+aiosqlite:///{folder}/hub.db")
-    gateway = await open_store(f"sqlite+aiosqlite:///{folder}/gateway.db", mirror=True)
+    hub = await open_store(hub_url or f"sqlite:///{folder}/hub.db")
+    gateway = await open_store(f"sqlite:///{folder}/gateway.db", mirror=True)
     try:
         yield hub, gateway
     finally:

@@ -30,14 +30,14 @@ from tests.builders import a_cluster, a_machine, an_ip_pool
 
 @pytest.fixture
 async def hub(tmp_path: Path) -> AsyncIterator[Store]:
-    store = await open_store(f"sqlite+aiosqlite:///{tmp_path}/hub.db", clock=FakeClock())
+    store = await open_store(f"sqlite:///{tmp_path}/hub.db", clock=FakeClock())
     yield store
     await store.close()
 
 
 @pytest.fixture
 async def gateway(tmp_path: Path) -> AsyncIterator[Store]:
-    url = f"sqlite+aiosqlite:///{tmp_path}/gateway.db"
+    url = f"sqlite:///{tmp_path}/gateway.db"
     store = await open_store(url, clock=FakeClock(), mirror=True)
     yield store
     await store.close()

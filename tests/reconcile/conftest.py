@@ -71,7 +71,7 @@ class World:
         """Start the gateway's work, as a new process would on the same disk."""
         clock = SystemClock()
         self._stack = AsyncExitStack()
-        url = f"sqlite+aiosqlite:///{self.database}"
+        url = f"sqlite:///{self.database}"
         self.store = await open_store(url, clock=clock, mirror=True, exclusive=True)
         self._work = wire(
             self.store,

@@ -47,7 +47,7 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     file.write_bytes(b"these are not the bytes of a database at all" * 100)
 
     with pytest.raises(TerminalError, match=r"is damaged .*restore the last backup") as caught:
-        await open_store(f"sqlite+aiosqlite:///{file}")
+        await open_store(f"sqlite:///{file}")
 
     assert caught.value.reason == "StoreCorrupt"
 
@@ -134,7 +134,7 @@ async def test_an_end_without_order_is_told_from_a_lost_log(
     assert not again.may_lack_commits, "it ended in order"
     await again.close()
 
-    url = f"sqlite+aiosqlite:///{died / file.name}"
+    url = f"sqlite:///{died / file.name}"
     killed = await open_store(url, clock=clock, exclusive=True)
     assert not killed.may_lack_commits, "its log was there"
     await killed.close()
@@ -146,15 +146,15 @@ async def test_an_end_without_order_is_told_from_a_lost_log(
 
 async def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UnavailableError, match=r"none/moorage\.db: No such file or directory"):
-        await open_store(f"sqlite+aiosqlite:///{tmp_path}/none/moorage.db")
+        await open_store(f"sqlite:///{tmp_path}/none/moorage.db")
 
 
 @pytest.mark.parametrize(
     "url",
-    ["", "nonsense", "mysql://host/db", "sqlite+aiosqlite://", "sqlite+aiosqlite:///:memory:"],
+    ["", "nonsense", "mysql://host/db", "sqlite://", "sqlite:///:memory:"],
 )
 async def test_a_wrong_url_says_how_to_write_it(url: str) -> None:
-    with pytest.raises(InvalidError, match="sqlite\\+aiosqlite:///path"):
+    with pytest.raises(InvalidError, match="sqlite:///path"):
         await open_store(url)
 
 

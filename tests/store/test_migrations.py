@@ -9,7 +9,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, make_url, text
+from sqlalchemy import Connection, create_engine, text
 
 from moorage.kit.clock import FakeClock
 from moorage.kit.errors import TerminalError
@@ -19,10 +19,7 @@ from moorage.store.migrations import snapshot
 
 @contextmanager
 def connected(store: SqlStore) -> Iterator[Connection]:
-    url = store.url
-    if url.drivername.startswith("sqlite"):
-        url = url.set(drivername="sqlite")
-    engine = create_engine(make_url(url))
+    engine = create_engine(store.url)
     with engine.connect() as connection:
         yield connection
     engine.dispose()

@@ -89,7 +89,7 @@ def python(code: str, *words: str, cwd: Path | None = None) -> str:
 def test_a_service_on_sqlite_loads_nothing_that_it_does_not_use(
     tmp_path: Path, part: str, foreign: set[str]
 ) -> None:
-    url = f"sqlite+aiosqlite:///{tmp_path}/new.db"
+    url = f"sqlite:///{tmp_path}/new.db"
 
     loaded = set(json.loads(python(LOADED.replace("{part}", part), url)))
 

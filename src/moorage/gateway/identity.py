@@ -49,7 +49,7 @@ class DataDir:
     @property
     def database_url(self) -> str:
         """The store's URL."""
-        return f"sqlite+aiosqlite:///{self.database}"
+        return f"sqlite:///{self.database}"
 
     def ensure(self) -> None:
         """Make the directory; an existing one loses the rights of others."""

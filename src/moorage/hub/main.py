@@ -173,7 +173,7 @@ def _say(text: str) -> None:
 
 def sqlite_url(data: Path) -> str:
     """Return the URL of the database in a data directory."""
-    return f"sqlite+aiosqlite:///{(data / DATABASE).absolute()}"
+    return f"sqlite:///{(data / DATABASE).absolute()}"
 
 
 def openapi_text() -> str:

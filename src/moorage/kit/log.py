@@ -70,5 +70,5 @@ def set_up_logging(
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    for noisy in ("aiosqlite", "alembic", "asyncio", "httpcore2", "httpx2", "websockets"):
+    for noisy in ("alembic", "asyncio", "httpcore2", "httpx2", "websockets"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))

@@ -247,15 +247,15 @@ async def _roll_back(connection: StoreConnection) -> None:
 
 
 def _checked(url: str) -> URL:
-    shapes = "sqlite+aiosqlite:///path or postgresql+psycopg://user@host/database"
+    shapes = "sqlite:///path or postgresql+psycopg://user@host/database"
     try:
         parsed = make_url(url)
     except SQLAlchemyError as error:
         raise InvalidError(f"the database URL cannot be read: write {shapes}") from error
-    if parsed.drivername not in {"sqlite+aiosqlite", "postgresql+psycopg"}:
+    if parsed.drivername not in {"sqlite", "postgresql+psycopg"}:
         raise InvalidError(f"the database URL begins with {parsed.drivername!r}: write {shapes}")
     if parsed.drivername.startswith("sqlite") and parsed.database in {None, "", ":memory:"}:
-        raise InvalidError("SQLite needs a file: write sqlite+aiosqlite:///path")
+        raise InvalidError("SQLite needs a file: write sqlite:///path")
     return parsed
 
 

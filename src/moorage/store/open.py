@@ -21,7 +21,7 @@ async def open_store(
     """Open the store at ``url``, bringing its tables up to date.
 
     Args:
-        url: ``sqlite+aiosqlite:///path`` or ``postgresql+psycopg://user@host/database``.
+        url: ``sqlite:///path`` or ``postgresql+psycopg://user@host/database``.
         clock: Tells the time. By default it is the machine's own, and on PostgreSQL leases go by
             the server's, so that processes on several machines agree.
         mirror: Intent resources belong to a hub: with their last finalizer they stay.
