@@ -15,7 +15,7 @@ from tests.failures.world import (
     seen,
     vms,
 )
-from tests.faults.site import GATEWAY, Site
+from tests.faults.site import GATEWAY, Site, StuckError
 
 
 def test_people_decide_what_a_restored_hub_does_not_know(site: Site) -> None:
@@ -53,7 +53,7 @@ def test_people_decide_what_a_restored_hub_does_not_know(site: Site) -> None:
     site.moorage(*decide, "NodePool/default/scaled-workers", "--keep", "gateway")
     delete(site, "deleted")
     await_gone(site, "unwanted")
-    site.until(lambda: not _conflicts(site), "all is decided", PATIENCE_S)
+    _await_decided(site)
     assert len(vms(site)) == 3
     assert vms(site).items() <= running.items(), "only the unwanted one went"
 
@@ -79,7 +79,7 @@ def test_the_restored_hubs_version_may_stay(site: Site) -> None:
     site.until(lambda: subject in _conflicts(site), "the conflict is told", PATIENCE_S)
     site.moorage("gateways", "decide", GATEWAY, subject, "--keep", "hub")
     await_ready(site, "scaled", 1)
-    site.until(lambda: not _conflicts(site), "all is decided", PATIENCE_S)
+    _await_decided(site)
     code, _, said = site._moorage("gateways", "decide", GATEWAY, subject, "--keep", "hub")
     assert code == 1
     assert "has no conflict about" in said
@@ -95,6 +95,13 @@ def _restore(site: Site, backup: Path) -> None:
         "login", f"https://127.0.0.1:{site.port}",
         "--ca-file", str(site.hub.data / "ca.crt"), "--password-file", str(password),
     )  # fmt: skip
+
+
+def _await_decided(site: Site) -> None:
+    try:
+        site.until(lambda: not _conflicts(site), "all is decided", PATIENCE_S)
+    except StuckError as error:
+        raise StuckError(f"{error}: {seen(site, 'gateways', 'conflicts', GATEWAY)}") from error
 
 
 def _conflicts(site: Site) -> dict[str, str]:

@@ -72,7 +72,7 @@ async def test_a_gateway_cannot_write_intents_or_the_hubs_own_kinds(stores: Stor
     project = Project(metadata=Metadata(name="p", uid="u"))
 
     changed = pool.copy_deep()
-    changed.metadata.labels = {"by": "gateway"}
+    changed.metadata.labels, changed.metadata.generation = {"by": "gateway"}, 7
     found = await reasons_up(hub, put(changed), put(other), put(project), status(other))
 
     # A copy of an intent is kept beside, for an administrator to look at.

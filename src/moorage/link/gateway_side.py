@@ -119,7 +119,7 @@ async def apply_down(
                     asked = read_resource(frame.resource)
                     answers.extend(await _take_intent(store, asked, view, clock))
                 case Delete():
-                    await _drop_intent(store, frame, view)
+                    answers.extend(await _drop_intent(store, frame, view))
                 case Restore():
                     await _restore(store, read_resource(frame.resource))
                 case Drop():
@@ -229,23 +229,28 @@ def _conflict(own: Resource, asked: Resource) -> str | None:
     return None
 
 
-async def _drop_intent(store: Store, frame: Delete, view: HubView) -> None:
+async def _drop_intent(store: Store, frame: Delete, view: HubView) -> list[Frame]:
     kind = kind_of(frame.kind)
     if kind.ownership is not Ownership.INTENT:
         raise RejectedError("NotIntent", f"{frame.kind} {frame.name} is not the hub's to delete")
     own = await store.find(kind, frame.project, frame.name)
     if own is None or own.metadata.uid != frame.uid:
-        return
+        return []
     if GATEWAY_FINALIZER in own.metadata.finalizers:
         # Deleted at the hub by force. What was made here is taken down first; our status then
         # says that we let go, and the hub answers with another delete.
         await store.request_deletion(kind, frame.project, frame.name)
-        return
+        return []
     await store.delete(own)
     view.forget(frame.uid)
     # The oldest are forgotten: only a hub restored from a backup ever asks for them again.
     gone = [*(await _gone(store))[1 - MOST_GONE :], frame.uid]
     await store.set_value(GONE, json.dumps(gone))
+    if frame.sequence == 0 and _is_released(own):
+        # A hub that repeats a deletion may not have heard yet that we let go, and there is
+        # nothing left here now that would say so again.
+        return [_status_of(own).model_copy(update={"sequence": 0})]
+    return []
 
 
 async def _gone(store: Store) -> list[str]:

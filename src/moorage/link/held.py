@@ -32,6 +32,8 @@ class HeldIntent(BaseModel):
     seen_at: datetime
     deleting: bool = False
     """Decided: the gateway shall take it down. Told again until it has."""
+    gone: bool = False
+    """It has. Remembered, because an older offer of it may still be under way."""
 
 
 def without_conflict(resource: R) -> R:
@@ -73,7 +75,7 @@ def offer(row: Resource) -> Put:
 
 
 async def load_held(store: Store, gateway: str) -> dict[str, HeldIntent]:
-    """Return what a gateway holds otherwise, by UID."""
+    """Return what a gateway holds otherwise, by UID; what is gone by now too."""
     text = await store.get_value(f"link.held.{gateway}")
     return {uid: HeldIntent.model_validate(one) for uid, one in json.loads(text or "{}").items()}
 
@@ -86,12 +88,13 @@ async def save_held(store: Store, gateway: str, held: dict[str, HeldIntent], now
     if shown is None:
         return
     shown = without_conflict(shown)
-    if held:
+    left = [one for one in held.values() if not one.gone]
+    if left:
         shown.status.set_condition(
             INTENT_CONFLICT,
             "True",
-            "Undecided" if any(not one.deleting for one in held.values()) else "Deleting",
-            f"{len(held)} intents are known otherwise at the gateway, or only there: see `moorage "
+            "Undecided" if any(not one.deleting for one in left) else "Deleting",
+            f"{len(left)} intents are known otherwise at the gateway, or only there: see `moorage "
             f"gateways conflicts {gateway}`",
             now=now,
         )
@@ -102,7 +105,12 @@ async def take_offer(store: Store, gateway: str, resource: Resource, now: dateti
     """Keep a gateway's copy; returns the deletion, once that was decided."""
     held = await load_held(store, gateway)
     uid = resource.metadata.uid
+    ours = await store.find_uid(type(resource), uid)
+    if ours is not None and _agree(ours, resource):
+        return []  # offered before the decision had arrived
     known = held.get(uid)
+    if known is not None and known.gone:
+        return [deletion(resource)]
     held[uid] = HeldIntent(
         resource=resource.document(),
         seen_at=now,
@@ -115,22 +123,39 @@ async def take_offer(store: Store, gateway: str, resource: Resource, now: dateti
 async def drop_settled(store: Store, gateway: str, uid: str, now: datetime) -> None:
     """Forget a copy: the gateway and the hub agree again, or it is gone."""
     held = await load_held(store, gateway)
-    if held.pop(uid, None) is not None:
-        await save_held(store, gateway, held, now)
+    if uid not in held or held[uid].gone:
+        return
+    if held[uid].deleting:
+        held[uid].gone = True
+    else:
+        del held[uid]
+    await save_held(store, gateway, held, now)
+
+
+def _agree(ours: Resource, theirs: Resource) -> bool:
+    """Tell whether the gateway will take, or has, what the hub asks: nothing is to be decided."""
+    if theirs.is_deleting and not ours.is_deleting:
+        return False
+    mine, other = ours.metadata.generation, theirs.metadata.generation
+    return other < mine or (other == mine and ours.spec == theirs.spec)
 
 
 async def tell_deletions(store: Store, gateway: str, now: datetime) -> list[Frame]:
     """Collect the deletions that were decided; told until the gateway has let go.
 
     Of what nothing stands behind, such as an assignment, a gateway lets go without a word: it is
-    told once, and offered again on the next connection if that was lost.
+    told once, and once more if it offers it again.
     """
     async with store.transaction() as inside:
         held = await load_held(inside, gateway)
-        going = {uid: read_resource(one.resource) for uid, one in held.items() if one.deleting}
+        going = {
+            uid: read_resource(one.resource)
+            for uid, one in held.items()
+            if one.deleting and not one.gone
+        }
         for uid, one in going.items():
             if GATEWAY_FINALIZER not in one.metadata.finalizers:
-                del held[uid]
+                held[uid].gone = True
         if going:
             await save_held(inside, gateway, held, now)
     return [deletion(one) for one in going.values()]
@@ -153,7 +178,7 @@ async def decide(
     ``NotFoundError`` for what is not held, and ``ConflictError`` for what cannot be.
     """
     held = await load_held(store, gateway)
-    if uid not in held:
+    if uid not in held or held[uid].gone:
         raise NotFoundError(f"gateway {gateway} holds no conflicting {uid}: list them again")
     chosen = read_resource(held[uid].resource)
     for one in _family(chosen, held):
@@ -172,7 +197,7 @@ async def decide(
 
 def _family(chosen: Resource, held: dict[str, HeldIntent]) -> list[Resource]:
     others = [read_resource(one.resource) for key, one in held.items()
-              if key != chosen.metadata.uid]  # fmt: skip
+              if key != chosen.metadata.uid and not one.gone]  # fmt: skip
     return [chosen, *(one for one in others if _belongs(one, chosen.metadata.uid))]
 
 

@@ -228,7 +228,7 @@ async def list_conflicts(
     """List the intents that the gateway and the (restored) hub do not agree on."""
     await hub.store.get(Gateway, "", name)
     held = await load_held(hub.store, name)
-    return IntentConflictList(items=[_conflict(one) for one in held.values()])
+    return IntentConflictList(items=[_conflict(one) for one in held.values() if not one.gone])
 
 
 @router.post(
@@ -253,7 +253,7 @@ async def decide_conflict(
         note.after = {"keep": body.keep, "uid": uid, "gateway": name}
         await record(hub, scope.principal, scope.actor.source, note, "ok")
         held = await load_held(store, name)
-    return IntentConflictList(items=[_conflict(one) for one in held.values()])
+    return IntentConflictList(items=[_conflict(one) for one in held.values() if not one.gone])
 
 
 def _conflict(held: HeldIntent) -> IntentConflict:
