@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # More workers than processors: many tests wait for processes and clocks.
 PARALLEL := -n 4 --dist worksteal
-FAST := -m "not root" --ignore=tests/e2e
+FAST := -m "not root and not long" --ignore=tests/e2e
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Without bytecode each start of each process would compile all of its libraries: 2 s, 15 MiB.
 export PYTHONDONTWRITEBYTECODE :=
@@ -54,11 +54,11 @@ test-packages: setup
 	@lab/install-packages tests
 
 # The packages come first: a test that finds no shellcheck is skipped.
-test-all: test-packages test ## `test`, the store's tests on PostgreSQL too, and the lab's Go tests
+test-all: test-packages test ## `test`, long tests, those on PostgreSQL, and the lab's Go tests
 	cd lab/vcenter && CGO_ENABLED=0 go vet ./... && CGO_ENABLED=0 go test ./...
 	cd lab/thin && CGO_ENABLED=0 go vet ./... && CGO_ENABLED=0 go test ./...
 	cd lab/image/vip && CGO_ENABLED=0 go test ./...
-	pytest $(PARALLEL) tests -m "postgres and not root" --ignore=tests/e2e --postgres
+	pytest $(PARALLEL) tests -m "(long or postgres) and not root" --ignore=tests/e2e --postgres
 
 e2e: image ## The lab's own real nodes, then one real cluster through its life (root)
 	pytest lab/tests -m root

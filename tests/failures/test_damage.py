@@ -15,6 +15,8 @@ from moorage.kit.process import DAMAGED_STORE
 from tests.failures.world import PATIENCE_S, assert_clean, await_ready, delete, vms
 from tests.faults.site import START_S, Site
 
+pytestmark = [pytest.mark.long, pytest.mark.timeout(420)]
+
 _PAGE = 4096
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from tests.failures.disk import UNSHARE, why_no_disk
 
+pytestmark = [pytest.mark.long, pytest.mark.timeout(420)]
+
 BODY = Path(__file__).with_name("on_small_disk.py")
 
 

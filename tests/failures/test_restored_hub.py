@@ -4,6 +4,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from moorage.hub.backup import back_up, restore
 from moorage.kit.clock import SystemClock
 from tests.failures.world import (
@@ -16,6 +18,8 @@ from tests.failures.world import (
     vms,
 )
 from tests.faults.site import GATEWAY, Site, StuckError
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(420)]
 
 
 def test_people_decide_what_a_restored_hub_does_not_know(site: Site) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.ownership.world import NEW, OLD, Pair
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(420)]
 
 
 def test_a_cluster_moves_is_scaled_and_deleted_by_its_new_gateway(tmp_path: Path) -> None:
