@@ -8,7 +8,7 @@ import pytest
 from moorage.kit.errors import MoorageError
 from moorage.kit.ids import new_uid
 from moorage.resources.account import Trust
-from moorage.vsphere import Endpoint, Found, State
+from moorage.vsphere import Endpoint, Found, Limits, State
 from moorage.vsphere.types import OWNER_KEY
 from vsphere.harness import (
     TARGET,
@@ -26,7 +26,8 @@ pytestmark = pytest.mark.anyio
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_lost_and_cut_answers_make_no_second_machine(site: Site, seed: int) -> None:
-    vcenter = await site.connect()
+    # A dropped answer is waited for until the deadline.
+    vcenter = await site.connect(limits=Limits(read_s=3, effect_s=3, stream_wait_s=2))
     request = a_request(await vcenter.resolve(TARGET))
     # Each meets so many calls and no more: what goes on for ever may hold the stream down for ever.
     for action in ("dropAnswer", "truncate", "dieBefore"):
