@@ -187,6 +187,38 @@ async def test_many_changes_make_one_pass_within_a_pace(sqlite_url: str) -> None
         await store.close()
 
 
+async def is_due_in(store: SqlStore, least: timedelta, most: timedelta) -> bool:
+    due = await store.next_due(["project"])
+    await store.version()  # lets others run
+    return due is not None and least < due - store.clock.now() < most
+
+
+@pytest.mark.parametrize("hours", [-2, 2])
+async def test_a_clock_that_is_set_neither_stops_nor_hurries_anything(
+    sqlite_url: str, hours: int
+) -> None:
+    store = await open_store(sqlite_url, clock=FakeClock(), exclusive=True)
+    world = World()
+    clock = fake(store)
+    try:
+        await store.create(a_project())
+        managed = a_manager(store, world, resync=timedelta(minutes=5), pace=timedelta(seconds=1))
+        async with running(managed):
+            await until(store, lambda: "second blue" in world.calls)
+            world.calls.clear()
+
+            clock.set(timedelta(hours=hours))
+            managed.trigger("project", "/blue")
+            clock.advance(timedelta(seconds=2))
+            await until(store, lambda: world.calls.count("second blue") == 1)
+
+            with anyio.fail_after(20):
+                while not await is_due_in(store, timedelta(minutes=4), timedelta(minutes=6)):
+                    pass
+    finally:
+        await store.close()
+
+
 async def test_triggers_come_from_any_thread(sqlite_store: SqlStore) -> None:
     world = World()
     await sqlite_store.create(a_project())

@@ -50,6 +50,19 @@ async def test_an_hour_has_its_number_and_asking_again_costs_none(
     assert "moorage-gateway deletions approve" in held
 
 
+async def test_a_clock_set_forward_does_not_make_an_hour_pass(
+    sqlite_store: SqlStore, clock: FakeClock
+) -> None:
+    brake = a_brake(sqlite_store, clock, 5, 2)
+    machines = [await a_made_machine(sqlite_store, f"m-{number}") for number in range(3)]
+    for machine in machines[:2]:
+        assert await brake.hold_machine(machine) is None
+
+    clock.set(timedelta(hours=2))
+
+    assert await brake.hold_machine(machines[2]) is not None
+
+
 async def test_once_it_holds_time_alone_does_not_release_it(
     sqlite_store: SqlStore, clock: FakeClock
 ) -> None:

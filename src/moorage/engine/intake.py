@@ -4,7 +4,8 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import Any
 
 import anyio
 
@@ -12,9 +13,6 @@ from moorage.engine.controller import Controller
 from moorage.engine.store import Change, Changes, Store
 from moorage.kit.clock import Clock
 from moorage.resources import Resource
-
-if TYPE_CHECKING:
-    from datetime import datetime
 
 _PAGE = 500
 _MOST_BEGUN = 1000
@@ -35,8 +33,8 @@ class Intake:
         self._arrived = anyio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._paces = {one.name: one.pace for one in controllers if one.pace}
-        self._begun: dict[Item, datetime] = {}
-        """When the last pass began, of keys whose controller has a pace; forgotten some time."""
+        self._begun: dict[Item, float] = {}
+        """When the last pass began, by the steady clock; of keys whose controller has a pace."""
         self._is_paced = False
 
     def attach(self, *, paced: bool) -> None:
@@ -47,11 +45,9 @@ class Intake:
     def begin(self, item: Item) -> None:
         """Note that a pass begins: its controller's pace counts from now."""
         if self._is_paced and item[0] in self._paces:
-            now = self._clock.now()
+            now = self._clock.steady()
             if len(self._begun) >= _MOST_BEGUN:
-                self._begun = {
-                    one: at for one, at in self._begun.items() if at + self._paces[one[0]] > now
-                }
+                self._begun = {one: at for one, at in self._begun.items() if self._left(one) > 0}
             self._begun[item] = now
 
     def check_name(self, controller: str) -> None:
@@ -118,18 +114,19 @@ class Intake:
     async def enqueue(self, items: Iterable[Item]) -> None:
         """Make keys due now, or as soon as the pace of their controller allows."""
         now = self._clock.now()
-        at_once: set[Item] = set()
-        later: dict[datetime, list[Item]] = {}
+        by_wait: dict[float, list[Item]] = {}
         for item in items:
-            due = self._begun[item] + self._paces[item[0]] if item in self._begun else now
-            if due > now:
-                later.setdefault(due, []).append(item)
-            else:
-                at_once.add(item)
-        if at_once:
-            await self._store.enqueue_many(at_once, now)
-        for due, held in later.items():
-            await self._store.enqueue_many(held, due)
+            by_wait.setdefault(self._left(item), []).append(item)
+        for wait_s, some in sorted(by_wait.items()):
+            await self._store.enqueue_many(some, now + timedelta(seconds=wait_s))
+
+    def _left(self, item: Item) -> float:
+        """Return how many seconds of its pace a key still has to wait."""
+        begun = self._begun.get(item)
+        if begun is None:
+            return 0.0
+        pace_s = self._paces[item[0]].total_seconds()
+        return max(begun + pace_s - self._clock.steady(), 0.0)
 
     async def take_in(self, changes: Changes) -> None:
         """Make due what waits now, without waiting for more."""

@@ -45,3 +45,8 @@ class FakeClock:
     def advance(self, by: timedelta) -> None:
         """Move forward by ``by``."""
         self._now += by
+
+    def set(self, by: timedelta) -> None:
+        """Have somebody set the wall clock by ``by``, forward or back; no time goes by."""
+        self._now += by
+        self._began += by
