@@ -107,6 +107,7 @@ async def test_the_address_moves_when_its_holder_hangs_and_a_reset_heals(
         assert [m.name for m in members if not m.healthy] == [name]
         (vm,) = [vm for vm in world.vms() if vm["name"] == name]
         assert vm["power"] == "poweredOn"
+        await anyio.sleep(0.5)  # all that follows from its silence has been written
         world.reset_vm(vm["moref"])
         await eventually(lambda: all_healthy(api))
         await world.until(Cluster, all_ready(3), "the node is back")

@@ -60,6 +60,7 @@ type Cluster struct {
 	estate    *Estate
 	authority *Authority
 	etcdTurn  chan struct{} // one joiner at a time
+	cameUp    chan struct{} // a machine runs (again)
 	end       context.CancelFunc
 
 	mu      sync.Mutex
@@ -84,7 +85,8 @@ func (e *Estate) Found(ctx context.Context, f Founding, m Machine) (*Node, error
 	clients := x509.NewCertPool()
 	clients.AddCert(f.Authority.Certificate)
 	c := &Cluster{
-		Founding: f, estate: e, authority: f.Authority, etcdTurn: make(chan struct{}, 1), nodes: map[string]*Node{},
+		Founding: f, estate: e, authority: f.Authority, etcdTurn: make(chan struct{}, 1),
+		cameUp: make(chan struct{}, 1), nodes: map[string]*Node{},
 	}
 	c.Server = &api.Server{
 		Store: api.NewStore(), Clients: clients, Version: f.Version,
@@ -170,6 +172,12 @@ func (c *Cluster) Up(n *Node) error {
 	defer c.mu.Unlock()
 	n.alive = true
 	n.runs++
+	defer func() {
+		select {
+		case c.cameUp <- struct{}{}:
+		default: // it is told already
+		}
+	}()
 	if !n.ControlPlane {
 		return nil
 	}

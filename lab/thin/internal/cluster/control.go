@@ -14,16 +14,22 @@ import (
 const settle = 10 * time.Millisecond
 
 // control is the part of the controller manager, scheduler and kubelets without which nodes would never be Ready
-// and drained pods would never come up elsewhere. It looks when something changed, and at nothing else.
+// and drained pods would never come up elsewhere. It looks when something changed or a machine came up, and at
+// nothing else.
 func (c *Cluster) control(ctx context.Context) {
 	var from uint64
+	cameUp := false
 	for {
 		changed, to, next := c.Server.News(from)
 		from = to
-		if changed[""] || changed["/nodes"] || changed["/pods"] || changed["apps/daemonsets"] || changed["apps/deployments"] {
+		if cameUp || changed[""] || changed["/nodes"] || changed["/pods"] || changed["apps/daemonsets"] || changed["apps/deployments"] {
 			c.sync()
 		}
+		cameUp = false
 		select {
+		case <-c.cameUp:
+			// A kubelet that starts again changes nothing in the API by itself.
+			cameUp = true
 		case <-next:
 			if !Pause(ctx, settle) {
 				return
