@@ -32,15 +32,19 @@ class Estate:
     addresses: Sequence[IPAddress] = ()
     recovery_key_id: str | None = None
     """``key_id`` of the installation's recovery key, once there is one."""
+    _pools: dict[str, list[NodePool]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Asked for each cluster of the estate: a search through all pools would be quadratic.
+        pools: dict[str, list[NodePool]] = {}
+        for pool in self.node_pools:
+            if pool.metadata.owner and not pool.is_deleting:
+                pools.setdefault(pool.metadata.owner.uid, []).append(pool)
+        object.__setattr__(self, "_pools", pools)
 
     def pools_of(self, cluster: Cluster) -> list[NodePool]:
         """Return the node pools of a cluster, those being deleted left out."""
-        uid = cluster.metadata.uid
-        return [
-            pool
-            for pool in self.node_pools
-            if pool.metadata.owner and pool.metadata.owner.uid == uid and not pool.is_deleting
-        ]
+        return self._pools.get(cluster.metadata.uid, [])
 
     def claims(self, ip_pool: str) -> list[IPAddress]:
         """Return the addresses that the gateway has claimed from a pool."""
