@@ -25,9 +25,7 @@ def test_a_cluster_moves_is_scaled_and_deleted_by_its_new_gateway(tmp_path: Path
         site.apply("web", 3)
         pair.await_ready("web", 4, NEW)
         assert before < pair.vms()
-        site.ask("clusters", "delete", "web", "--yes")
-        pair.until(lambda: not pair.left(pair.new), "web is gone")
-        pair.judge()
+        pair.end("web", at=pair.new)
 
 
 def test_a_gateway_that_stood_still_while_it_was_replaced_does_nothing_more(
@@ -40,10 +38,7 @@ def test_a_gateway_that_stood_still_while_it_was_replaced_does_nothing_more(
 
         pair.stop(pair.old)
         site.apply("web", 3)  # the wish reaches the old one's socket, and waits there
-        site.moorage(
-            "gateways", "declare-dead", OLD, "--successor", NEW,
-            "--recovery-key", pair.recovery_key, "--yes",
-        )  # fmt: skip
+        pair.declare_old_dead()
         pair.await_ready("web", 4, NEW)
         made = pair.vms()
         pair.go_on(pair.old)
@@ -53,9 +48,7 @@ def test_a_gateway_that_stood_still_while_it_was_replaced_does_nothing_more(
         assert {mark["epoch"] for mark in pair.marks().values()} == {2}
         claims = pair.gateway(OLD)["status"]["conditions"]
         assert "DeclaredDead" in {one["type"] for one in claims}
-        site.ask("clusters", "delete", "web", "--yes")
-        pair.until(lambda: not pair.left(pair.new), "web is gone")
-        pair.judge()
+        pair.end("web", at=pair.new)
 
 
 def test_a_gateway_without_hub_reads_in_vcenter_that_it_was_replaced(tmp_path: Path) -> None:
@@ -66,10 +59,7 @@ def test_a_gateway_without_hub_reads_in_vcenter_that_it_was_replaced(tmp_path: P
 
         pair.cut_link(pair.old)
         pair.until(lambda: not pair.gateway(OLD)["status"]["connected"], "the link is cut")
-        site.moorage(
-            "gateways", "declare-dead", OLD, "--successor", NEW,
-            "--recovery-key", pair.recovery_key, "--yes",
-        )  # fmt: skip
+        pair.declare_old_dead()
         pair.await_ready("web", 3, NEW)
         claim = pair.until(
             lambda: pair.condition(pair.old, "web", "Superseded"), "the old gateway says why"
@@ -84,9 +74,7 @@ def test_a_gateway_without_hub_reads_in_vcenter_that_it_was_replaced(tmp_path: P
         pair.until(lambda: not pair.left(pair.old), "the old gateway has dropped its copies")
         assert pair.vms() == kept
         pair.await_ready("web", 1, NEW)
-        site.ask("clusters", "delete", "web", "--yes")
-        pair.until(lambda: not pair.left(pair.new), "web is gone")
-        pair.judge()
+        pair.end("web", at=pair.new)
 
 
 def test_a_gateway_with_an_empty_disk_scales_its_clusters_again(tmp_path: Path) -> None:
@@ -105,9 +93,7 @@ def test_a_gateway_with_an_empty_disk_scales_its_clusters_again(tmp_path: Path) 
         pair.await_ready("web", 3, OLD)
 
         assert before < pair.vms()
-        site.ask("clusters", "delete", "web", "--yes")
-        pair.until(lambda: not pair.left(pair.old), "web is gone")
-        pair.judge()
+        pair.end("web", at=pair.old)
 
 
 @pytest.mark.parametrize("victim", ["old", "new", "hub"])
@@ -129,9 +115,7 @@ def test_a_move_ends_well_whoever_is_killed_on_the_way(tmp_path: Path, victim: s
         assert pair.vms() == before
         site.apply("web", 2)
         pair.await_ready("web", 3, NEW)
-        site.ask("clusters", "delete", "web", "--yes")
-        pair.until(lambda: not pair.left(pair.new), "web is gone")
-        pair.judge()
+        pair.end("web", at=pair.new)
 
 
 def test_a_replaced_gateway_with_work_to_do_and_no_hub_makes_nothing(tmp_path: Path) -> None:
@@ -141,10 +125,7 @@ def test_a_replaced_gateway_with_work_to_do_and_no_hub_makes_nothing(tmp_path: P
         pair.await_ready("web", 2, OLD)
 
         pair.stop(pair.old)
-        site.moorage(
-            "gateways", "declare-dead", OLD, "--successor", NEW,
-            "--recovery-key", pair.recovery_key, "--yes",
-        )  # fmt: skip
+        pair.declare_old_dead()
         pair.await_ready("web", 2, NEW)
         made = site.vcenter.control.ledger().of_kind("VirtualMachine")
         # As if the wish for more, and for an end, had come before the way to the hub was lost.
@@ -166,6 +147,4 @@ def test_a_replaced_gateway_with_work_to_do_and_no_hub_makes_nothing(tmp_path: P
         assert pair.machines(pair.new, "web") == pair.vms()
         pair.mend_link(pair.old)
         pair.until(lambda: not pair.left(pair.old), "the old gateway has dropped its copies")
-        site.ask("clusters", "delete", "web", "--yes")
-        pair.until(lambda: not pair.left(pair.new), "web is gone")
-        pair.judge()
+        pair.end("web", at=pair.new)

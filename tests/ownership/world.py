@@ -160,6 +160,19 @@ class Pair:
                 found[vm.facts["instanceUuid"]] = json.loads(marks[-1]["value"])
         return found
 
+    def declare_old_dead(self) -> None:
+        """Let the new gateway take over all that the old one had."""
+        self.site.moorage(
+            "gateways", "declare-dead", OLD, "--successor", NEW,
+            "--recovery-key", self.recovery_key, "--yes",
+        )  # fmt: skip
+
+    def end(self, cluster: str, *, at: Child) -> None:
+        """Delete the only cluster, wait until its gateway knows nothing more of it, and judge."""
+        self.site.ask("clusters", "delete", cluster, "--yes")
+        self.until(lambda: not self.left(at), f"{cluster} is gone")
+        self.judge()
+
     def judge(self) -> None:
         """Assert by vCenter's own ledger that nothing was made twice, and nothing is left."""
         ledger = self.site.vcenter.control.ledger()

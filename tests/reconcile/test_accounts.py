@@ -22,6 +22,18 @@ async def give_password(world: World, account: CloudAccount, password: str) -> N
     await world.ask(secret)
 
 
+async def seen_by_the_next_process(world: World) -> CloudAccount:
+    await world.stop()
+    await world.start()
+    asked = await world.ask(await world.store.get(CloudAccount, "", "lab"))
+    (found,) = await world.until(
+        CloudAccount,
+        lambda a: a[0].status.observed_generation == asked.metadata.generation,
+        "the next process has looked at the account",
+    )
+    return found
+
+
 async def test_a_refused_login_is_not_tried_again_by_the_next_process(world: World) -> None:
     account = await world.ask_account()
     await world.until(CloudAccount, lambda a: a[0].status.is_true("Ready"), "account is ready")
@@ -33,14 +45,7 @@ async def test_a_refused_login_is_not_tried_again_by_the_next_process(world: Wor
     )
     tried = logins(world)
 
-    await world.stop()
-    await world.start()
-    asked = await world.ask(await world.store.get(CloudAccount, "", "lab"))
-    (found,) = await world.until(
-        CloudAccount,
-        lambda a: a[0].status.observed_generation == asked.metadata.generation,
-        "the next process has looked at the account",
-    )
+    found = await seen_by_the_next_process(world)
 
     connected = found.status.condition("Connected")
     assert connected is not None
@@ -56,14 +61,7 @@ async def test_a_new_process_logs_in_once_with_what_was_accepted(world: World) -
     await world.until(CloudAccount, lambda a: a[0].status.is_true("Ready"), "account is ready")
     tried = logins(world)
 
-    await world.stop()
-    await world.start()
-    asked = await world.ask(await world.store.get(CloudAccount, "", "lab"))
-    (found,) = await world.until(
-        CloudAccount,
-        lambda a: a[0].status.observed_generation == asked.metadata.generation,
-        "the next process has looked at the account",
-    )
+    found = await seen_by_the_next_process(world)
 
     assert found.status.login is not None
     assert found.status.login.accepted

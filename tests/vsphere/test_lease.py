@@ -10,19 +10,25 @@ from pyVmomi.SoapAdapter import SoapStubAdapter
 from moorage.engine import HeldLease, LeaseLostError
 from moorage.engine.lease import MARGIN, set_current
 from moorage.kit.clock import FakeClock
-from moorage.store import open_store
+from moorage.store import SqlStore, open_store
 from vsphere.harness import TARGET, Site, a_request
 
 pytestmark = pytest.mark.anyio
+
+
+async def with_a_lease(folder: Path, clock: FakeClock) -> tuple[SqlStore, HeldLease]:
+    """Open a store that others may share, and take a lease of a minute in it."""
+    store = await open_store(f"sqlite:///{folder}/replicas.db", clock=clock)
+    await store.enqueue("machine", "default/m", clock.now())
+    (held,) = await HeldLease.take(store, clock, "machine", limit=1, ttl=timedelta(seconds=60))
+    return store, held
 
 
 async def test_a_replica_past_its_lease_starts_nothing(site: Site, tmp_path: Path) -> None:
     vcenter = await site.connect()
     request = a_request(await vcenter.resolve(TARGET))
     clock = FakeClock()
-    store = await open_store(f"sqlite:///{tmp_path}/replicas.db", clock=clock)
-    await store.enqueue("machine", "default/m", clock.now())
-    (mine,) = await HeldLease.take(store, clock, "machine", limit=1, ttl=timedelta(seconds=60))
+    store, mine = await with_a_lease(tmp_path, clock)
     set_current(mine)
     clock.advance(timedelta(seconds=61))  # as if stopped meanwhile
     assert await store.lease("machine", limit=1, ttl=timedelta(seconds=60))
@@ -38,9 +44,7 @@ async def test_a_lease_that_is_short_is_made_to_last(site: Site, tmp_path: Path)
     vcenter = await site.connect()
     request = a_request(await vcenter.resolve(TARGET))
     clock = FakeClock()
-    store = await open_store(f"sqlite:///{tmp_path}/replicas.db", clock=clock)
-    await store.enqueue("machine", "default/m", clock.now())
-    (held,) = await HeldLease.take(store, clock, "machine", limit=1, ttl=timedelta(seconds=60))
+    store, held = await with_a_lease(tmp_path, clock)
     set_current(held)
     clock.advance(timedelta(seconds=50))
 
@@ -59,9 +63,7 @@ async def test_an_effect_whose_lease_ends_on_its_way_out_is_not_sent(
     vcenter = await site.connect()
     request = a_request(await vcenter.resolve(TARGET))
     clock = FakeClock()
-    store = await open_store(f"sqlite:///{tmp_path}/replicas.db", clock=clock)
-    await store.enqueue("machine", "default/m", clock.now())
-    (held,) = await HeldLease.take(store, clock, "machine", limit=1, ttl=timedelta(seconds=60))
+    store, held = await with_a_lease(tmp_path, clock)
     invoke = SoapStubAdapter.InvokeMethod
 
     def stopped(stub: Any, mo: Any, info: Any, *args: Any) -> Any:

@@ -29,12 +29,13 @@ from moorage.link.replicate import (
     Outgoing,
     RejectedError,
     delete_of,
+    intents,
     kind_of,
     last_version,
     ownership_of,
     reject,
 )
-from moorage.resources import KINDS, Handover, Ownership, Resource
+from moorage.resources import Handover, Ownership, Resource
 from moorage.resources.meta import GATEWAY_FINALIZER
 
 log = structlog.get_logger(__name__)
@@ -92,19 +93,11 @@ async def read_released(store: Store) -> list[Frame]:
 
     Told again on each connection, because the hub's answer may have been lost with the last one.
     """
-    found: list[Frame] = []
-    for kind in KINDS.values():
-        if kind.ownership is not Ownership.INTENT:
-            continue
-        after: tuple[str, str] | None = None
-        while rows := await store.list(kind, limit=PAGE, after=after):
-            after = rows[-1].key
-            found.extend(
-                _status_of(row).model_copy(update={"sequence": 0})
-                for row in rows
-                if _is_released(row)
-            )
-    return found
+    return [
+        _status_of(row).model_copy(update={"sequence": 0})
+        async for row in intents(store)
+        if _is_released(row)
+    ]
 
 
 async def apply_down(

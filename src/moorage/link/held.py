@@ -14,8 +14,8 @@ from pydantic import BaseModel
 from moorage.engine.store import Store
 from moorage.kit.errors import ConflictError, NotFoundError
 from moorage.link.frames import Delete, Frame, Put, read_resource
-from moorage.link.replicate import INTENT_CONFLICT, PAGE, kind_of
-from moorage.resources import KINDS, Assignment, Gateway, Ownership, Resource
+from moorage.link.replicate import INTENT_CONFLICT, intents, kind_of
+from moorage.resources import Assignment, Gateway, Resource
 from moorage.resources.meta import GATEWAY_FINALIZER, Document
 
 R = TypeVar("R", bound=Resource)
@@ -49,15 +49,7 @@ def without_conflict(resource: R) -> R:
 
 async def read_offered(store: Store) -> list[Frame]:
     """Collect the copies of all intents in conflict: told on each connection."""
-    found: list[Frame] = []
-    for kind in KINDS.values():
-        if kind.ownership is not Ownership.INTENT:
-            continue
-        after: tuple[str, str] | None = None
-        while rows := await store.list(kind, limit=PAGE, after=after):
-            after = rows[-1].key
-            found.extend(offer(row) for row in rows if is_offered(row))
-    return found
+    return [offer(row) async for row in intents(store) if is_offered(row)]
 
 
 def is_offered(row: Resource) -> bool:

@@ -5,9 +5,10 @@ one. Everything there may be repeated. What is equal already is not written, so 
 an applied frame makes no change that would have to be sent back.
 """
 
+from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from moorage.engine.store import Tombstone
+from moorage.engine.store import Store, Tombstone
 from moorage.kit.errors import InvalidError, MoorageError
 from moorage.link.frames import (
     Delete,
@@ -48,6 +49,18 @@ class RejectedError(InvalidError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+async def intents(store: Store) -> AsyncIterator[Resource]:
+    """Yield every intent that is stored, page by page."""
+    for kind in KINDS.values():
+        if kind.ownership is not Ownership.INTENT:
+            continue
+        after: tuple[str, str] | None = None
+        while rows := await store.list(kind, limit=PAGE, after=after):
+            after = rows[-1].key
+            for row in rows:
+                yield row
 
 
 def delete_of(row: Tombstone) -> Delete:

@@ -117,15 +117,15 @@ class Database:
         self._turn = anyio.Lock()
         self.reader: StoreEngine
         self._writer: StoreEngine
+        file: Path | None = None
         if self.is_postgresql:
             self.reader = self._writer = _postgresql_engine(self.url)
         else:
             self.where = str(self.url.database)
-            path = Path(self.where)
-            _create_private(path)
-            self.reader = SqliteEngine(path, "PRAGMA query_only = ON")
-            self._writer = SqliteEngine(path, "PRAGMA synchronous = FULL")
-        file = None if self.is_postgresql else Path(self.where)
+            file = Path(self.where)
+            _create_private(file)
+            self.reader = SqliteEngine(file, "PRAGMA query_only = ON")
+            self._writer = SqliteEngine(file, "PRAGMA synchronous = FULL")
         self._remedy = remedy
         self.wellbeing = Wellbeing(file, self.where, remedy)
 
