@@ -13,12 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench import fleet, hub, memory, real, restart, tasktimes
-from bench.derived import GROWTH, PEER, derive
+from bench.derived import derive
 from bench.page import write_page
 from bench.result import LATEST, Report, merge, read, say, table, write
 from bench.system import profile_into
-
-DERIVED = {GROWTH, PEER}
 
 
 @dataclass(frozen=True)
@@ -70,13 +68,9 @@ def main() -> int:
         PARTS[name].run(report)
         # At once, so that a later part that cannot be run takes nothing with it.
         write(merge(report.results[already:], read(asked.results)), asked.results)
-    derived = derive(read(asked.results))
-    held = merge(derived, [one for one in read(asked.results) if one.case not in DERIVED])
-    write(held, asked.results)
     if asked.results == LATEST:
-        write_page(held)
-    if not asked.only:  # else they rest on figures of other runs
-        report.results += derived
+        write_page(read())
+    report.results += derive(report.results)
     say(f"done in {time.monotonic() - begun:.0f} s")
     print(table(sorted(report.results, key=lambda result: result.case)))
     exceeded = [result for result in report.results if not result.is_kept]

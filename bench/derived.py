@@ -1,4 +1,7 @@
-"""What follows from the figures: growth from size to size, and the ratio to a known peer's."""
+"""What follows from the figures: growth from size to size, and the ratio to a known peer's.
+
+Never stored beside them: a ratio kept in a file outlives the figure that it was made of.
+"""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from bench.derived import GROWTH, PEER, PEER_FIGURES
+from bench.derived import GROWTH, PEER, PEER_FIGURES, derive
 from bench.result import Result, read
 
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -24,10 +24,12 @@ Bar = tuple[str, float, str]
 """Label, length as a share of the limit, text beside it."""
 
 
-def files(results: Sequence[Result]) -> dict[Path, str]:
+def files(measured: Sequence[Result]) -> dict[Path, str]:
     """Return the text of each file."""
-    budgeted = [one for one in results if one.budget and one.case not in {GROWTH, PEER}]
-    compared = [one for one in results if one.case == PEER]
+    derived = derive(measured)
+    results = [*measured, *derived]
+    budgeted = [one for one in measured if one.budget]
+    compared = [one for one in derived if one.case == PEER]
     shares = [
         (f"{one.case}: {one.metric}", one.value / (one.budget or 1), _text(one.value, one.unit))
         for one in budgeted
