@@ -19,7 +19,7 @@ from pyVmomi import vim
 
 from moorage.controllers.gateway.build import Work, wire
 from moorage.gateway.vault import Vault
-from moorage.kit.clock import SystemClock
+from moorage.kit.clock import Clock, SystemClock
 from moorage.kit.ids import new_uid
 from moorage.kit.seal import PrivateSealingKey, seal
 from moorage.resources import Assignment, CloudAccount, Metadata, Resource, Secret
@@ -50,6 +50,7 @@ class World:
     vcenter: VCenterProcess
     database: Path
     brake: dict[str, int] = field(default_factory=dict)
+    clock: Clock = field(default_factory=SystemClock)
     sealing: PrivateSealingKey = field(default_factory=PrivateSealingKey.generate)
     store: SqlStore = field(init=False)
     _stack: AsyncExitStack = field(init=False)
@@ -69,13 +70,12 @@ class World:
 
     async def start(self) -> None:
         """Start the gateway's work, as a new process would on the same disk."""
-        clock = SystemClock()
         self._stack = AsyncExitStack()
         url = f"sqlite:///{self.database}"
-        self.store = await open_store(url, clock=clock, mirror=True, exclusive=True)
+        self.store = await open_store(url, clock=self.clock, mirror=True, exclusive=True)
         self._work = wire(
             self.store,
-            clock=clock,
+            clock=self.clock,
             vault=Vault(self.sealing, INSTALLATION, _no_recovery_key),
             installation=INSTALLATION,
             gateway="site-a",

@@ -36,6 +36,7 @@ _BAD_ENDS = (
     "NotFound",
     "Refused",
     "Short",
+    "Skewed",
     "Taken",
     "NotForThisUse",
 )

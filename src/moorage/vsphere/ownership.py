@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from moorage.kit.errors import ForbiddenError
 from moorage.vsphere.inventory import Inventory
 from moorage.vsphere.types import VM
 
@@ -59,3 +60,13 @@ class Ownership:
             for vm in self.inventory.all()
             if vm.owner is not None and self.is_ours(vm, vm.owner.uid, None)
         ]
+
+    def check(self, vm: VM) -> None:
+        """Raise ``ForbiddenError`` unless a VM is what its mark says: it is not touched then."""
+        what = f"VM {vm.name} ({vm.moref})"
+        if vm.owner is None or not self.is_marked(vm, vm.owner.uid):
+            raise ForbiddenError(f"{what} does not bear our owner mark: it is not touched")
+        if not self.is_ours(vm, vm.owner.uid, None):
+            raise ForbiddenError(
+                f"{what} is a copy of {vm.owner.kind} {vm.owner.uid}, not ours: it is not touched"
+            )

@@ -16,7 +16,9 @@ import structlog
 from anyio import CapacityLimiter
 from pyVmomi import vim, vmodl
 
+from moorage.kit.clock import Clock, SystemClock
 from moorage.kit.errors import ForbiddenError, MoorageError, TerminalError, UnavailableError
+from moorage.kit.skew import PeerClock
 from moorage.vsphere.faults import (
     NETWORK_ERRORS,
     DeadlineError,
@@ -49,7 +51,8 @@ class Session:
         endpoint: Endpoint,
         password: str,
         limits: Limits,
-        on_state: Callable[[], None] = lambda: None,
+        on_state: Callable[[], None] | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.limits = limits
@@ -61,10 +64,12 @@ class Session:
         self.api_version: str | None = None
         self.product: str | None = None
         self.instance_uuid: str | None = None
+        self.peer_clock = PeerClock(clock or SystemClock())
+        """VCenter's, as the last login or question told it."""
         self.generation = 0
         """Counts logins: what was made in an earlier session is gone."""
         self._password = password
-        self._on_state = on_state
+        self._on_state = on_state or (lambda: None)
         self._login_lock = threading.Lock()
         self._refused: str | None = None
         self._content: Any = None
@@ -179,8 +184,9 @@ class Session:
                     "give the address of the vCenter that manages this host"
                 )
             self.logins += 1
+            asked = self.peer_clock.clock.steady()
             try:
-                content.sessionManager.Login(self.endpoint.username, self._password, None)
+                login = content.sessionManager.Login(self.endpoint.username, self._password, None)
             except vim.fault.InvalidLogin as fault:
                 self._refused = (
                     f"{where} refused the login of {self.endpoint.username}: {fault_text(fault)}. "
@@ -196,6 +202,7 @@ class Session:
                 )
                 self._set_state(State.INVALID_CREDENTIALS, self._refused)
                 raise ForbiddenError(self._refused) from fault
+            self.peer_clock.heard(login.loginTime, since=asked)
             self._content = content
             self._collector = content.propertyCollector.CreatePropertyCollector()
         self.api_version = about.apiVersion

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
-from typing import Any
 
 import anyio.to_thread
 
+from moorage.kit.clock import Clock
 from moorage.kit.errors import (
     ForbiddenError,
     MoorageError,
@@ -15,6 +15,7 @@ from moorage.kit.errors import (
     UnavailableError,
 )
 from moorage.vsphere import guestinfo, power
+from moorage.vsphere.clocks import Clocks
 from moorage.vsphere.effects import Effects
 from moorage.vsphere.inventory import Inventory
 from moorage.vsphere.lookup import Lookup
@@ -62,10 +63,13 @@ class VCenter:
         on_change: Callable[[frozenset[str]], None] | None = None,
         on_state: Callable[[], None] | None = None,
         limits: Limits | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._limits = limits or Limits()
         self._notify = on_change or (lambda _: None)
-        self._session = Session(endpoint, password, self._limits, on_state or (lambda: None))
+        self._session = Session(endpoint, password, self._limits, on_state, clock)
+        self.clocks = Clocks(self._session)
+        """Whether ours agrees with vCenter's."""
         self._inventory = Inventory(owner_key)
         self._ownership = Ownership(self._inventory, installation)
         self._tasks = Tasks()
@@ -87,6 +91,7 @@ class VCenter:
         on_change: Callable[[frozenset[str]], None] | None = None,
         on_state: Callable[[], None] | None = None,
         limits: Limits | None = None,
+        clock: Clock | None = None,
     ) -> "VCenter":
         """Log in, and begin to follow the inventory.
 
@@ -102,6 +107,7 @@ class VCenter:
             on_change: Gets the UIDs whose VM or task changed; called from other threads.
             on_state: Called from other threads when ``state`` has changed.
             limits: How much may be asked of vCenter at a time.
+            clock: Ours, to be compared with vCenter's.
 
         Raises:
             InvalidError: The trust cannot be used at all, such as an unreadable CA bundle.
@@ -114,6 +120,7 @@ class VCenter:
             on_change=on_change,
             on_state=on_state,
             limits=limits,
+            clock=clock,
         )
         with suppress(MoorageError):  # it stands in `state` and `message`
             await vcenter._session.call("log in", lambda: None)
@@ -308,7 +315,7 @@ class VCenter:
         Raises:
             ForbiddenError: It is not ours, or no longer.
         """
-        self._must_be_ours(vm)
+        self._ownership.check(vm)
         try:
             gone = partial(self._is_gone, vm.moref)
             return await self._effects.start("destroy", power.destroy, vm, gone, deadline_s)
@@ -319,7 +326,7 @@ class VCenter:
         self, vm: VM, mark: OwnerMark, *, deadline_s: float | None = None
     ) -> TaskRef:
         """Set instance UUID and mark: vCenter changed the UUID, or our epoch is a higher one."""
-        self._must_be_ours(vm)
+        self._ownership.check(vm)
         start = partial(power.set_identity, mark=mark)
         done = partial(self.marks.shows, vm.moref, mark)
         return await self._effects.start("set the identity of", start, vm, done, deadline_s)
@@ -337,9 +344,7 @@ class VCenter:
         is_done: Callable[[], bool] | None,
         deadline_s: float | None,
     ) -> TaskRef:
-        def start(session: Session, target: VM) -> Any:
-            return guestinfo.set_extra_config(session, target, values)
-
+        start = partial(guestinfo.set_extra_config, values=values)
         return await self._effects.start(
             "reconfigure", start, vm, is_done, deadline_s, detail=frozenset(values.items())
         )
@@ -372,15 +377,6 @@ class VCenter:
         return list(left)
 
     # Smaller parts
-
-    def _must_be_ours(self, vm: VM) -> None:
-        what = f"VM {vm.name} ({vm.moref})"
-        if vm.owner is None or not self._ownership.is_marked(vm, vm.owner.uid):
-            raise ForbiddenError(f"{what} does not bear our owner mark: it is not touched")
-        if not self._ownership.is_ours(vm, vm.owner.uid, None):
-            raise ForbiddenError(
-                f"{what} is a copy of {vm.owner.kind} {vm.owner.uid}, not ours: it is not touched"
-            )
 
     def _changed(self, uids: frozenset[str]) -> None:
         self._notify(uids | self._effects.changed(uids))

@@ -1,5 +1,6 @@
 """Log in to the vCenter of each cloud account, and keep its inventory."""
 
+from moorage.controllers.gateway.clock import ensure_clock
 from moorage.controllers.gateway.env import Env
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
 from moorage.kit.errors import ForbiddenError, TerminalError
@@ -66,7 +67,7 @@ async def ensure_disconnected(account: CloudAccount, env: Env) -> Outcome:
 
 ACCOUNT = StepReconciler(
     kind=CloudAccount,
-    steps=(ensure_connected, ensure_synced),
+    steps=(ensure_connected, ensure_synced, ensure_clock),
     teardown=(ensure_disconnected,),
     finalizer=GATEWAY_FINALIZER,
 )

@@ -107,6 +107,7 @@ def wire(
 
     sessions = Sessions(
         installation=installation,
+        clock=clock,
         on_change=on_change,
         on_state=lambda name: trigger("account", f"/{name}"),
         on_open=on_open,

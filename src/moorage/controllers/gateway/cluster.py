@@ -2,6 +2,7 @@
 
 from moorage.bootstrap import generate
 from moorage.controllers.gateway.brake import LOOK_AGAIN_S
+from moorage.controllers.gateway.clock import MISSED_S, any_waits_for_clock, clock_disagreement
 from moorage.controllers.gateway.endpoint import ensure_endpoint, ensure_no_endpoint
 from moorage.controllers.gateway.env import Env, key_of
 from moorage.controllers.gateway.fence import assigned, ensure_epoch_written
@@ -38,6 +39,9 @@ async def ensure_keys(cluster: Cluster, env: Env) -> Outcome:
     project, name, uid = cluster.metadata.project, cluster.metadata.name, cluster.metadata.uid
     stored = await env.store.find(ClusterKeys, project, name)
     if stored is None:
+        skewed = await clock_disagreement(cluster.spec.account, env)
+        if skewed is not None:
+            return wait("ClockSkewed", f"no authorities are made yet: {skewed}", after=MISSED_S)
         made = generate(cluster.spec.key_type, name, env.clock.now())
         stored = await env.store.create(
             ClusterKeys(
@@ -104,7 +108,7 @@ async def ensure_nodes_ready(cluster: Cluster, env: Env) -> Outcome:
     ]
     if missing:
         return wait(
-            "NodesMissing",
+            "ClockSkewed" if any_waits_for_clock(staying) else "NodesMissing",
             f"{len(staying) - len(missing)} of {len(staying)} nodes are Ready; "
             + "; ".join(missing),
             after=10,

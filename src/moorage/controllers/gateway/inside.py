@@ -4,6 +4,7 @@ import hashlib
 import json
 
 from moorage.bootstrap import certs_access, cluster_admins_binding, kubeadm_certs_secret
+from moorage.controllers.gateway.clock import any_waits_for_clock
 from moorage.controllers.gateway.env import Env
 from moorage.controllers.gateway.machines import machines_of
 from moorage.engine import DONE, Outcome, step, wait
@@ -24,11 +25,17 @@ async def ensure_api_reachable(cluster: Cluster, env: Env) -> Outcome:
         cluster.status.kubernetes_version = await client.version()
     except UnavailableError as error:
         before = "APIReachable" in cluster.status.timeline
-        doing = "" if before else _doing(await machines_of(env, cluster, None))
+        if before:
+            return wait(
+                "APIUnreachable",
+                f"{cluster.status.endpoint} does not answer: {error}",
+                after=_LATER_LOOK_S,
+            )
+        machines = await machines_of(env, cluster, None)
         return wait(
-            "APIUnreachable" if before else "WaitingForFirstControlPlane",
-            f"{cluster.status.endpoint} does not answer: {error}{doing}",
-            after=_LATER_LOOK_S if before else _FIRST_LOOK_S,
+            "ClockSkewed" if any_waits_for_clock(machines) else "WaitingForFirstControlPlane",
+            f"{cluster.status.endpoint} does not answer: {error}{_doing(machines)}",
+            after=_FIRST_LOOK_S,
         )
     if "APIReachable" not in cluster.status.timeline:
         env.index.milestones.add(cluster.metadata.uid)

@@ -7,6 +7,7 @@ from moorage.bootstrap import (
     bootstrap_token_secret,
     render_guestinfo,
 )
+from moorage.controllers.gateway.clock import MISSED_S, clock_disagreement
 from moorage.controllers.gateway.env import MACHINE_FINALIZER, Env
 from moorage.controllers.gateway.fence import assigned, bears_mark, mark_of
 from moorage.controllers.gateway.inside import FIELD_MANAGER
@@ -112,6 +113,9 @@ async def ensure_token(machine: Machine, env: Env) -> Outcome:
             f"joins when the API answers at {cluster.status.endpoint}{describe_progress(machine)}",
             after=_MISSED_S,
         )
+    skewed = await clock_disagreement(machine.spec.account, env)
+    if skewed is not None:
+        return wait("ClockSkewed", f"its token would not hold: {skewed}", after=MISSED_S)
     secret = bootstrap_token_secret(
         keys,
         machine.metadata.uid,
@@ -207,6 +211,9 @@ async def _clone(machine: Machine, env: Env) -> Outcome:
     keys = await env.access.keys(cluster)
     if vcenter is None or keys is None or cluster.status.endpoint is None:
         return wait("ClusterNotPrepared", "the cluster's keys or endpoint are not ready", after=1)
+    skewed = await clock_disagreement(machine.spec.account, env)
+    if skewed is not None:
+        return wait("ClockSkewed", f"not cloned yet: {skewed}", after=MISSED_S)
     target = await resolve_machine(vcenter, machine.spec)
     address = await _static_address(machine, env)
     host, _, port = cluster.status.endpoint.rpartition(":")

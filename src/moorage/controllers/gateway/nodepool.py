@@ -1,5 +1,6 @@
 """Keep as many worker machines as a node pool asks for."""
 
+from moorage.controllers.gateway.clock import any_waits_for_clock
 from moorage.controllers.gateway.env import Env
 from moorage.controllers.gateway.fence import assigned
 from moorage.controllers.gateway.machines import allowed_domains, machines_of, worker_machine
@@ -57,7 +58,10 @@ async def ensure_ready(pool: NodePool, env: Env) -> Outcome:
     machines = await machines_of(env, cluster, pool.spec.pool)
     pool.status.ready = sum(1 for machine in machines if machine.status.is_true("Ready"))
     if pool.status.ready < pool.spec.replicas:
-        return wait("NodesMissing", f"{pool.status.ready} of {pool.spec.replicas} nodes are Ready")
+        return wait(
+            "ClockSkewed" if any_waits_for_clock(machines) else "NodesMissing",
+            f"{pool.status.ready} of {pool.spec.replicas} nodes are Ready",
+        )
     return DONE
 
 

@@ -11,6 +11,7 @@ from moorage.bootstrap import (
     render_request,
     sign_client,
 )
+from moorage.controllers.gateway.clock import LOOK_AGAIN_S, clock_disagreement
 from moorage.controllers.gateway.env import Env
 from moorage.controllers.gateway.fence import assigned
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
@@ -51,6 +52,9 @@ async def _kubeconfig(operation: Operation, env: Env) -> Outcome:
     keys = await env.access.keys(cluster)
     if keys is None or cluster.status.endpoint is None:
         return wait("ClusterNotPrepared", "the cluster has no keys or endpoint yet", after=2)
+    skewed = await clock_disagreement(cluster.spec.account, env)
+    if skewed is not None:
+        return wait("ClockSkewed", f"no certificate is signed yet: {skewed}", after=LOOK_AGAIN_S)
     arguments = operation.spec.arguments
     asked = arguments.get("ttlSeconds")
     ttl = min(timedelta(seconds=float(asked)), _MAX_TTL) if asked else _DEFAULT_TTL

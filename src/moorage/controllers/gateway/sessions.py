@@ -7,6 +7,7 @@ from hashlib import sha256
 
 import anyio
 
+from moorage.kit.clock import Clock
 from moorage.resources import CloudAccount
 from moorage.resources.account import Trust
 from moorage.vsphere import Endpoint, VCenter
@@ -24,6 +25,7 @@ class Sessions:
     """Implements the controllers' ``Accounts``."""
 
     installation: str
+    clock: Clock
     on_change: Callable[[frozenset[str]], None]
     """Called from the inventory's thread with the UIDs whose VMs or tasks changed."""
     on_state: Callable[[str], None]
@@ -51,6 +53,7 @@ class Sessions:
                     installation=self.installation,
                     on_change=self.on_change,
                     on_state=lambda: self.on_state(name),
+                    clock=self.clock,
                 )
                 opened = self._opened[name] = _Opened(endpoint, digest, vcenter)
                 # The inventory may have been complete, and have told of it, before this.

@@ -1,0 +1,79 @@
+"""A gateway whose clock is off: nothing is made that would not hold, and all goes on by itself."""
+
+from datetime import timedelta
+
+import pytest
+
+from moorage.resources import CloudAccount, Cluster, ClusterKeys, Machine, Resource
+from tests.clocks import ShiftedClock
+from tests.reconcile.conftest import World
+from tests.reconcile.test_machines import ask_all, delete_all, powered_on, reason
+
+HOURS = timedelta(hours=2)
+
+
+def clones(world: World) -> int:
+    found: int = world.vcenter.control.counters()["calls"].get("CloneVM_Task", 0)
+    return found
+
+
+def reason_text(resource: Resource) -> str:
+    found = resource.status.condition("Ready")
+    return str(found.message) if found else ""
+
+
+async def set_clock(world: World, shift: timedelta) -> ShiftedClock:
+    """Start the gateway again with a clock that is off."""
+    await world.stop()
+    clock = world.clock = ShiftedClock(shift)
+    await world.start()
+    return clock
+
+
+@pytest.mark.parametrize("shift", [HOURS, -HOURS], ids=["ahead", "behind"])
+async def test_nothing_is_made_until_the_clock_is_right(world: World, shift: timedelta) -> None:
+    clock = await set_clock(world, shift)
+    await ask_all(world)
+    (cluster,) = await world.until(
+        Cluster, lambda c: reason(c[0]) == "ClockSkewed", "the cluster says so"
+    )
+    (account,) = await world.until(
+        CloudAccount, lambda a: reason(a[0]) == "ClockSkewed", "the account says so"
+    )
+    way = "ahead of" if shift > timedelta() else "behind"
+    for one in (cluster, account):
+        assert f"the clock of this gateway is 120 min {way} vCenter" in reason_text(one)
+    assert await world.store.list(ClusterKeys) == []
+    assert clones(world) == 0
+
+    clock.shift = timedelta()
+
+    await world.until(Machine, powered_on(3), "three machines are powered on")
+    await world.until(CloudAccount, lambda a: a[0].status.is_true("Ready"), "account is ready")
+    assert clones(world) == 3
+
+
+async def test_a_clock_that_is_set_holds_new_machines_and_no_old_ones(world: World) -> None:
+    clock = await set_clock(world, timedelta())
+    await world.ask_account()
+    await world.until(CloudAccount, lambda a: a[0].status.is_true("Ready"), "account is ready")
+    cluster = await ask_all(world)
+    await world.until(Machine, powered_on(3), "three machines are powered on")
+
+    clock.shift = HOURS
+    bigger = await world.store.get(Cluster, *cluster.key)
+    bigger.spec.control_plane.replicas = 3
+    await world.ask(bigger)
+
+    def held(machines: list[Machine]) -> bool:
+        return sum(1 for m in machines if reason(m, "VMCreated") == "ClockSkewed") == 2
+
+    machines = await world.until(Machine, held, "two machines wait for the clock")
+    assert sum(1 for m in machines if m.status.is_true("PoweredOn")) == 3
+    await world.until(Cluster, lambda c: reason(c[0]) == "ClockSkewed", "the cluster says so")
+    assert clones(world) == 3
+
+    # What is there may still go, whatever the clock shows.
+    await delete_all(world, await world.store.get(Cluster, *cluster.key))
+    assert world.vms() == []
+    assert clones(world) == 3
