@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import anyio
 import pytest
 from pyVmomi import vim
 
@@ -182,6 +183,25 @@ async def test_user_data_without_an_encoding_is_cleared_too(site: Site) -> None:
 
     assert await vcenter.clear_guestinfo(vm, list(USERDATA)) == list(USERDATA)
     await until(lambda: not site.vms()[request.name]["extraConfig"].get("guestinfo.userdata"))
-    vm = is_found(vcenter, request.uid).vm  # type: ignore[union-attr]
+    before, vm = vm, is_found(vcenter, request.uid).vm  # type: ignore[union-attr]
+    await until(lambda: _newer(vcenter, request.uid, before))
 
     assert await vcenter.clear_guestinfo(vm, list(USERDATA)) == []
+
+
+async def test_nothing_is_read_or_started_again_while_vcenter_is_at_it(site: Site) -> None:
+    vcenter = await site.connect()
+    request = a_request(await vcenter.resolve(TARGET), guestinfo=USERDATA)
+    vm = await clone_and_wait(vcenter, request)
+    site.process.control.set_limits(taskSeconds={"ReconfigVM_Task": 1.0})
+    site.process.control.reset_counters()
+
+    rounds = 0
+    while await vcenter.clear_guestinfo(vm, list(USERDATA)):
+        rounds += 1
+        await anyio.sleep(0.05)
+
+    calls = site.calls()
+    assert rounds > 1
+    assert calls["ReconfigVM_Task"] == calls["RetrievePropertiesEx"] == 1
+    assert not site.vms()[request.name]["extraConfig"].get("guestinfo.userdata")

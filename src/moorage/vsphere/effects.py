@@ -206,6 +206,10 @@ class Effects:
                         self._cloning.add(uid)
         return known
 
+    def known_task(self, task: str) -> Task | None:
+        """Return how far a task is; ``None`` when what it was for was seen, or it was not ours."""
+        return self._tasks.get(task)
+
     def note_folder(self, uid: str, folder: str | None) -> None:
         """Remember where a VM of ours was seen: its absence is to be proven there."""
         if folder is not None:

@@ -14,7 +14,8 @@ from moorage.kit.errors import (
     TerminalError,
     UnavailableError,
 )
-from moorage.vsphere import guestinfo, power
+from moorage.vsphere import power
+from moorage.vsphere.clearing import Clearing
 from moorage.vsphere.clocks import Clocks
 from moorage.vsphere.effects import Effects
 from moorage.vsphere.inventory import Inventory
@@ -75,7 +76,7 @@ class VCenter:
         self._tasks = Tasks()
         self._stream = Stream(self._session, self._inventory, self._tasks, self._changed)
         self._effects = Effects(self._session, self._tasks, self._ownership)
-        self._emptied: set[str] = set()  # morefs whose keys are being emptied
+        self._clearing = Clearing(self._session, self._inventory, self._effects)
         self._lookup = Lookup(self._session, self._stream, self._ownership, self._effects)
         self.marks = Marks(self._session, self._stream, self._ownership)
         """Which VMs bear the mark of a cluster, and with which epoch."""
@@ -335,46 +336,19 @@ class VCenter:
         self, vm: VM, values: Mapping[str, str], *, deadline_s: float | None = None
     ) -> TaskRef:
         """Start to set ``extraConfig`` keys; empty ones go. Nothing secret: events keep it."""
-        return await self._set_guestinfo(vm, values, None, deadline_s)
-
-    async def _set_guestinfo(
-        self,
-        vm: VM,
-        values: Mapping[str, str],
-        is_done: Callable[[], bool] | None,
-        deadline_s: float | None,
-    ) -> TaskRef:
-        start = partial(guestinfo.set_extra_config, values=values)
-        return await self._effects.start(
-            "reconfigure", start, vm, is_done, deadline_s, detail=frozenset(values.items())
-        )
+        return await self._clearing.set(vm, values, None, deadline_s)
 
     async def read_extra_config(self, vm: VM, keys: Iterable[str]) -> dict[str, str]:
         """Return the values of these ``extraConfig`` keys, read from vCenter now."""
-        return await self._session.call(
-            f"read extraConfig of VM {vm.name}",
-            partial(guestinfo.read_extra_config, self._session, vm, tuple(keys)),
-        )
+        return await self._clearing.read(vm, keys)
 
     async def clear_guestinfo(self, vm: VM, keys: Iterable[str]) -> list[str]:
         """Empty keys; returns those that may still be there. Ask again until there are none.
 
-        Two calls in all: one starts the change, without asking first what a guest has redacted
-        by itself; when the stream has shown that the VM was changed, the other reads back.
+        Two calls in all: one starts the change; when vCenter has shown that it is made, the other
+        reads back.
         """
-        names = list(keys)
-        seen = self._inventory.get(vm.moref) or vm
-        if vm.moref not in self._emptied:
-            done = partial(self._has_no_user_data, vm.moref) if seen.has_user_data else None
-            await self._set_guestinfo(seen, dict.fromkeys(names, ""), done, None)
-            self._emptied.add(vm.moref)
-            return names
-        left = await self.read_extra_config(vm, names)
-        if left:
-            await self._set_guestinfo(seen, dict.fromkeys(left, ""), None, None)
-        else:
-            self._emptied.discard(vm.moref)
-        return list(left)
+        return await self._clearing.clear(vm, keys)
 
     # Smaller parts
 
@@ -384,10 +358,6 @@ class VCenter:
     def _has_power(self, moref: str, wanted: Power) -> bool:
         vm = self._inventory.get(moref)
         return vm is not None and vm.power is wanted
-
-    def _has_no_user_data(self, moref: str) -> bool:
-        vm = self._inventory.get(moref)
-        return vm is not None and not vm.has_user_data
 
     def _is_gone(self, moref: str) -> bool:
         return self._inventory.synced.is_set() and self._inventory.get(moref) is None
