@@ -1,5 +1,7 @@
 """Getting in and out: passwords, sessions, API keys, the first administrator."""
 
+from datetime import timedelta
+
 import httpx2
 import pytest
 
@@ -90,6 +92,19 @@ async def test_guessing_from_one_place_shuts_out_only_that_place(world: World) -
     # and others from the same place are not shut out
     await world.make_user("bob", [])
 
+    world.forward(minutes=16)
+    assert (await world.ask("POST", LOGIN, right)).status_code == 200
+
+
+async def test_a_clock_that_is_set_neither_ends_nor_prolongs_the_wait(world: World) -> None:
+    await world.make_user("alice", [])
+    for _ in range(10):
+        await world.refused(401, "POST", LOGIN, {"username": "alice", "password": "wrong"})
+    right = {"username": "alice", "password": PASSWORD}
+    world.clock.set(timedelta(hours=2))
+    assert (await world.ask("POST", LOGIN, right)).status_code == 429
+
+    world.clock.set(timedelta(hours=-4))
     world.forward(minutes=16)
     assert (await world.ask("POST", LOGIN, right)).status_code == 200
 

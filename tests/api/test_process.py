@@ -223,6 +223,9 @@ def test_certificates_last_and_are_renewed_before_they_end(tmp_path: Path) -> No
     certificate.verify_directly_issued_by(ca)
     assert certificate.not_valid_after_utc == clock.now() + SERVER_LIFETIME
     assert ca.not_valid_after_utc == clock.now() + CA_LIFETIME
+    # A hub that is two hours ahead is trusted by those whose clocks are right.
+    right = clock.now() - timedelta(hours=2)
+    assert max(ca.not_valid_before_utc, certificate.not_valid_before_utc) < right
 
     clock.advance(timedelta(days=61))
     renewed = tls.ensure().certificate.read_bytes()

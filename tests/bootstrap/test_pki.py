@@ -164,6 +164,14 @@ def test_client_certificates_chain_to_the_ca(key_type: KeyType) -> None:
     assert names_of(client.certificate) == ("moorage-gateway", ["system:masters"])
 
 
+@pytest.mark.parametrize("off", [timedelta(hours=2), timedelta(hours=-2)])
+def test_the_gateways_own_certificate_holds_though_its_clock_is_off(off: timedelta) -> None:
+    made = x509.load_pem_x509_certificate(
+        gateway_client(a_pki(), now=NOW + off).certificate.encode()
+    )
+    assert made.not_valid_before_utc <= NOW <= made.not_valid_after_utc
+
+
 def test_a_client_never_outlives_its_ca() -> None:
     signed = sign_client(a_pki(), None, "ann", (), timedelta(days=36500), now=NOW)
 

@@ -77,3 +77,16 @@ async def test_connections_are_closed_at_the_end(end: str) -> None:
     await pool.forget("u")
 
     assert [c._transport.is_closed for c in (first, second)] == [True, True]
+
+
+async def test_a_clock_that_is_set_back_lets_no_certificate_run_out() -> None:
+    clock = FakeClock()
+    pool, issuer = KubePool(clock=clock), Issuer(clock)
+
+    await pool.client("u", ONE, issuer)
+    clock.set(-timedelta(days=3))
+    clock.advance(timedelta(hours=17))
+    await pool.client("u", ONE, issuer)
+
+    assert issuer.made == 2
+    await pool.aclose()

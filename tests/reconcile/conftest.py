@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -28,6 +29,7 @@ from moorage.resources.gateway import AssignmentSpec
 from moorage.resources.meta import GATEWAY_FINALIZER
 from moorage.store import SqlStore, open_store
 from moorage_lab.api import VCenterProcess
+from tests.clocks import ShiftedClock
 
 R = TypeVar("R", bound=Resource)
 
@@ -92,6 +94,13 @@ class World:
         await self._stack.aclose()
         await self._work.close()
         await self.store.close()
+
+    async def restart_with_clock(self, shift: timedelta) -> ShiftedClock:
+        """Start the gateway again with a clock that is off, and may be set further."""
+        await self.stop()
+        clock = self.clock = ShiftedClock(shift)
+        await self.start()
+        return clock
 
     async def ask(self, resource: R) -> R:
         """Put in an intent as the link would."""

@@ -5,7 +5,6 @@ from datetime import timedelta
 import pytest
 
 from moorage.resources import CloudAccount, Cluster, ClusterKeys, Machine, Resource
-from tests.clocks import ShiftedClock
 from tests.reconcile.conftest import World
 from tests.reconcile.test_machines import ask_all, delete_all, powered_on, reason
 
@@ -22,17 +21,9 @@ def reason_text(resource: Resource) -> str:
     return str(found.message) if found else ""
 
 
-async def set_clock(world: World, shift: timedelta) -> ShiftedClock:
-    """Start the gateway again with a clock that is off."""
-    await world.stop()
-    clock = world.clock = ShiftedClock(shift)
-    await world.start()
-    return clock
-
-
 @pytest.mark.parametrize("shift", [HOURS, -HOURS], ids=["ahead", "behind"])
 async def test_nothing_is_made_until_the_clock_is_right(world: World, shift: timedelta) -> None:
-    clock = await set_clock(world, shift)
+    clock = await world.restart_with_clock(shift)
     await ask_all(world)
     (cluster,) = await world.until(
         Cluster, lambda c: reason(c[0]) == "ClockSkewed", "the cluster says so"
@@ -54,7 +45,7 @@ async def test_nothing_is_made_until_the_clock_is_right(world: World, shift: tim
 
 
 async def test_a_clock_that_is_set_holds_new_machines_and_no_old_ones(world: World) -> None:
-    clock = await set_clock(world, timedelta())
+    clock = await world.restart_with_clock(timedelta())
     await world.ask_account()
     await world.until(CloudAccount, lambda a: a[0].status.is_true("Ready"), "account is ready")
     cluster = await ask_all(world)

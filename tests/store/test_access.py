@@ -171,3 +171,55 @@ async def test_what_has_expired_is_swept_away(store: SqlStore, clock: FakeClock)
     assert await access.find_session(store, "s") is None
     assert await access.use_enrolment_token(store, "t", by="g") is None
     assert await access.find_login_attempts(store, "alice") is None
+
+
+@pytest.mark.parametrize("ahead", [2 * HOUR, 20_000 * HOUR])
+async def test_nothing_holds_longer_because_the_clock_was_ahead(
+    store: SqlStore, clock: FakeClock, ahead: timedelta
+) -> None:
+    """What was made then begins when that is noticed: nobody is sent away, nothing is for ever."""
+    clock.set(ahead)
+    ends = clock.now() + HOUR
+    await access.add_session(store, id_hash="s", user="alice", expires_at=ends)
+    await access.add_api_key(store, id_="1", name="ci", user="alice", hash_="k", expires_at=ends)
+    await access.add_enrolment_token(store, gateway="site-a", hash_="t", expires_at=ends)
+    clock.set(-ahead)
+
+    async def hold() -> list[bool]:
+        return [
+            await access.find_session(store, "s") is not None,
+            await access.find_api_key(store, "k") is not None,
+            await access.use_enrolment_token(store, "t", by="me") is not None,
+        ]
+
+    assert await hold() == [True, True, True]
+    clock.advance(HOUR - timedelta(seconds=1))
+    assert await hold() == [True, True, True]
+    clock.advance(timedelta(seconds=1))
+    assert await hold() == [False, False, False]
+
+
+async def test_what_nobody_uses_does_not_hold_longer_either(
+    store: SqlStore, clock: FakeClock
+) -> None:
+    clock.set(20_000 * HOUR)
+    await access.add_session(store, id_hash="s", user="alice", expires_at=clock.now() + HOUR)
+    await access.add_api_key(store, id_="1", name="ci", user="alice", hash_="k")
+    clock.set(-20_000 * HOUR)
+    await access.sweep(store)
+    clock.advance(HOUR)
+    assert await access.find_session(store, "s") is None
+    assert await access.find_api_key(store, "k") is not None, "this one was made without an end"
+
+
+async def test_a_clock_that_is_set_back_sends_nobody_away(
+    store: SqlStore, clock: FakeClock
+) -> None:
+    await access.add_session(store, id_hash="s", user="alice", expires_at=clock.now() + 12 * HOUR)
+    clock.advance(HOUR)
+    clock.set(-2 * HOUR)
+    found = await access.find_session(store, "s")
+    assert found is not None
+    assert found.expires_at == clock.now() + 12 * HOUR
+    clock.set(2 * HOUR)
+    assert await access.find_session(store, "s") is not None

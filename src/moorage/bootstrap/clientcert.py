@@ -2,7 +2,7 @@
 
 import base64
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import yaml
 from cryptography import x509
@@ -45,12 +45,15 @@ def sign_client(
     ttl: timedelta,
     *,
     now: datetime,
+    begins: datetime | None = None,
 ) -> ClientCertificate:
     """Sign a client certificate for a certificate request, or for a key made here.
 
     Only the public key is taken from the request: its subject and extensions are ignored, so
     that nobody asks himself into another name or group. Raises ``InvalidError`` for a request
     that is unreadable, not signed by its own key, or made with a weak key.
+
+    It begins with ``begins`` or a little before now, but not before the CA.
     """
     if ttl <= timedelta(0):
         raise InvalidError(
@@ -77,7 +80,7 @@ def sign_client(
         .issuer_name(issuer.subject)
         .public_key(public)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(max(now - CLOCK_SKEW, issuer.not_valid_before_utc))
+        .not_valid_before(max(begins or now - CLOCK_SKEW, issuer.not_valid_before_utc))
         .not_valid_after(expires_at)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(
@@ -131,8 +134,12 @@ def _public_key_of(csr_pem: str) -> PublicKey:
 
 
 def gateway_client(pki: ClusterPKI, *, now: datetime) -> ClientCertificate:
-    """Make the gateway's own client certificate: all rights, short-lived, never handed out."""
-    return sign_client(pki, None, GATEWAY_NAME, (_MASTERS,), GATEWAY_TTL, now=now)
+    """Make the gateway's own client certificate: all rights, short-lived, never handed out.
+
+    It begins with the CA, so that a gateway whose clock is ahead can still talk to its clusters.
+    """
+    begins = datetime.min.replace(tzinfo=UTC)
+    return sign_client(pki, None, GATEWAY_NAME, (_MASTERS,), GATEWAY_TTL, now=now, begins=begins)
 
 
 def admin_kubeconfig(

@@ -64,6 +64,14 @@ def render_request(
     return rendered
 
 
+def counter_of(request: str | None) -> int:
+    """Return the counter of the request that lies in a mailbox; 0 for anything else."""
+    try:
+        return int(json.loads(request or "")["counter"])
+    except (ValueError, KeyError, TypeError):
+        return 0
+
+
 def parse_reply(text: str) -> Reply:
     """Read a reply; raises ``InvalidError`` for anything that the helper does not write."""
     try:

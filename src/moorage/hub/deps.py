@@ -72,7 +72,7 @@ async def _holder(hub: Hub, kind: TokenKind, digest: str) -> str | None:
     if key is None:
         return None
     now = hub.clock.now()
-    if key.last_used_at is None or now - key.last_used_at > _TOUCH_EVERY:
+    if key.last_used_at is None or abs(now - key.last_used_at) > _TOUCH_EVERY:
         with suppress(StorageFullError):  # who only reads is let in with a full disk too
             await access.touch_api_key(hub.store, key.id)
     return key.user

@@ -24,7 +24,8 @@ from moorage.kit.net import certificate_fingerprint
 CA_LIFETIME = timedelta(days=3650)
 SERVER_LIFETIME = timedelta(days=90)
 RENEW_BEFORE = timedelta(days=30)
-_BACKDATED = timedelta(hours=1)
+_BACKDATED = timedelta(days=1)
+"""A hub whose clock is ahead when it makes its CA is then trusted at once all the same."""
 
 
 @dataclass(frozen=True, slots=True)

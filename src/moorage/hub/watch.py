@@ -59,17 +59,18 @@ class Watch(Generic[R]):
     async def events(self) -> AsyncIterator[bytes]:
         """Yield the stream until the client leaves, its right ends or the hub stops."""
         hub, settings = self.hub, self.hub.settings
-        started = checked = hub.clock.now()
+        started = checked = hub.clock.steady()
         async with hub.store.watch() as changes:
             async for chunk in self._catch_up():
                 yield chunk
             yield self._bookmark()
             while not hub.stopping.is_set():
                 chunks = await self._next(changes)
-                now = hub.clock.now()
-                if now - checked >= settings.bookmark_every or not chunks:
+                now = hub.clock.steady()
+                if now - checked >= settings.bookmark_every.total_seconds() or not chunks:
                     checked = now
-                    if now - started > settings.watch_lifetime or not await self.still_allowed():
+                    over = now - started > settings.watch_lifetime.total_seconds()
+                    if over or not await self.still_allowed():
                         return
                 for chunk in chunks:
                     yield chunk

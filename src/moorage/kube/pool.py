@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 
 from moorage.kit.clock import Clock, SystemClock
 from moorage.kube.client import KubeClient
@@ -13,7 +12,8 @@ from moorage.kube.model import Credentials
 class _Entry:
     client: KubeClient
     server: str
-    renew_at: datetime
+    renew_at: float
+    """By the steady clock: a wall clock that is set back must not let a certificate run out."""
     retired: KubeClient | None = None
     """The client before: requests may still be under way on it."""
 
@@ -34,7 +34,7 @@ class KubePool:
         A new one is needed for another server, and when two thirds of the certificate's time
         are over.
         """
-        now = self._clock.now()
+        now = self._clock.steady()
         entry = self._entries.get(cluster_uid)
         if entry is not None and entry.server == server and now < entry.renew_at:
             return entry.client
@@ -43,7 +43,7 @@ class KubePool:
         self._entries[cluster_uid] = _Entry(
             client=client,
             server=server,
-            renew_at=now + (fresh.expires_at - now) * 2 / 3,
+            renew_at=now + (fresh.expires_at - self._clock.now()).total_seconds() * 2 / 3,
             retired=entry.client if entry is not None else None,
         )
         if entry is not None and entry.retired is not None:

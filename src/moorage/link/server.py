@@ -60,11 +60,12 @@ class LinkServer:
 
     async def sweep(self, older_than: timedelta = timedelta(minutes=2)) -> None:
         """Mark gateways as gone whose hub replica died before it could. Call it now and then."""
-        limit = self._settings.clock.now() - older_than
+        now = self._settings.clock.now()
         async with self._store.transaction() as store:
             for gateway in await store.list(Gateway):
                 status = gateway.status
-                stale = status.last_seen_at is None or status.last_seen_at < limit
+                seen = status.last_seen_at
+                stale = seen is None or abs(now - seen) > older_than  # the clock may be set back
                 if status.connected and stale and gateway.metadata.name not in self._live:
                     status.connected = False
                     await store.put_status(gateway)

@@ -5,12 +5,25 @@ enrolment tokens (SHA-256 of long random words). Every function takes the store,
 transaction of it: then it is committed with whatever else that does.
 """
 
+from contextlib import suppress
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import delete, exists, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Table,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 
-from moorage.kit.errors import ConflictError, NotFoundError
+from moorage.kit.errors import ConflictError, NotFoundError, StorageFullError
+from moorage.kit.skew import SKEW_LIMIT
 from moorage.store import tables
 from moorage.store.operations import SqlOperations
 
@@ -60,6 +73,28 @@ class LoginAttempts(NamedTuple):
     subject: str
     failures: int
     last_at: datetime
+
+
+async def _begin_anew(
+    store: SqlOperations, table: Table, one: ColumnElement[bool], made: datetime, ends: datetime
+) -> datetime:
+    """Have what was made while the clock was ahead begin now; return when it ends.
+
+    It would hold for too long, for ever if the clock was years ahead. To end it would lock out
+    whoever came in before a clock was set back.
+    """
+    now = store.clock.now()
+    if made - now <= SKEW_LIMIT:
+        return ends
+    ends = now + (ends - made)
+    with suppress(StorageFullError):  # who only reads is let in with a full disk too
+        async with store.writing() as unit:
+            await unit.execute(
+                update(table)
+                .where(one, table.c.created_at == made)
+                .values(created_at=now, expires_at=ends)
+            )
+    return ends
 
 
 # Passwords
@@ -119,7 +154,13 @@ async def find_session(store: SqlOperations, id_hash: str) -> Session | None:
     )
     async with store.reading() as unit:
         row = (await unit.execute(query)).first()
-    return None if row is None else Session._make(row)
+    if row is None:
+        return None
+    found = Session._make(row)
+    ends = await _begin_anew(
+        store, tables.session, _SESSION.id_hash == id_hash, found.created_at, found.expires_at
+    )
+    return found._replace(expires_at=ends)
 
 
 async def touch_session(
@@ -184,7 +225,15 @@ async def find_api_key(store: SqlOperations, hash_: str) -> ApiKey | None:
     )
     async with store.reading() as unit:
         row = (await unit.execute(query)).first()
-    return None if row is None else ApiKey._make(row)
+    if row is None:
+        return None
+    found = ApiKey._make(row)
+    if found.expires_at is None:
+        return found
+    ends = await _begin_anew(
+        store, tables.api_key, _KEY.hash == hash_, found.created_at, found.expires_at
+    )
+    return found._replace(expires_at=ends)
 
 
 async def list_api_keys(store: SqlOperations, user: str | None = None) -> list[ApiKey]:
@@ -242,11 +291,17 @@ async def use_enrolment_token(store: SqlOperations, hash_: str, *, by: str) -> s
         hash_: Of the token.
         by: Fingerprint of the identity key that asks to be let in.
     """
+    this = _TOKEN.hash == hash_
+    async with store.reading() as unit:
+        known = (await unit.execute(select(tables.enrolment_token).where(this))).first()
+    if known is not None:
+        token = EnrolmentToken._make(known)
+        await _begin_anew(store, tables.enrolment_token, this, token.created_at, token.expires_at)
     now = store.clock.now()
     statement = (
         update(tables.enrolment_token)
         .where(
-            _TOKEN.hash == hash_,
+            this,
             _TOKEN.expires_at > now,
             or_(_TOKEN.used_at.is_(None), _TOKEN.used_by == by),
         )
@@ -299,8 +354,18 @@ async def forget_login_failures(store: SqlOperations, subject: str) -> None:
 
 
 async def sweep(store: SqlOperations, *, attempts_after: timedelta = timedelta(days=1)) -> None:
-    """Remove what has expired: sessions, enrolment tokens, failed logins of long ago."""
+    """Remove what has expired: sessions, enrolment tokens, failed logins of long ago.
+
+    What was made while the clock was ahead begins now, whether somebody uses it or not.
+    """
     now = store.clock.now()
+    for table in (tables.session, tables.api_key, tables.enrolment_token):
+        (one,), made, ends = table.primary_key, table.c.created_at, table.c.expires_at
+        query = select(one, made, ends).where(made > now + SKEW_LIMIT, ends.is_not(None))
+        async with store.reading() as unit:
+            ahead: list[Any] = list(await unit.execute(query))
+        for key, made_at, ends_at in ahead:
+            await _begin_anew(store, table, one == key, made_at, ends_at)
     async with store.transaction() as tx, tx.writing() as unit:
         await unit.execute(delete(tables.session).where(_SESSION.expires_at <= now))
         await unit.execute(delete(tables.enrolment_token).where(_TOKEN.expires_at <= now))

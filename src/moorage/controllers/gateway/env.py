@@ -70,6 +70,8 @@ class Env:
     """Returns the highest own resource version that the hub has confirmed to have stored."""
     trigger: Trigger
     index: Index = field(default_factory=Index)
+    leaving: dict[str, float] = field(default_factory=dict)
+    """UID of a machine -> since when this process takes it away, by the steady clock."""
 
     def stamp(self, timeline: dict[str, str], milestone: str) -> None:
         """Note the first time that a milestone was reached."""

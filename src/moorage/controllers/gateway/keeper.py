@@ -71,6 +71,7 @@ class Keeper:
                 case "ClusterKeys" if change.deleted:
                     tasks.start_soon(self._env.access.forget, change.owner_uid)
                 case "Machine" if change.deleted:
+                    self._env.leaving.pop(change.uid, None)
                     self._env.access.outdate_nodes(change.owner_uid)
 
     async def _look(self, key: str, ended: anyio.Event | None = None) -> None:

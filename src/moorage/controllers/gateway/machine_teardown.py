@@ -26,10 +26,9 @@ async def ensure_permitted(machine: Machine, env: Env) -> Outcome:
 async def ensure_drained(machine: Machine, env: Env) -> Outcome:
     """Move pods elsewhere first, unless the whole cluster goes or there is no node."""
     client = await _client(machine, env)
-    asked = machine.metadata.deletion_requested_at
-    if client is None or machine.status.node_name is None or asked is None:
+    if client is None or machine.status.node_name is None:
         return DONE
-    overdue = env.clock.now() - asked > DRAIN_PATIENCE
+    overdue = _is_overdue(machine, env)
     try:
         drain = await client.drain(machine.status.node_name)
     except UnavailableError as error:
@@ -48,8 +47,7 @@ async def ensure_no_node(machine: Machine, env: Env) -> Outcome:
     try:
         await client.delete_node(machine.status.node_name)
     except UnavailableError as error:
-        asked = machine.metadata.deletion_requested_at
-        if asked is not None and env.clock.now() - asked > DRAIN_PATIENCE:
+        if _is_overdue(machine, env):
             return DONE
         return wait("APIUnreachable", str(error), after=10)
     if machine.metadata.owner is not None:
@@ -91,6 +89,15 @@ async def ensure_no_vm(machine: Machine, env: Env) -> Outcome:
 async def ensure_address_released(machine: Machine, env: Env) -> Outcome:
     await release(env.store, machine.metadata.uid)
     return DONE
+
+
+def _is_overdue(machine: Machine, env: Env) -> bool:
+    """Tell whether patience is at its end; counted anew by each process, whatever clocks show.
+
+    The moment of the request is of another machine's clock, and ours may have been set since.
+    """
+    now = env.clock.steady()
+    return now - env.leaving.setdefault(machine.metadata.uid, now) > DRAIN_PATIENCE.total_seconds()
 
 
 async def _client(machine: Machine, env: Env) -> KubeClient | None:

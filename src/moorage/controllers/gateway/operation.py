@@ -7,6 +7,7 @@ from moorage.bootstrap import (
     COLLECT_LOGS,
     REPLY_KEY,
     REQUEST_KEY,
+    counter_of,
     parse_reply,
     render_request,
     sign_client,
@@ -84,8 +85,10 @@ async def _logs(operation: Operation, env: Env) -> Outcome:
         return wait("VMNotSeen", "the machine's VM is not in sight yet", after=2)
     counter = operation.status.result.get("counter")
     if counter is None:
-        # Milliseconds rise from request to request, also after a restart.
+        # Milliseconds rise from request to request, also after a restart; unless the clock is set.
+        before = await vcenter.read_extra_config(seen.vm, (REQUEST_KEY,))
         counter = int(env.clock.now().timestamp() * 1000)
+        counter = max(counter, counter_of(before.get(REQUEST_KEY)) + 1)
         text = render_request(keys, machine.metadata.uid, counter, COLLECT_LOGS, {})
         await vcenter.set_guestinfo(seen.vm, {REQUEST_KEY: text})
         operation.status.result = {"counter": counter}
