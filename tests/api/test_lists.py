@@ -144,7 +144,7 @@ async def watch(world: World) -> AsyncIterator[Callable[..., Stream]]:
                 project=None,
                 selector=parse_selector(selector),
                 since=since,
-                show=lambda resource: resource.document(),
+                show=Project.text,
                 sees=sees,
                 still_allowed=still_allowed,
             ).events()

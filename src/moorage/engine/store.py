@@ -156,6 +156,12 @@ class Store(Protocol):
         """
         ...
 
+    async def count(
+        self, kind: type[Resource], *, project: str | None = None, route: str | None = None
+    ) -> int:
+        """Return how many resources of a kind there are, of this project or gateway only."""
+        ...
+
     async def create(self, resource: R) -> R:
         """Store a new resource and return it with UID (kept if given), version and generation 1.
 

@@ -20,7 +20,7 @@ from moorage.gateway.identity import DataDir, EnrollmentRecord
 from moorage.gateway.vault import Vault
 from moorage.kit.clock import Clock
 from moorage.kit.errors import InvalidError
-from moorage.kit.process import one_error
+from moorage.kit.process import one_error, settle
 from moorage.link.client import Link, begin_anew
 from moorage.link.dial import Dial
 from moorage.link.trust import RecoveryKeys
@@ -127,6 +127,7 @@ async def _run(
             version=__version__,
             fingerprint=identity.public().fingerprint,
         )
+        settle()
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_stop_on_signal, tasks.cancel_scope)

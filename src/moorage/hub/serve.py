@@ -20,7 +20,7 @@ from moorage.hub.start import open_hub
 from moorage.hub.tls import SelfMadeTLS, TLSFiles, fingerprint, load_certificate, server_context
 from moorage.kit.clock import Clock, SystemClock
 from moorage.kit.errors import InvalidError
-from moorage.kit.process import one_error
+from moorage.kit.process import one_error, settle
 from moorage.link.frames import MAX_MESSAGE_BYTES
 from moorage.store import SqlStore, open_store
 
@@ -147,6 +147,7 @@ async def serve(
             ws_ping_interval=None,
         )
         server = _Server(config, hub)
+        settle()
         with one_error():
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(_renew, tls)

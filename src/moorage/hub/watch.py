@@ -10,7 +10,7 @@ not known the answer is 410: list again.
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import anyio
 
@@ -18,7 +18,6 @@ from moorage.engine.store import Change, Changes, Tombstone
 from moorage.hub.context import Hub
 from moorage.hub.problems import GoneError
 from moorage.resources import Resource
-from moorage.resources.meta import Document
 from moorage.store.selector import Requirement
 
 R = TypeVar("R", bound=Resource)
@@ -36,7 +35,8 @@ class Watch(Generic[R]):
     selector: tuple[Requirement, ...]
     since: int | None
     """Version to resume from; ``None`` begins with everything that is there."""
-    show: Callable[[R], Document]
+    show: Callable[[R], str]
+    """Returns the object as JSON text."""
     sees: Callable[[str], bool]
     """Whether this client may see an object of that name at all."""
     still_allowed: Callable[[], Awaitable[bool]]
@@ -163,15 +163,17 @@ class Watch(Generic[R]):
         shown = self._shown.pop(uid, None) is not None
         if not self._in_scope(project, name) or not (shown or self.since is not None):
             return None  # this client has never heard of it
-        metadata: Document = {"name": name, "uid": uid}
+        metadata = {"name": name, "uid": uid}
         if project:
             metadata["project"] = project
-        return _event("DELETED", {"kind": self.kind.kind_name(), "metadata": metadata})
+        document = {"kind": self.kind.kind_name(), "metadata": metadata}
+        return _event("DELETED", json.dumps(document, separators=(",", ":")))
 
     def _bookmark(self) -> bytes:
         metadata = {"resourceVersion": self._position}
         document = {"kind": self.kind.kind_name(), "metadata": metadata}
-        return f"id: {self._position}\n".encode() + _event("BOOKMARK", document)
+        text = json.dumps(document, separators=(",", ":"))
+        return f"id: {self._position}\n".encode() + _event("BOOKMARK", text)
 
 
 def matches(selector: tuple[Requirement, ...], labels: Mapping[str, str]) -> bool:
@@ -189,6 +191,5 @@ def matches(selector: tuple[Requirement, ...], labels: Mapping[str, str]) -> boo
     return True
 
 
-def _event(kind: str, document: dict[str, Any]) -> bytes:
-    data = json.dumps({"type": kind, "object": document}, separators=(",", ":"))
-    return f"event: {kind}\ndata: {data}\n\n".encode()
+def _event(kind: str, text: str) -> bytes:
+    return f'event: {kind}\ndata: {{"type":"{kind}","object":{text}}}\n\n'.encode()

@@ -125,10 +125,12 @@ class SqlOperations(ABC):
                 unit, kind.kind_name(), labels=labels, limit=limit, after=after
             )
 
-    async def count(self, kind: type[Resource], *, project: str | None = None) -> int:
-        """Return how many resources of a kind there are."""
+    async def count(
+        self, kind: type[Resource], *, project: str | None = None, route: str | None = None
+    ) -> int:
+        """Return how many resources of a kind there are, of this project or gateway only."""
         async with self.reading() as unit:
-            return await resource_read.count(unit, kind.kind_name(), project)
+            return await resource_read.count(unit, kind.kind_name(), project=project, route=route)
 
     async def changed_since(
         self, version: int, *, route: str | None = None, spec_only: bool = False, limit: int = 500

@@ -56,14 +56,19 @@ def page_query(
     after: tuple[str, str] | None,
 ) -> Select[*tuple[Any, ...]]:
     """Return the query of a page in the order of ``(project, name)``."""
-    query = select(*COLUMNS).where(T.kind == kind).order_by(T.project, T.name)
+    query = select(*COLUMNS).where(T.kind == kind)
     if project is not None:
-        query = query.where(T.project == project)
+        # By name alone: for a pair SQLite would sort all the rest of the project for each page.
+        query = query.where(T.project == project).order_by(T.name)
+    else:
+        query = query.order_by(T.project, T.name)
     if owner is not None:
         query = query.where(T.owner_uid == owner)
     if route is not None:
         query = query.where(T.route == route)
-    if after is not None:
+    if after is not None and project == after[0]:
+        query = query.where(T.name > after[1])
+    elif after is not None:
         query = query.where(tuple_(T.project, T.name) > tuple_(*after))
     if limit is not None:
         query = query.limit(limit)
@@ -156,10 +161,12 @@ async def read_version(unit: Unit) -> int:
     return newest
 
 
-async def count(unit: Unit, kind: str, project: str | None) -> int:
+async def count(unit: Unit, kind: str, *, project: str | None, route: str | None) -> int:
     """Return how many resources of a kind there are."""
     query = select(func.count()).select_from(tables.resource).where(T.kind == kind)
     if project is not None:
         query = query.where(T.project == project)
+    if route is not None:
+        query = query.where(T.route == route)
     number: int = (await unit.execute(query)).scalar_one()
     return number

@@ -1,9 +1,9 @@
 """Collect what nobody needs any more: what lost its owner, and operations that are over."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
-from moorage.engine import Change, Context, Controller, HeldLease, Result, Watch, split_key
+from moorage.engine import Change, Context, Controller, HeldLease, Result, Store, Watch, split_key
 from moorage.resources import (
     Assignment,
     Cluster,
@@ -35,18 +35,28 @@ class OrphanReconciler:
 
     async def reconcile(self, key: str, lease: HeldLease, ctx: Context[Any]) -> Result:  # noqa: ARG002
         """Look whether the owner is still there."""
+        found = await self._orphan(ctx.store, key)
+        if not isinstance(found, Resource):
+            return Result(found)
+        # Once more, in a transaction: only an orphan is worth one.
         async with ctx.store.transaction() as store:
-            found = await store.find(self._kind, *split_key(key))
-            if found is None:
-                return Result("gone")
-            owner = found.metadata.owner
-            if owner is None or owner.kind not in _OWNERS:
-                return Result("done")
-            if await store.find_uid(_OWNERS[owner.kind], owner.uid) is not None:
-                return Result("done")
+            found = await self._orphan(store, key)
+            if not isinstance(found, Resource):
+                return Result(found)
             if not found.is_deleting:
                 await store.request_deletion(self._kind, *found.key)
         return Result("gone")
+
+    async def _orphan(self, store: Store, key: str) -> Resource | Literal["gone", "done"]:
+        """Return the resource if its owner is gone, else how the pass ends."""
+        found = await store.find(self._kind, *split_key(key))
+        if found is None:
+            return "gone"
+        owner = found.metadata.owner
+        if owner is None or owner.kind not in _OWNERS:
+            return "done"
+        is_there = await store.find_uid(_OWNERS[owner.kind], owner.uid) is not None
+        return "done" if is_there else found
 
 
 class OperationReconciler:

@@ -1,9 +1,13 @@
 """Count the clusters of each gateway: shown in lists, and asked before one is deleted."""
 
+from datetime import timedelta
 from typing import Any
 
 from moorage.engine import Change, Context, Controller, HeldLease, Result, Watch, split_key
 from moorage.resources import Cluster, Gateway, Resource
+
+_PACE = timedelta(seconds=1)
+"""A thousand clusters asked for at once are counted now and then, not a thousand times."""
 
 
 class GatewayReconciler:
@@ -20,7 +24,7 @@ class GatewayReconciler:
             gateway = await store.find(Gateway, *split_key(key))
             if gateway is None:
                 return Result("gone")
-            gateway.status.clusters = len(await store.list(Cluster, route=gateway.metadata.name))
+            gateway.status.clusters = await store.count(Cluster, route=gateway.metadata.name)
             await store.put_status(gateway)
         return Result("done")
 
@@ -28,7 +32,16 @@ class GatewayReconciler:
 def gateway_controllers() -> list[Controller[Any]]:
     """Return the controller of gateways."""
     watches = (Watch(Cluster, _gateway_of),)
-    return [Controller("gateways", GatewayReconciler(), env=None, watches=watches, concurrency=1)]
+    return [
+        Controller(
+            "gateways",
+            GatewayReconciler(),
+            env=None,
+            watches=watches,
+            concurrency=1,
+            pace=_PACE,
+        )
+    ]
 
 
 def _gateway_of(change: Change) -> list[str]:

@@ -1,5 +1,6 @@
 """How one kind is prepared, judged and deleted. The generic routes ask; the subclasses answer."""
 
+import json
 from typing import Generic, TypeVar
 
 from moorage.engine.store import Store
@@ -57,6 +58,12 @@ class Rules(Generic[R]):
     def show(self, resource: R) -> Document:
         """Return the document that clients see."""
         return resource.document()
+
+    def show_text(self, resource: R) -> str:
+        """Return the same as JSON text: long lists and many watchers take the short way."""
+        if type(self).show is Rules.show:
+            return resource.text()
+        return json.dumps(self.show(resource), ensure_ascii=False, separators=(",", ":"))
 
     async def admit(self, store: Store, resource: R, before: R | None) -> None:
         """Prepare and judge; raises ``InvalidError`` with every fault."""
