@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from pathlib import Path
 
+import hypothesis
 import psycopg
 import pytest
 
@@ -13,6 +14,10 @@ from moorage.store import SqlStore, open_store
 from tests.postgres import postgres_server
 
 _numbers = count(1)
+
+# Hypothesis calls an example of over 200 ms a failure: on a busy machine that says nothing.
+hypothesis.settings.register_profile("moorage", deadline=None)
+hypothesis.settings.load_profile("moorage")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

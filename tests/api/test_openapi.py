@@ -87,7 +87,6 @@ def test_no_request_makes_the_hub_fail(
 ) -> None:
     @settings(
         max_examples=3,
-        deadline=None,
         database=None,
         derandomize=True,
         phases=[Phase.generate],

@@ -105,12 +105,16 @@ class Pair:
         return {vm["instanceUuid"] for vm in listed if not vm["template"]}
 
     def await_ready(self, name: str, nodes: int, gateway: str) -> None:
-        """Wait until a gateway has the cluster Ready with exactly these nodes, each with a VM."""
+        """Wait until a gateway has the cluster Ready with exactly these nodes, each with a VM.
+
+        The hub shows what the gateway before said until the next one says more: this one has
+        taken the cluster over when it has written its epoch into the VMs, not earlier.
+        """
         child = self.old if gateway == OLD else self.new
 
         def is_ready() -> bool:
             seen = self.cluster(name)
-            if not seen or seen["metadata"]["route"] != gateway:
+            if not seen or seen["metadata"]["route"] != gateway or not self.is_fenced(name):
                 return False
             claims = {one["type"]: one["status"] for one in seen["status"].get("conditions", ())}
             uids = self.machines(child, name)
@@ -123,6 +127,14 @@ class Pair:
             )
 
         self.until(is_ready, f"{name} is Ready with {nodes} nodes at {gateway}")
+
+    def is_fenced(self, cluster: str) -> bool:
+        """Tell whether the hub knows that the cluster's gateway has written its epoch."""
+        query = "SELECT uid FROM resource WHERE kind = 'Cluster' AND name = ?"
+        ((uid,),) = self.rows(self.site.hub, query, cluster)
+        assignment = self.stored("Assignment", f"cluster-{uid}")
+        epoch = assignment["spec"]["epoch"]
+        return bool(assignment["status"].get("acknowledgedEpoch", 0) >= epoch)
 
     def machines(self, gateway: Child, cluster: str) -> set[str]:
         """Return the UIDs of a cluster's machines that a gateway knows."""
@@ -143,13 +155,13 @@ class Pair:
                 return dict(claims[name])
         return None
 
-    def rows(self, gateway: Child, query: str) -> list[Any]:
+    def rows(self, gateway: Child, query: str, *arguments: str) -> list[Any]:
         """Ask a gateway's own database."""
         file = gateway.data / ("hub.db" if gateway is self.site.hub else "gateway.db")
         if not file.exists():
             return []
         with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
-            return database.execute(query).fetchall()
+            return database.execute(query, arguments).fetchall()
 
     def marks(self) -> dict[str, dict[str, Any]]:
         """Return instance UUID and last owner mark of each VM that lives."""

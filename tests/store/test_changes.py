@@ -93,7 +93,6 @@ async def do(store: SqlStore, act: str, name: str) -> None:
 
 @settings(
     max_examples=25,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(

@@ -237,7 +237,6 @@ async def test_the_only_process_cannot_lose_a_lease_by_time(
 
 @settings(
     max_examples=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(

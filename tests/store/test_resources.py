@@ -323,7 +323,6 @@ async def test_what_this_release_cannot_read_is_named(store: SqlStore) -> None:
 
 @settings(
     max_examples=30,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(said=st.text(st.characters(codec="utf-8"), max_size=200))
