@@ -5,6 +5,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
@@ -223,6 +224,54 @@ async def test_an_expired_session_is_renewed_once_for_all(site: Site) -> None:
 
     assert site.process.control.counters()["sessions"]["logins"] == 2
     assert vcenter.state is State.CONNECTED
+
+
+@dataclass
+class Note:
+    """What a killed process has written down."""
+
+    held: str = ""
+    is_open: bool = True
+
+    def read(self) -> str:
+        return self.held
+
+    def write(self, session: str) -> None:
+        self.held = session
+
+    def close(self) -> None:
+        self.is_open = False
+
+
+async def test_the_session_of_a_killed_process_is_ended_by_the_next(site: Site) -> None:
+    killed = Note()
+    dead = await site.connect(note=killed)
+    left = killed.held
+    assert left
+    dead._stream.stop()  # it is as if no more came from there
+
+    note = Note(left)
+    vcenter = await site.connect(note=note)
+
+    assert site.process.control.counters()["sessions"] == {"open": 1, "logins": 2, "logouts": 1}
+    assert note.held not in {"", left}
+    await vcenter.close()
+    assert (note.held, note.is_open) == ("", False)
+
+
+async def test_a_noted_session_that_has_ended_is_no_hindrance(site: Site) -> None:
+    note = Note('vmware_soap_session="gone"')
+
+    vcenter = await site.connect(note=note)
+    site.process.control.expire_sessions()
+    await vcenter.wait_synced(10)
+    with anyio.fail_after(10):
+        while site.process.control.counters()["sessions"]["logins"] < 2:  # noqa: ASYNC110 - a process
+            await anyio.sleep(0.05)
+    await vcenter.wait_synced(10)
+
+    assert site.calls()["Logout"] == 1, "only the session of the process before is ended"
+    assert note.held
 
 
 def _find(session: Session, uuid: str) -> Callable[[], Any]:

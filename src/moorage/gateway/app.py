@@ -17,6 +17,7 @@ from moorage.engine import Tenure
 from moorage.gateway.config import GatewayConfig
 from moorage.gateway.health import bind_health, serve_health
 from moorage.gateway.identity import DataDir, EnrollmentRecord
+from moorage.gateway.session_notes import SessionNotes
 from moorage.gateway.vault import Vault
 from moorage.kit.clock import Clock
 from moorage.kit.errors import InvalidError
@@ -99,6 +100,7 @@ async def _run(
             clusters_per_hour=config.deletion_brake.clusters_per_hour,
             machines_per_hour=config.deletion_brake.machines_per_hour,
             lease_ttl=SHARED_TTL if store.is_shared else LONE_TTL,
+            note_for=SessionNotes(data.sessions, sealing).open,
         )
 
         def report() -> dict[str, Any]:

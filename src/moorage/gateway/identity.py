@@ -51,6 +51,11 @@ class DataDir:
         """The store's URL."""
         return f"sqlite:///{self.database}"
 
+    @property
+    def sessions(self) -> Path:
+        """Folder of the notes of vCenter sessions."""
+        return self.path / "sessions"
+
     def ensure(self) -> None:
         """Make the directory; an existing one loses the rights of others."""
         try:

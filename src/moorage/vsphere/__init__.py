@@ -1,6 +1,7 @@
 """vSphere: one session and one live inventory for each account, and what is done there."""
 
 from moorage.vsphere.effects import BusyError
+from moorage.vsphere.session import SessionNote
 from moorage.vsphere.types import (
     VM,
     Absent,
@@ -38,6 +39,7 @@ __all__ = [
     "Power",
     "Presence",
     "ResolvedTarget",
+    "SessionNote",
     "State",
     "Target",
     "Task",

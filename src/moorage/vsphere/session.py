@@ -8,8 +8,8 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from contextlib import contextmanager, suppress
+from typing import Any, Protocol, TypeVar
 
 import anyio.to_thread
 import structlog
@@ -43,16 +43,39 @@ _TERMINAL_STATES = {
 }
 
 
+class SessionNote(Protocol):
+    """Where the session in use is written down, for who comes after a killed process."""
+
+    def read(self) -> str:
+        """Return what was written last, ``""`` when nothing is."""
+
+    def write(self, session: str) -> None:
+        """Write in place of the one before; ``""``: there is none any more."""
+
+    def close(self) -> None:
+        """Let it go."""
+
+
 class Session:
-    """One user's session with one vCenter, shared by all calls and the stream."""
+    """One user's session with one vCenter, shared by all calls and the stream.
+
+    Args:
+        endpoint: Where, who, and how the certificate is verified.
+        password: Kept in memory, for later logins.
+        limits: How much may be asked of vCenter at a time.
+        on_state: Called when ``state`` has changed.
+        clock: Ours, to be compared with vCenter's.
+        note: The session that it names is ended before the first login. Closed with this.
+    """
 
     def __init__(
         self,
         endpoint: Endpoint,
         password: str,
         limits: Limits,
-        on_state: Callable[[], None] | None = None,
+        on_state: Callable[[], None] = lambda: None,
         clock: Clock | None = None,
+        note: SessionNote | None = None,
     ) -> None:
         self.endpoint = endpoint
         self.limits = limits
@@ -69,7 +92,9 @@ class Session:
         self.generation = 0
         """Counts logins: what was made in an earlier session is gone."""
         self._password = password
-        self._on_state = on_state or (lambda: None)
+        self._on_state = on_state
+        self._note = note
+        self._left_open = note.read() if note else ""
         self._login_lock = threading.Lock()
         self._refused: str | None = None
         self._content: Any = None
@@ -183,6 +208,7 @@ class Session:
                     f"{where} is {about.fullName} (API type {about.apiType}), not a vCenter: "
                     "give the address of the vCenter that manages this host"
                 )
+            self._end_left_open(content)
             self.logins += 1
             asked = self.peer_clock.clock.steady()
             try:
@@ -203,6 +229,9 @@ class Session:
                 self._set_state(State.INVALID_CREDENTIALS, self._refused)
                 raise ForbiddenError(self._refused) from fault
             self.peer_clock.heard(login.loginTime, since=asked)
+            self._left_open = self.stub.cookie  # until all that follows has worked
+            if self._note is not None:
+                self._note.write(self.stub.cookie)
             self._content = content
             self._collector = content.propertyCollector.CreatePropertyCollector()
         self.api_version = about.apiVersion
@@ -210,8 +239,18 @@ class Session:
         self.instance_uuid = about.instanceUuid
         self.generation += 1
         self._logged_in = True
+        self._left_open = ""
         self._set_state(State.CONNECTED, f"logged in as {self.endpoint.username}")
         log.info("vcenter login", server=self.endpoint.server, product=self.product)
+
+    def _end_left_open(self, content: Any) -> None:
+        """End the session that a killed process left, or a login of which only the half worked."""
+        if not self._left_open:
+            return
+        with self.stub.as_session(self._left_open), suppress(vmodl.MethodFault):
+            content.sessionManager.Logout()  # refused: it has ended by itself
+            log.info("vcenter session left by a killed process ended", server=self.endpoint.server)
+        self._left_open = ""
 
     def set_password(self, password: str) -> None:
         """Take a new password. A refused login is tried once more with it."""
@@ -270,6 +309,8 @@ class Session:
                 with self.stub.deadline.until(time.monotonic() + _CLOSE_S):
                     try:
                         self._content.sessionManager.Logout()
+                        if self._note is not None:
+                            self._note.write("")
                     except (*NETWORK_ERRORS, vmodl.MethodFault) as error:
                         log.info("vcenter logout failed", error=str(error))
             self._set_state(
@@ -278,6 +319,8 @@ class Session:
             self._closed = True
             self._logged_in = False
             self._password = ""
+            if self._note is not None:
+                self._note.close()
         finally:
             self._login_lock.release()
         self.stub.hang_up()

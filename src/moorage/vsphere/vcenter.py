@@ -22,7 +22,7 @@ from moorage.vsphere.inventory import Inventory
 from moorage.vsphere.lookup import Lookup
 from moorage.vsphere.marks import Marks
 from moorage.vsphere.ownership import Ownership
-from moorage.vsphere.session import Session
+from moorage.vsphere.session import Session, SessionNote
 from moorage.vsphere.stream import Stream
 from moorage.vsphere.tasks import Tasks
 from moorage.vsphere.types import (
@@ -56,19 +56,13 @@ class VCenter:
 
     def __init__(
         self,
-        endpoint: Endpoint,
-        password: str,
-        *,
-        owner_key: str = OWNER_KEY,
-        installation: str | None = None,
-        on_change: Callable[[frozenset[str]], None] | None = None,
-        on_state: Callable[[], None] | None = None,
-        limits: Limits | None = None,
-        clock: Clock | None = None,
+        session: Session,
+        owner_key: str,
+        installation: str | None,
+        on_change: Callable[[frozenset[str]], None],
     ) -> None:
-        self._limits = limits or Limits()
-        self._notify = on_change or (lambda _: None)
-        self._session = Session(endpoint, password, self._limits, on_state, clock)
+        self._session = session
+        self._notify = on_change
         self.clocks = Clocks(self._session)
         """Whether ours agrees with vCenter's."""
         self._inventory = Inventory(owner_key)
@@ -89,10 +83,11 @@ class VCenter:
         *,
         owner_key: str = OWNER_KEY,
         installation: str | None = None,
-        on_change: Callable[[frozenset[str]], None] | None = None,
-        on_state: Callable[[], None] | None = None,
+        on_change: Callable[[frozenset[str]], None] = lambda _: None,
+        on_state: Callable[[], None] = lambda: None,
         limits: Limits | None = None,
         clock: Clock | None = None,
+        note: SessionNote | None = None,
     ) -> "VCenter":
         """Log in, and begin to follow the inventory.
 
@@ -109,20 +104,13 @@ class VCenter:
             on_state: Called from other threads when ``state`` has changed.
             limits: How much may be asked of vCenter at a time.
             clock: Ours, to be compared with vCenter's.
+            note: Names the session of a killed process, which is ended.
 
         Raises:
             InvalidError: The trust cannot be used at all, such as an unreadable CA bundle.
         """
-        vcenter = cls(
-            endpoint,
-            password,
-            owner_key=owner_key,
-            installation=installation,
-            on_change=on_change,
-            on_state=on_state,
-            limits=limits,
-            clock=clock,
-        )
+        session = Session(endpoint, password, limits or Limits(), on_state, clock, note)
+        vcenter = cls(session, owner_key, installation, on_change)
         with suppress(MoorageError):  # it stands in `state` and `message`
             await vcenter._session.call("log in", lambda: None)
         vcenter._stream.start()
@@ -307,7 +295,7 @@ class VCenter:
         await self._session.call(
             f"shut down the guest of VM {vm.name}",
             partial(power.shutdown_guest, self._session, vm),
-            deadline_s=deadline_s or self._limits.effect_s,
+            deadline_s=deadline_s or self._session.limits.effect_s,
         )
 
     async def destroy(self, vm: VM, *, deadline_s: float | None = None) -> TaskRef:

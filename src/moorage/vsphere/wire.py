@@ -211,6 +211,15 @@ class Stub(SoapStubAdapter):
         finally:
             self._owner_of_cookie = None
 
+    @contextmanager
+    def as_session(self, cookie: str) -> Iterator[None]:
+        """Speak for another session inside; only while logging in."""
+        self._cookie = cookie
+        try:
+            yield
+        finally:
+            self._cookie = ""
+
     def InvokeMethod(  # noqa: N802 - pyVmomi's name
         self,
         mo: Any,

@@ -37,6 +37,7 @@ from moorage.resources import (
     Secret,
 )
 from moorage.resources.ippool import claimed_address
+from moorage.vsphere import SessionNote
 
 PACE = timedelta(milliseconds=250)
 """A hundred machines change at once: what counts them looks at them four times a second."""
@@ -76,6 +77,7 @@ def wire(
     clusters_per_hour: int = CLUSTERS_PER_HOUR,
     machines_per_hour: int = MACHINES_PER_HOUR,
     lease_ttl: timedelta = timedelta(seconds=60),
+    note_for: Callable[[str], SessionNote | None] = lambda _: None,
 ) -> Work:
     """Put a gateway's controllers together.
 
@@ -90,6 +92,7 @@ def wire(
         clusters_per_hour: How many may be deleted before the brake holds the next.
         machines_per_hour: The same for machines, those of deleted clusters among them.
         lease_ttl: How long others leave a key alone whose replica no longer renews its lease.
+        note_for: Returns where the vCenter session of an account is written down.
     """
 
     def trigger(controller: str, key: str) -> None:
@@ -111,6 +114,7 @@ def wire(
         on_change=on_change,
         on_state=lambda name: trigger("account", f"/{name}"),
         on_open=on_open,
+        note_for=note_for,
     )
     env = Env(
         store=store,

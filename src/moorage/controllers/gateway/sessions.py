@@ -10,7 +10,7 @@ import anyio
 from moorage.kit.clock import Clock
 from moorage.resources import CloudAccount
 from moorage.resources.account import Trust
-from moorage.vsphere import Endpoint, VCenter
+from moorage.vsphere import Endpoint, SessionNote, VCenter
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,8 @@ class Sessions:
     """Called from the inventory's thread with the account whose connection changed."""
     on_open: Callable[[], None]
     """Called when an account can be used that could not be before."""
+    note_for: Callable[[str], SessionNote | None] = lambda _: None
+    """Returns where the session of an account is written down, if anywhere."""
     _opened: dict[str, _Opened] = field(default_factory=dict)
     _turns: defaultdict[str, anyio.Lock] = field(default_factory=lambda: defaultdict(anyio.Lock))
     """By account: its own pass and the keeper must not open two sessions."""
@@ -54,6 +56,7 @@ class Sessions:
                     on_change=self.on_change,
                     on_state=lambda: self.on_state(name),
                     clock=self.clock,
+                    note=self.note_for(name),
                 )
                 opened = self._opened[name] = _Opened(endpoint, digest, vcenter)
                 # The inventory may have been complete, and have told of it, before this.
