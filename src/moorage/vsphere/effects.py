@@ -17,7 +17,7 @@ from moorage.vsphere.clone import start_clone, who_has_the_name
 from moorage.vsphere.ownership import Ownership
 from moorage.vsphere.properties import moref
 from moorage.vsphere.session import Session
-from moorage.vsphere.tasks import CLONE_S, LATER_S, Tasks
+from moorage.vsphere.tasks import AT_ONCE, CLONE, SHOWN, Tasks
 from moorage.vsphere.types import VM, CloneRequest, Task, TaskRef, TaskState
 
 Start = Callable[[Session, VM], Any]
@@ -94,7 +94,7 @@ class Effects:
         def work() -> str:
             # Noted in the thread: a caller that is cancelled meanwhile does not lose the task.
             task = moref(start(self._session, vm)) or ""
-            self._tasks.track(task, uid, what, after_s=LATER_S)
+            self._tasks.track(task, uid, what, SHOWN)
             with self._lock:
                 self._started.setdefault(uid, {})[key] = _Started(task, is_done)
             return task
@@ -134,7 +134,7 @@ class Effects:
             task = start_clone(self._session, request)
             with self._lock:
                 self._clones[uid] = task
-            self._tasks.track(task, uid, what, after_s=CLONE_S)
+            self._tasks.track(task, uid, what, CLONE)
             return task
 
         try:
@@ -197,7 +197,7 @@ class Effects:
         """Return how far a task is; one that is not known yet is followed from now on."""
         known = self._tasks.get(task)
         if known is None:
-            self._tasks.track(task, uid, f"task {task}", after_s=0.0)
+            self._tasks.track(task, uid, f"task {task}", AT_ONCE)
             known = self._tasks.get(task)
             if uid:
                 with self._lock:

@@ -1,11 +1,14 @@
 """Tasks that we started: put into one ListView in batches, their ends pushed, never polled.
 
-What the inventory shows by itself (a VM that is there, or powered on) is watched only when that
-has not happened after a while, so that the quick case costs no call.
+What the inventory shows by itself (a VM that is powered on) is watched only when that has not
+happened after a while, so that the quick case costs no call. Whatever is put into the view takes
+with it what else may go, and what is over: a call of its own is made only for a task that has
+waited as long as its kind may.
 """
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,9 +25,29 @@ PATHS_WITHOUT_ERROR = PATHS[:2]
 _KEEP_S = 900.0
 _PRUNE_S = 60.0
 _APART_S = 0.25
-"""Between two changes of the view: clones that are started meanwhile share the next one."""
-CLONE_S = 1.0
-LATER_S = 3.0
+"""Between two changes of the view, at least."""
+_SHARE = 1 / 3
+_REMEMBERED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a task may be out of view, in seconds since it was asked for."""
+
+    ripe_s: float
+    """From then on it goes with the others, when the view is changed for one of them."""
+    late_s: float
+    """Then the view is changed for it."""
+    most_s: float = 0.0
+    """Where it is more than ``late_s``: as long as a third of what the shortest of the last such
+    tasks took, up to this much. So nothing that lasts as long as those do is seen later, and where
+    clones take their time, many of them share one call."""
+
+
+CLONE = Patience(ripe_s=0.0, late_s=1.0, most_s=3.0)
+SHOWN = Patience(ripe_s=1.0, late_s=3.0)
+"""The inventory shows what it was for: only failures are told by the task."""
+AT_ONCE = Patience(ripe_s=0.0, late_s=0.0)
 
 _STATES = {"success": TaskState.SUCCESS, "error": TaskState.ERROR}
 
@@ -33,6 +56,8 @@ _STATES = {"success": TaskState.SUCCESS, "error": TaskState.ERROR}
 class _Tracked:
     uid: str
     state: Task
+    patience: Patience
+    asked_at: float
     watched: bool = False
     ended_at: float | None = None
 
@@ -44,21 +69,28 @@ class Tasks:
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
         self._tasks: dict[str, _Tracked] = {}
-        self._due: dict[str, float] = {}
-        """Task -> when to put it into the view (``time.monotonic``)."""
+        self._due: dict[str, tuple[float, float]] = {}
+        """Task -> when it may, and when it has to, go into the view (``time.monotonic``)."""
+        self._lasted: dict[Patience, deque[float]] = {}
+        """Seconds that the last tasks of a kind took, as far as they were seen to end."""
         self._remove: list[str] = []
         self._not_before = 0.0
         self._pruned_at = time.monotonic()
 
-    def track(self, task: str, uid: str, what: str, *, after_s: float) -> None:
-        """Begin to follow a task."""
+    def track(self, task: str, uid: str, what: str, patience: Patience) -> None:
+        """Begin to follow a task that was asked for just now."""
         with self._wake:
             self._prune()
             if task not in self._tasks:
+                now = time.monotonic()
                 running = Task(moref=task, state=TaskState.RUNNING, what=what)
-                self._tasks[task] = _Tracked(uid, running)
-                self._due[task] = time.monotonic() + after_s
+                self._tasks[task] = _Tracked(uid, running, patience, now)
+                self._due[task] = now + patience.ripe_s, now + self._late_s(patience)
                 self._wake.notify_all()
+
+    def _late_s(self, patience: Patience) -> float:
+        shortest = min(self._lasted.get(patience, ()), default=0.0)
+        return max(patience.late_s, min(shortest * _SHARE, patience.most_s))
 
     def forget(self, task: str) -> None:
         """Stop following: what it was for has been seen."""
@@ -89,6 +121,8 @@ class Tasks:
             tracked.state = new
             if new.is_over and tracked.ended_at is None:
                 tracked.ended_at = time.monotonic()
+                lasted = self._lasted.setdefault(tracked.patience, deque(maxlen=_REMEMBERED))
+                lasted.append(tracked.ended_at - tracked.asked_at)
                 self._remove.append(task)
         return new if new != old else None
 
@@ -126,7 +160,7 @@ class Tasks:
             now = time.monotonic()
             for task, tracked in self._tasks.items():
                 if tracked.watched and not tracked.state.is_over:
-                    self._due[task] = now
+                    self._due[task] = now, now
                 tracked.watched = False
             self._wake.notify_all()
 
@@ -135,13 +169,13 @@ class Tasks:
         with self._wake:
             while not stop():
                 now = time.monotonic()
-                soonest = min(self._due.values(), default=None)
+                soonest = min((late for _, late in self._due.values()), default=None)
                 if soonest is None:
                     self._wake.wait()
                 elif (delay := max(soonest, self._not_before) - now) > 0:
                     self._wake.wait(delay)
                 else:
-                    ready = [task for task, due in self._due.items() if due <= now]
+                    ready = [task for task, (ripe, _) in self._due.items() if ripe <= now]
                     for task in ready:
                         del self._due[task]
                         self._tasks[task].watched = True
@@ -156,7 +190,8 @@ class Tasks:
             for task in tasks:
                 if task in self._tasks:
                     self._tasks[task].watched = False
-                    self._due[task] = time.monotonic() + 1.0
+                    again = time.monotonic() + 1.0
+                    self._due[task] = again, again
             self._wake.notify_all()
 
     def wake(self) -> None:
