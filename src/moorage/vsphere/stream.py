@@ -29,6 +29,8 @@ log = structlog.get_logger(__name__)
 OnChange = Callable[[frozenset[str]], None]
 
 _GRACE_S = 30.0
+_FRESH_FOR_S = 10.0
+"""How long after an effect waits stay short: then another effect is likely."""
 _FIRST_BACKOFF_S = 0.5
 _MAX_BACKOFF_S = 15.0
 _TYPES = {
@@ -72,6 +74,7 @@ class Stream:
         self.restarts = 0
         self.true_at = -math.inf
         """``time.monotonic`` from which on nothing is known to be missing in the inventory."""
+        self._fresh_until = -math.inf
         self._on_change = on_change
         self._limits = session.limits
         self._stop = threading.Event()
@@ -94,6 +97,14 @@ class Stream:
     def nudge(self) -> None:
         """Try now instead of at the end of the back-off: something has changed for the better."""
         self._again.set()
+
+    def keep_fresh(self) -> None:
+        """Let the next waits be short for a while: somebody acts on what is known.
+
+        A quiet wait and one whose answer is stuck look the same, so that only an answer says how
+        new the inventory is.
+        """
+        self._fresh_until = time.monotonic() + _FRESH_FOR_S
 
     def stop(self) -> None:
         """End the threads: ``CancelWaitForUpdates`` lets the waiting call return at once."""
@@ -216,6 +227,8 @@ class Stream:
 
     def _wait(self, version: str, *, at_once: bool) -> Any:
         wait_s = 0 if at_once else self._limits.stream_wait_s
+        if time.monotonic() < self._fresh_until:
+            wait_s = min(wait_s, self._limits.stream_fresh_s)
         options = Collector.WaitOptions(maxWaitSeconds=wait_s, maxObjectUpdates=self._limits.page)
         collector = self._collector
         update = self.session.run(

@@ -62,6 +62,8 @@ class Limits:
     """Default deadline of a call that starts something."""
     stream_wait_s: int = 45
     """How long vCenter holds a quiet ``WaitForUpdatesEx``."""
+    stream_fresh_s: int = 3
+    """The same while effects rest on what the inventory says."""
     stream_rate: float = 1.8
     """Returns of the stream a second, on average, when much happens."""
     stream_burst: int = 4
