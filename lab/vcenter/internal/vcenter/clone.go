@@ -85,6 +85,9 @@ func (s *Server) clone(ctx *simulator.Context, task *running, from *source, fold
 		return nil, refused
 	}
 	plan, refused := s.planClone(ctx, from, req)
+	if plan != nil && plan.host != nil {
+		defer s.machines.coming.leave(plan.host.Self)
+	}
 	if refused != nil {
 		return nil, refused
 	}
@@ -202,6 +205,7 @@ type clonePlan struct {
 	parents     map[int32]*types.VirtualDiskFlatVer2BackingInfo // by disk key, of disks that hang on another
 }
 
+// planClone returns what it has decided with a refusal too: the host counts the machine until that leaves.
 func (s *Server) planClone(ctx *simulator.Context, from *source, req *types.CloneVM_Task) (*clonePlan, *refusal) {
 	where := req.Spec.Location
 	if req.Spec.Customization != nil {
@@ -218,17 +222,17 @@ func (s *Server) planClone(ctx *simulator.Context, from *source, req *types.Clon
 	}
 	plan.datastore = datastore.Self
 	if refused := s.clonePool(plan, from, where); refused != nil {
-		return nil, refused
+		return plan, refused
 	}
 	if plan.parents, refused = parentsOf(from, req, datastore.Self); refused != nil {
-		return nil, refused
+		return plan, refused
 	}
 	if refused := s.cloneHost(ctx, plan, where, datastore); refused != nil {
-		return nil, refused
+		return plan, refused
 	}
 	inherit(&plan.config, from, req.Name, datastore.Name)
 	if refused := s.cloneDevices(ctx, plan, from, req); refused != nil {
-		return nil, refused
+		return plan, refused
 	}
 	return plan, s.enoughSpace(ctx, plan, datastore)
 }
@@ -271,7 +275,8 @@ func (s *Server) clonePool(plan *clonePlan, from *source, where types.VirtualMac
 	return refuse(&types.ManagedObjectNotFound{Obj: *pool})
 }
 
-// cloneHost takes the host asked for, or the emptiest one that can run the clone.
+// cloneHost takes the host asked for, or the one that can run the clone and has the fewest machines, those
+// that are being made on it included, as DRS spreads what is asked for at the same time.
 func (s *Server) cloneHost(ctx *simulator.Context, plan *clonePlan, where types.VirtualMachineRelocateSpec, datastore *simulator.Datastore) *refusal {
 	compute := s.computeOf(plan.pool)
 	if compute == nil {
@@ -286,6 +291,9 @@ func (s *Server) cloneHost(ctx *simulator.Context, plan *clonePlan, where types.
 	lacks := func(host *simulator.HostSystem) bool {
 		return slices.ContainsFunc(mounts, func(store ref) bool { return !slices.Contains(host.Datastore, store) })
 	}
+	coming := &s.machines.coming
+	coming.mu.Lock()
+	defer coming.mu.Unlock()
 	best := -1
 	for _, r := range compute.Host {
 		if where.Host != nil && *where.Host != r {
@@ -295,12 +303,13 @@ func (s *Server) cloneHost(ctx *simulator.Context, plan *clonePlan, where types.
 		ctx.WithLock(host, func() {
 			usable := host.Runtime.ConnectionState == types.HostSystemConnectionStateConnected &&
 				!host.Runtime.InMaintenanceMode && !lacks(host)
-			if usable && (best < 0 || len(host.Vm) < best) {
-				plan.host, best = host, len(host.Vm)
+			if has := len(host.Vm) + coming.number[r]; usable && (best < 0 || has < best) {
+				plan.host, best = host, has
 			}
 		})
 	}
 	if plan.host != nil {
+		coming.number[plan.host.Self]++
 		return nil
 	}
 	if where.Host != nil && !slices.Contains(compute.Host, *where.Host) {

@@ -92,6 +92,42 @@ func TestFiftyParallelClonesAreAllDifferent(t *testing.T) {
 	}
 }
 
+func TestClonesAskedForTogetherAreSpreadOverTheHosts(t *testing.T) {
+	lab := labtest.Start(t)
+	client := lab.Login()
+	lab.Control("PUT", "/limits", `{"taskSeconds": {"CloneVM_Task": 0.2}}`)
+	spec := lab.Spec(client, lab.Linked(client))
+	refused := spec
+	refused.Config = &types.VirtualMachineConfigSpec{DeviceChange: []types.BaseVirtualDeviceConfigSpec{
+		&types.VirtualDeviceConfigSpec{
+			Operation: types.VirtualDeviceConfigSpecOperationEdit, Device: &types.VirtualDisk{VirtualDevice: types.VirtualDevice{Key: 4711}},
+		},
+	}}
+	var wait sync.WaitGroup
+	for i := range 8 {
+		wait.Go(func() {
+			if err := lab.StartClone(client, fmt.Sprintf("odd-%d", i), refused).Wait(lab.Context()); err == nil {
+				t.Error("a clone that changes a disk which is not there")
+			}
+			if err := lab.StartClone(client, fmt.Sprintf("node-%d", i), spec).Wait(lab.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wait.Wait()
+	on := map[string]int{}
+	for _, vm := range lab.Server.Inventory().VMs {
+		on[vm.Host]++
+	}
+	least, most := 9, 0
+	for _, n := range on {
+		least, most = min(least, n), max(most, n)
+	}
+	if len(on) < 2 || most-least > 1 {
+		t.Errorf("machines by host: %v", on)
+	}
+}
+
 func TestNameIsTakenAtOnceAndOnlyInItsFolder(t *testing.T) {
 	lab := labtest.Start(t, func(o *vcenter.Options) { o.TaskTime = 300e6 })
 	client := lab.Login()

@@ -24,6 +24,21 @@ type machines struct {
 	uuids  map[string]bool    // instance UUIDs taken by clones under way
 	byUUID map[string]ref     // BIOS UUID to machine, checked when used
 	busy   map[ref]operating  // the operation under way on a machine
+	coming coming             // clones under way, by host
+}
+
+// coming are the machines that are being made on hosts: who places the next one counts them too.
+type coming struct {
+	mu     sync.Mutex
+	number map[ref]int
+}
+
+func (c *coming) leave(host ref) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.number[host]--; c.number[host] == 0 {
+		delete(c.number, host)
+	}
 }
 
 type nameInUse struct {
@@ -35,6 +50,7 @@ func newMachines(s *Server, images map[ref]string) *machines {
 	m := &machines{
 		server: s, images: images,
 		names: map[nameInUse]bool{}, uuids: map[string]bool{}, byUUID: map[string]ref{}, busy: map[ref]operating{},
+		coming: coming{number: map[ref]int{}},
 	}
 	for _, entity := range s.registry.All("VirtualMachine") {
 		m.complete(entity.(*simulator.VirtualMachine))
