@@ -96,6 +96,27 @@ async def test_a_machine_costs_few_calls(world: World) -> None:
     assert sum(effects.values()) <= 5 * 3, effects
 
 
+async def test_more_machines_than_may_be_cloned_at_a_time_wait_their_turn(world: World) -> None:
+    world.vcenter.control.set_limits(taskSeconds={"CloneVM_Task": 3.0})
+    await world.ask_account()
+    await world.ask(an_ip_pool(end="10.77.1.60"))
+    cluster = await world.ask_cluster(a_cluster())
+    pool = a_node_pool(replicas=20)
+    pool.metadata.owner = cluster.owner()
+    await world.ask(pool)
+
+    await world.until(
+        Machine,
+        lambda found: any(reason(one) == "ClonesInFlight" for one in found),
+        "some wait until others are cloned",
+    )
+
+    await world.until(Machine, powered_on(21), "all are powered on in the end")
+    calls = world.vcenter.control.counters()["calls"]
+    assert calls["CloneVM_Task"] == 21
+    assert calls["ModifyListView"] <= 12, "many tasks share one change of the view"
+
+
 async def test_a_pool_too_small_makes_no_machine(world: World) -> None:
     await world.ask_account()
     await world.ask(an_ip_pool(end="10.77.1.11"))

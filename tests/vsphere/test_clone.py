@@ -245,11 +245,14 @@ async def test_no_more_clones_run_than_allowed_and_the_next_is_woken(site: Site)
     site.process.control.fault("ModifyListView", "delay", seconds=0.3)
 
     await vcenter.clone(first)
+    assert vcenter.has_turn_to_clone(first.uid), "it runs, and holds its place"
+    assert not vcenter.has_turn_to_clone(second.uid)
     with pytest.raises(BusyError, match="limit of 1"):
         await vcenter.clone(second)
     site.seen.clear()
 
     await until(lambda: any(second.uid in uids for uids in site.seen))
+    assert vcenter.has_turn_to_clone(second.uid)
     await vcenter.clone(second)
     await until(lambda: len(site.vms()) == 2)
 

@@ -174,8 +174,16 @@ class Effects:
                 )
         raise AssertionError(holder)
 
+    def has_turn(self, uid: str) -> bool:
+        """Tell whether a clone would be let in; if not, it is woken when there is room."""
+        with self._lock:
+            if uid in self._cloning or len(self._cloning) < self._limits.clones:
+                return True
+            self._waiting[uid] = None
+            return False
+
     def _take_slot(self, uid: str) -> None:
-        if len(self._cloning) >= self._limits.clones:
+        if uid not in self._cloning and len(self._cloning) >= self._limits.clones:
             self._waiting[uid] = None
             raise BusyError(
                 f"{len(self._cloning)} clones are running in this vCenter, "

@@ -262,6 +262,15 @@ class VCenter:
         """
         return self._effects.task(moref, uid)
 
+    @property
+    def clone_limit(self) -> int:
+        """Clones that may run at a time."""
+        return self._session.limits.clones
+
+    def has_turn_to_clone(self, uid: str) -> bool:
+        """Tell whether ``clone`` would be let in now; if not, ``on_change`` gets the UID later."""
+        return self._effects.has_turn(uid)
+
     async def clone(self, request: CloneRequest, *, deadline_s: float | None = None) -> TaskRef:
         """Start to clone, or return what was started already for this UID.
 

@@ -28,6 +28,7 @@ from moorage.resources import Cluster, IPAddress, IPPool, Machine
 from moorage.vsphere import (
     VM,
     Absent,
+    BusyError,
     CloneRequest,
     Found,
     Power,
@@ -214,6 +215,8 @@ async def _clone(machine: Machine, env: Env) -> Outcome:
     skewed = await clock_disagreement(machine.spec.account, env)
     if skewed is not None:
         return wait("ClockSkewed", f"not cloned yet: {skewed}", after=MISSED_S)
+    if not vcenter.has_turn_to_clone(machine.metadata.uid):
+        return _waits_its_turn(vcenter)
     target = await resolve_machine(vcenter, machine.spec)
     address = await _static_address(machine, env)
     host, _, port = cluster.status.endpoint.rpartition(":")
@@ -238,6 +241,8 @@ async def _clone(machine: Machine, env: Env) -> Outcome:
     )
     try:
         task = await vcenter.clone(request)
+    except BusyError:
+        return _waits_its_turn(vcenter)
     except TerminalError as error:
         if error.reason != "NameTaken":
             raise
@@ -245,6 +250,16 @@ async def _clone(machine: Machine, env: Env) -> Outcome:
     machine.status.clone_task = task.moref
     env.stamp(machine.status.timeline, "CloneStarted")
     return wait("Cloning", f"waits for {task}", after=_TASK_PATIENCE_S)
+
+
+def _waits_its_turn(vcenter: VCenter) -> Outcome:
+    """Wait to be woken: asking again by itself, a hundred machines would do little else."""
+    return wait(
+        "ClonesInFlight",
+        f"{vcenter.clone_limit} clones are running in this vCenter, which is as many as are asked "
+        "of it at a time: this one is next when its turn comes",
+        after=_TASK_PATIENCE_S,
+    )
 
 
 async def _name_taken(machine: Machine, env: Env, said: str) -> Outcome:
