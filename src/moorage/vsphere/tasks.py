@@ -44,7 +44,7 @@ class Patience:
     clones take their time, many of them share one call."""
 
 
-CLONE = Patience(ripe_s=0.0, late_s=1.0, most_s=3.0)
+CLONE = Patience(ripe_s=0.0, late_s=0.5, most_s=3.0)
 SHOWN = Patience(ripe_s=1.0, late_s=3.0)
 """The inventory shows what it was for: only failures are told by the task."""
 AT_ONCE = Patience(ripe_s=0.0, late_s=0.0)
