@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bench.api import Api
-from bench.meter import Cost, measured, report_busy, report_memory
+from bench.meter import STREAM, Cost, measured, report_busy, report_memory
 from bench.restart import report_restart
 from bench.result import Report, say
 from bench.system import System, until
@@ -131,7 +131,7 @@ def idle(fleets: dict[int, Fleet], report: Report, *, seconds: float = IDLE_S) -
     for count, cost in costs.items():
         case, minutes = f"idle, {count} clusters", cost.seconds / 60
         report.add_machine(case)
-        returns = cost.stream_returns
+        returns = cost.calls.get(STREAM, 0)
         report.add(case, "stream returns", returns / minutes, "a minute", IDLE_RETURNS_PER_MIN)
         others = (sum(cost.calls.values()) - returns) / minutes
         report.add(case, "other vCenter calls", others, "a minute")

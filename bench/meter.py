@@ -15,6 +15,11 @@ OURS = ("hub", "gateway")
 
 CALLS_PER_MACHINE, CPU_PER_MACHINE_S, CONNECTIONS, SESSIONS = 5.0, 0.3, 10.0, 2.0
 BUSY_RETURNS_PER_S = 2.0
+RETURNS_OVER_S = 5.0
+"""Stream returns are counted for at least as long, on past the end of what is quicker. The budget
+is a rate that a vCenter has to bear while much happens: an operation that is over after half a
+second would by the two returns that show its begin and its end alone have four a second, and the
+sooner they come, the worse."""
 
 
 @dataclass
@@ -34,11 +39,14 @@ class Cost:
     api_connections: int = 0
     cpu: dict[str, float] = field(default_factory=dict)
     """Seconds by process."""
+    stream_returns: int = 0
+    """Returns of the inventory stream, in ``returns_seconds``."""
+    returns_seconds: float = 0.0
 
     @property
-    def stream_returns(self) -> int:
-        """Returns of the inventory stream."""
-        return self.calls.get(STREAM, 0)
+    def returns_a_second(self) -> float:
+        """Returns of the inventory stream a second, over ``RETURNS_OVER_S`` or more."""
+        return self.stream_returns / self.returns_seconds
 
     @property
     def machine_calls(self) -> dict[str, int]:
@@ -70,6 +78,10 @@ def measured(system: System) -> Iterator[Cost]:
         asked = thin.counters()
         cost.api_calls = sum(asked["calls"].values())
         cost.api_connections = asked["connections"]["opened"]
+    if (rest := begun + RETURNS_OVER_S - time.monotonic()) > 0:
+        time.sleep(rest)
+    cost.returns_seconds = time.monotonic() - begun
+    cost.stream_returns = control.counters()["calls"].get(STREAM, 0)
 
 
 def report_busy(
@@ -86,7 +98,7 @@ def report_busy(
     report.add_machine(case)
     add(case, "time", cost.seconds, "s", budget_s)
     add(case, "machines a second", machines / cost.seconds, "machines/s")
-    add(case, "stream returns", cost.stream_returns / cost.seconds, "a second", BUSY_RETURNS_PER_S)
+    add(case, "stream returns", cost.returns_a_second, "a second", BUSY_RETURNS_PER_S)
     add(case, "connections opened", cost.connections, "connections", CONNECTIONS)
     add(case, "sessions open", cost.sessions, "sessions", SESSIONS)
     add(case, "logins", cost.logins, "logins")

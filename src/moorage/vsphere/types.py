@@ -64,10 +64,11 @@ class Limits:
     """How long vCenter holds a quiet ``WaitForUpdatesEx``."""
     stream_fresh_s: int = 3
     """The same while effects rest on what the inventory says."""
-    stream_rate: float = 1.8
+    stream_rate: float = 1.6
     """Returns of the stream a second, on average, when much happens."""
-    stream_burst: int = 4
-    """Returns that may come faster than that after a quiet time."""
+    stream_burst: int = 2
+    """Returns that may come faster than that after a quiet time: with the rate these are two a
+    second over any five seconds, and still a change after quiet, and its answer, come at once."""
     page: int = 500
     """Objects in one return of the stream."""
     template_ttl_s: float = 60.0
