@@ -24,6 +24,7 @@ from moorage.gateway.config import PREFIX, GatewayConfig  # noqa: E402
 from moorage.gateway.main import app as gateway  # noqa: E402
 from moorage.hub.documents import ClusterDocument  # noqa: E402
 from moorage.hub.main import app as hub  # noqa: E402
+from moorage.permissions import privileges_page  # noqa: E402
 from moorage.resources.ippool import IPPoolSpec  # noqa: E402
 from moorage.vsphere.types import State  # noqa: E402
 from tests.conditions import SOURCE, Raised, reasons  # noqa: E402
@@ -42,6 +43,7 @@ _KINDS = {
     "machine_teardown": "Machine",
     "nodepool": "NodePool",
     "operation": "Operation",
+    "privileges": "CloudAccount",
     "vsphere": "CloudAccount, Machine",
 }
 
@@ -231,6 +233,7 @@ PAGES = {
     "cli.md": cli_page,
     "conditions.md": conditions_page,
     "documents.md": cluster_page,
+    "privileges.md": privileges_page,
     "settings.md": settings_page,
 }
 

@@ -360,6 +360,36 @@ async def test_an_operation_names_its_subject_and_goes_after_a_day(world: World)
     await manager.close()
 
 
+async def test_a_check_of_an_account_names_its_places(world: World) -> None:
+    await world.site()
+    operations = "/v1/projects/default/operations"
+    target = {
+        "datacenter": "dc1",
+        "folder": "clusters",
+        "template": "templates/ubuntu",
+        "computeCluster": "cc1",
+        "datastore": "ds1",
+    }
+    spec = {"verb": "check", "subjectKind": "CloudAccount", "subjectName": "vcenter"}
+    body = {"metadata": {}, "spec": {**spec, "arguments": {"targets": [target]}}}
+    assert await world.faults("POST", operations, body) == {
+        "spec.arguments.targets[0].network": "is required"
+    }
+    assert "spec.arguments.targets" in await world.faults(
+        "POST", operations, {**body, "spec": spec}
+    )
+    assert "spec.subjectKind" in await world.faults(
+        "POST", operations, {**body, "spec": {**spec, "subjectKind": "Cluster"}}
+    )
+    target["network"] = "nodes"
+
+    asked = await world.ok("POST", operations, body)
+
+    account = await world.ok("GET", "/v1/accounts/vcenter")
+    assert asked["spec"]["subjectUid"] == account["metadata"]["uid"]
+    assert asked["metadata"]["route"] == "site-1"
+
+
 async def test_an_operation_on_nothing_is_refused(world: World) -> None:
     body = {
         "metadata": {},

@@ -53,6 +53,8 @@ class World:
     database: Path
     brake: dict[str, int] = field(default_factory=dict)
     clock: Clock = field(default_factory=SystemClock)
+    user: str = ""
+    """Who logs in to vCenter; its own first user by default. All have the same password."""
     sealing: PrivateSealingKey = field(default_factory=PrivateSealingKey.generate)
     store: SqlStore = field(init=False)
     _stack: AsyncExitStack = field(init=False)
@@ -61,9 +63,11 @@ class World:
 
     @classmethod
     @asynccontextmanager
-    async def running(cls, vcenter: VCenterProcess, folder: Path) -> AsyncIterator[Self]:
+    async def running(
+        cls, vcenter: VCenterProcess, folder: Path, **more: Any
+    ) -> AsyncIterator[Self]:
         """Work until the block ends."""
-        world = cls(vcenter, folder / "gateway.db")
+        world = cls(vcenter, folder / "gateway.db", **more)
         await world.start()
         try:
             yield world
@@ -118,7 +122,7 @@ class World:
         spec = CloudAccountSpec(
             gateway="site-a",
             server=self.vcenter.address,
-            username=self.vcenter.user,
+            username=self.user or self.vcenter.user,
             trust=Trust(ca_bundle=self.vcenter.ca_file.read_text()),
             secret=name,
         )

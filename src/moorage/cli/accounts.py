@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
+from moorage.cli.permissions import CHECK_EXAMPLES, check
 from moorage.cli.say import examples, say
 from moorage.kit.errors import ConflictError, NotFoundError
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from moorage.resources import CloudAccount, Secret
 
 app = App(name="accounts", help="Cloud accounts: users of vCenters.")
+app.command(check, help_epilogue=CHECK_EXAMPLES)
 
 PasswordFile = Annotated[Path | None, Parameter(name="--password-file")]
 

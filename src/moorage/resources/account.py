@@ -68,6 +68,20 @@ class TriedLogin(Model):
     """What vCenter said to a refused one."""
 
 
+class CheckedPrivileges(Model):
+    """What privileges were last asked for, so that vCenter is asked once for each change.
+
+    All are SHA-256.
+    """
+
+    credentials: str
+    """As in ``TriedLogin``."""
+    clusters: str
+    """Over the UIDs of the gateway's clusters: when they differ, their places are read again."""
+    places: str
+    """Over all different places that the account's clusters name."""
+
+
 class CloudAccountStatus(Status):
     """What the gateway last saw of the vCenter."""
 
@@ -76,6 +90,8 @@ class CloudAccountStatus(Status):
     instance_uuid: str | None = None
     login: TriedLogin | None = None
     """The last login that vCenter accepted or refused."""
+    privileges_checked: CheckedPrivileges | None = None
+    """For what it was last asked whether the account's privileges suffice."""
     templates: list[str] = Field(default_factory=list)
     """Inventory paths of the templates that the account can read (200 at most)."""
 

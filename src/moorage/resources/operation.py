@@ -18,13 +18,15 @@ class Verb(StrEnum):
     """Subject is a Machine. Result: ``logs`` (text)."""
     DELETE = "delete"
     """Subject is a worker's Machine: its pool makes another one in its place."""
+    CHECK = "check"
+    """Subject is a CloudAccount. Arguments and result: see ``resources.permission``."""
 
 
 class OperationSpec(Spec):
     """What is asked, of what, until when."""
 
     verb: Verb
-    subject_kind: Literal["Cluster", "Machine"]
+    subject_kind: Literal["Cluster", "Machine", "CloudAccount"]
     subject_name: Name
     subject_uid: str = ""
     """Filled by the hub from the name."""

@@ -24,16 +24,6 @@ def power_off(session: Session, vm: VM) -> Any:
     return _ref(session, vm).PowerOffVM_Task()
 
 
-def reset(session: Session, vm: VM) -> Any:
-    """Press its reset button."""
-    return _ref(session, vm).ResetVM_Task()
-
-
-def shutdown_guest(session: Session, vm: VM) -> None:
-    """Ask VMware Tools in the guest to shut down; there is no task."""
-    _ref(session, vm).ShutdownGuest()
-
-
 def destroy(session: Session, vm: VM) -> Any:
     """Delete the VM and its disks, after reading once more that it is ours.
 

@@ -89,6 +89,8 @@ class Session:
         self.instance_uuid: str | None = None
         self.peer_clock = PeerClock(clock or SystemClock())
         """VCenter's, as the last login or question told it."""
+        self.key = ""
+        """Of the session itself, by which vCenter is asked what it may do."""
         self.generation = 0
         """Counts logins: what was made in an earlier session is gone."""
         self._password = password
@@ -234,6 +236,7 @@ class Session:
                 self._note.write(self.stub.cookie)
             self._content = content
             self._collector = content.propertyCollector.CreatePropertyCollector()
+        self.key = login.key
         self.api_version = about.apiVersion
         self.product = about.fullName
         self.instance_uuid = about.instanceUuid

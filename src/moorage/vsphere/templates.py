@@ -4,7 +4,7 @@ from typing import Any
 
 from pyVmomi import vim
 
-from moorage.kit.errors import NotFoundError
+from moorage.kit.errors import ForbiddenError, NotFoundError
 from moorage.vsphere.properties import Collector, Values, Want, moref, retrieve, text
 from moorage.vsphere.session import Session
 from moorage.vsphere.types import Disk, NetworkBacking, Nic, Template
@@ -105,11 +105,17 @@ def _network(moref_: str, found: dict[str, Values]) -> NetworkBacking:
     name = text(values.get("name"))
     switch = moref(values.get("config.distributedVirtualSwitch"))
     if switch is not None:
+        uuid = text(found.get(switch, {}).get("uuid"))
+        if not uuid:
+            raise ForbiddenError(
+                f"the account cannot read the distributed switch of network {name} ({switch}): "
+                "grant a role there (System.Read), it need not propagate"
+            )
         return NetworkBacking(
             moref=moref_,
             name=name,
             portgroup_key=text(values.get("config.key")),
-            switch_uuid=text(found.get(switch, {}).get("uuid")),
+            switch_uuid=uuid,
         )
     summary = values.get("summary")
     if summary is not None:

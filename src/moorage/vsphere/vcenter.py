@@ -15,6 +15,7 @@ from moorage.kit.errors import (
     UnavailableError,
 )
 from moorage.vsphere import power
+from moorage.vsphere.access import Access
 from moorage.vsphere.clearing import Clearing
 from moorage.vsphere.clocks import Clocks
 from moorage.vsphere.effects import Effects
@@ -74,6 +75,8 @@ class VCenter:
         self._lookup = Lookup(self._session, self._stream, self._ownership, self._effects)
         self.marks = Marks(self._session, self._stream, self._ownership)
         """Which VMs bear the mark of a cluster, and with which epoch."""
+        self.access = Access(self._session, self._stream, self._ownership)
+        """Which privileges the account lacks."""
 
     @classmethod
     async def connect(
@@ -294,18 +297,6 @@ class VCenter:
         """Start to power off, hard; raises once what made the last try fail."""
         done = partial(self._has_power, vm.moref, Power.OFF)
         return await self._effects.start("power off", power.power_off, vm, done, deadline_s)
-
-    async def reset(self, vm: VM, *, deadline_s: float | None = None) -> TaskRef:
-        """Start a hard reset."""
-        return await self._effects.start("reset", power.reset, vm, None, deadline_s)
-
-    async def shutdown_guest(self, vm: VM, *, deadline_s: float | None = None) -> None:
-        """Ask the guest to shut down. Its power state tells when it has."""
-        await self._session.call(
-            f"shut down the guest of VM {vm.name}",
-            partial(power.shutdown_guest, self._session, vm),
-            deadline_s=deadline_s or self._session.limits.effect_s,
-        )
 
     async def destroy(self, vm: VM, *, deadline_s: float | None = None) -> TaskRef:
         """Start to delete a VM with its disks, after reading its mark once more.

@@ -161,6 +161,8 @@ func (s *Server) needsOfClone(vm *simulator.VirtualMachine, req *types.CloneVM_T
 	}[[2]bool{vm.Config.Template, spec.Template}]
 	// The privilege on the folder: vSphere Automation API, vcenter VM clone ("folder requires …").
 	out := []need{{privilege, vm.Self}, {"VirtualMachine.Inventory.CreateFromExisting", req.Folder}}
+	// Common Tasks, vSphere Security, "Deploy a virtual machine from a template": on the destination folder.
+	out = append(out, need{"VirtualMachine.Config.AddNewDisk", req.Folder})
 	if spec.Customization != nil {
 		out = append(out, need{"VirtualMachine.Provisioning.Customize", vm.Self})
 	}

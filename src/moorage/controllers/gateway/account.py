@@ -2,6 +2,7 @@
 
 from moorage.controllers.gateway.clock import ensure_clock
 from moorage.controllers.gateway.env import Env
+from moorage.controllers.gateway.privileges import ensure_privileges_checked
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
 from moorage.kit.errors import ForbiddenError, TerminalError
 from moorage.resources import CloudAccount, Secret
@@ -67,7 +68,7 @@ async def ensure_disconnected(account: CloudAccount, env: Env) -> Outcome:
 
 ACCOUNT = StepReconciler(
     kind=CloudAccount,
-    steps=(ensure_connected, ensure_synced, ensure_clock),
+    steps=(ensure_connected, ensure_synced, ensure_clock, ensure_privileges_checked),
     teardown=(ensure_disconnected,),
     finalizer=GATEWAY_FINALIZER,
 )

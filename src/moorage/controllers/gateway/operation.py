@@ -1,4 +1,4 @@
-"""One-shot requests: sign a kubeconfig, fetch a node's logs, delete one machine."""
+"""One-shot requests: a kubeconfig, a node's logs, one machine less, an account's privileges."""
 
 from datetime import timedelta
 
@@ -15,11 +15,13 @@ from moorage.bootstrap import (
 from moorage.controllers.gateway.clock import LOOK_AGAIN_S, clock_disagreement
 from moorage.controllers.gateway.env import Env
 from moorage.controllers.gateway.fence import assigned
+from moorage.controllers.gateway.privileges import target_of
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
 from moorage.kit.errors import InvalidError, NotFoundError
 from moorage.resources import Cluster, Machine, Operation
 from moorage.resources.kubernetes import Role
 from moorage.resources.operation import Verb
+from moorage.resources.permission import CheckArguments
 from moorage.vsphere import Found
 
 REQUESTED_BY = "moorage.dev/requested-by"
@@ -37,13 +39,7 @@ async def ensure_completed(operation: Operation, env: Env) -> Outcome:
     if expires is not None and env.clock.now() > expires:
         return _end(operation, env, failed="expired before it could be done; ask again")
     try:
-        match operation.spec.verb:
-            case Verb.KUBECONFIG:
-                return await _kubeconfig(operation, env)
-            case Verb.LOGS:
-                return await _logs(operation, env)
-            case Verb.DELETE:
-                return await _delete(operation, env)
+        return await _WORK[operation.spec.verb](operation, env)
     except (InvalidError, NotFoundError) as error:
         return _end(operation, env, failed=str(error))
 
@@ -116,11 +112,30 @@ async def _delete(operation: Operation, env: Env) -> Outcome:
     return _end(operation, env)
 
 
+async def _check(operation: Operation, env: Env) -> Outcome:
+    name = operation.spec.subject_name
+    vcenter = env.accounts.get(name)
+    if vcenter is None or not vcenter.marks.is_complete:
+        why = vcenter.message if vcenter is not None else f"see `moorage accounts describe {name}`"
+        return wait("AccountNotReady", f"cloud account {name} is not connected: {why}", after=1)
+    arguments = CheckArguments.model_validate(operation.spec.arguments)
+    result = await vcenter.access.check([target_of(one) for one in arguments.targets])
+    operation.status.result = result.document()
+    return _end(operation, env)
+
+
 def _end(operation: Operation, env: Env, *, failed: str | None = None) -> Outcome:
     operation.status.completed_at = env.clock.now()
     operation.status.failed = failed is not None
     operation.status.message = failed
     return DONE
 
+
+_WORK = {
+    Verb.KUBECONFIG: _kubeconfig,
+    Verb.LOGS: _logs,
+    Verb.DELETE: _delete,
+    Verb.CHECK: _check,
+}
 
 OPERATION = StepReconciler(kind=Operation, steps=(assigned(), ensure_completed))

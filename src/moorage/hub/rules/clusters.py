@@ -4,15 +4,19 @@ from datetime import timedelta
 from typing import Any
 
 from cryptography import x509
+from pydantic import ValidationError
 
 from moorage.engine.store import Store
 from moorage.hub.admission import cluster_faults, pool_faults
+from moorage.hub.problems import invalid_from
 from moorage.hub.rules.base import Rules, assign, load_estate, release_unseen, route_to
 from moorage.kit.clock import Clock
 from moorage.kit.errors import FieldFault
-from moorage.resources import CloudAccount, Cluster, Machine, NodePool, Operation, Resource
+from moorage.resources import KINDS, CloudAccount, Cluster, NodePool, Operation, Resource
+from moorage.resources.meta import Scope
 from moorage.resources.nodepool import pool_resource_name
 from moorage.resources.operation import Verb
+from moorage.resources.permission import CheckArguments
 
 REQUESTED_BY = "moorage.dev/requested-by"
 """Label of an operation: the user for whom the gateway does it."""
@@ -20,6 +24,12 @@ OPERATION_TTL = timedelta(minutes=10)
 OPERATION_MAX_TTL = timedelta(hours=1)
 _MAX_CSR = 16 * 1024
 _TTL_SECONDS = (60, 7 * 24 * 3600)
+_SUBJECTS = {
+    Verb.KUBECONFIG: "Cluster",
+    Verb.LOGS: "Machine",
+    Verb.DELETE: "Machine",
+    Verb.CHECK: "CloudAccount",
+}
 
 
 class ClusterRules(Rules[Cluster]):
@@ -116,20 +126,19 @@ class OperationRules(Rules[Operation]):
                     f"there is no {spec.subject_kind} {spec.subject_name} in this project",
                 )
             )
-        wanted = "Cluster" if spec.verb is Verb.KUBECONFIG else "Machine"
+        wanted = _SUBJECTS[spec.verb]
         if spec.subject_kind != wanted:
             faults.append(FieldFault("spec.subjectKind", f"{spec.verb} is asked of a {wanted}"))
-        check = _kubeconfig_faults if spec.verb is Verb.KUBECONFIG else _no_arguments
+        check = _ARGUMENTS.get(spec.verb, _no_arguments)
         return [*faults, *check(spec.arguments)]
 
     def sign(self, resource: Operation, username: str) -> None:
         resource.metadata.labels[REQUESTED_BY] = username
 
     async def _subject(self, store: Store, resource: Operation) -> Resource | None:
-        kind: type[Cluster | Machine] = (
-            Cluster if resource.spec.subject_kind == "Cluster" else Machine
-        )
-        return await store.find(kind, resource.metadata.project, resource.spec.subject_name)
+        kind = KINDS[resource.spec.subject_kind]
+        project = "" if kind.scope is Scope.HUB else resource.metadata.project
+        return await store.find(kind, project, resource.spec.subject_name)
 
 
 async def pools_of(store: Store, cluster: Cluster) -> list[NodePool]:
@@ -171,3 +180,14 @@ def _kubeconfig_faults(arguments: dict[str, Any]) -> list[FieldFault]:
 
 def _no_arguments(arguments: dict[str, Any]) -> list[FieldFault]:
     return [FieldFault(f"spec.arguments.{name}", "there is no such argument") for name in arguments]
+
+
+def _check_faults(arguments: dict[str, Any]) -> list[FieldFault]:
+    try:
+        CheckArguments.model_validate(arguments)
+    except ValidationError as error:
+        return list(invalid_from(error, "the check", root="spec.arguments").faults)
+    return []
+
+
+_ARGUMENTS = {Verb.KUBECONFIG: _kubeconfig_faults, Verb.CHECK: _check_faults}

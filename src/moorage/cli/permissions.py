@@ -1,0 +1,182 @@
+"""``moorage accounts check``: what a user of vCenter may do, and what it must."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from moorage.cli.say import examples, say
+from moorage.kit.errors import InvalidError
+
+if TYPE_CHECKING:
+    from moorage.cli.context import Context
+    from moorage.client import Api
+    from moorage.resources.permission import CheckResult, CheckTarget
+
+CHECK_EXAMPLES = examples(
+    "moorage accounts check prod",
+    "moorage accounts check prod -f cluster.yaml",
+    "moorage accounts check prod --datacenter dc1 --folder clusters \\\n"
+    "    --template templates/ubuntu-kube-v1.34.4 --compute-cluster cc1 --datastore ds1 \\\n"
+    "    --network nodes -o json",
+)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where machines are to live: a file, or flags."""
+
+    file: Annotated[Path | None, Parameter(name=["--file", "-f"], allow_leading_hyphen=True)] = None
+    """YAML with documents of kind Cluster, whose placements are taken; - for standard input."""
+    datacenter: str | None = None
+    """Datacenter, without a file."""
+    folder: str | None = None
+    """VM folder for the machines."""
+    template: str | None = None
+    """Template to clone."""
+    compute_cluster: str | None = None
+    """Compute cluster."""
+    resource_pool: str | None = None
+    """Resource pool; the compute cluster's own by default."""
+    datastore: str | None = None
+    """Datastore."""
+    network: str | None = None
+    """Port group or segment."""
+
+    def targets(self, account: str | None) -> "list[CheckTarget]":
+        """Return what file or flags name; nothing when neither was given.
+
+        Raises ``InvalidError`` for both, for flags that are missing, and for clusters of other
+        accounts in the file.
+        """
+        from moorage.cli.documents import build
+        from moorage.resources.permission import CheckTarget
+
+        flags = {
+            name: getattr(self, name)
+            for name in CheckTarget.model_fields
+            if getattr(self, name) is not None
+        }
+        if self.file is not None:
+            if flags:
+                given = ", ".join(f"--{name.replace('_', '-')}" for name in flags)
+                raise InvalidError(f"--file and {given}: give a file or flags, not both")
+            return _in_file(self.file, account)
+        return [build(CheckTarget, "what the flags name", flags)] if flags else []
+
+
+def _in_file(file: Path, account: str | None) -> "list[CheckTarget]":
+    from moorage.cli.documents import check_cluster, read_documents
+    from moorage.resources import Cluster
+    from moorage.resources.permission import CheckTarget
+
+    targets: list[CheckTarget] = []
+    for document in read_documents(file, "Cluster"):
+        check_cluster(document)
+        body = {key: value for key, value in document.items() if key != "nodePools"}
+        cluster = Cluster.model_validate(body)
+        used = cluster.spec.account
+        if account is not None and used != account:
+            raise InvalidError(
+                f"cluster {cluster.metadata.name} in {file} uses account {used}, not {account}: "
+                f"check that one"
+            )
+        targets += CheckTarget.of_cluster(cluster)
+    return targets
+
+
+async def places_of_account(api: "Api", context: "Context", account: str) -> "list[CheckTarget]":
+    """Return what the project's clusters of an account use; raises ``InvalidError`` for none."""
+    from moorage.resources import Cluster
+    from moorage.resources.permission import CheckTarget
+
+    found: dict[str, CheckTarget] = {}
+    for cluster in await api.list(Cluster, project=context.project):
+        if cluster.spec.account == account:
+            found |= {one.model_dump_json(): one for one in CheckTarget.of_cluster(cluster)}
+    if not found:
+        raise InvalidError(
+            f"no cluster in project {context.project} uses account {account}: name the places "
+            "with -f cluster.yaml or with flags (--datacenter, --folder, …)"
+        )
+    return list(found.values())
+
+
+async def check(
+    name: str,
+    *,
+    places: Places = Places(),
+    timeout_s: float = 30,
+) -> int:
+    """Check what the account may do in vCenter, where machines are to live.
+
+    The places are those of the file or the flags; otherwise those of the project's clusters that
+    use the account. Exit code 1 when a privilege is missing, or an object is not seen: the account
+    lacks System.Read there, or it does not exist.
+
+    Args:
+        name: Name of the account.
+        places: Where machines are to live.
+        timeout_s: How long to wait for the gateway's answer, in seconds.
+    """
+    from moorage.cli.context import Context
+    from moorage.cli.kubeconfig import operate
+    from moorage.cli.output import show_document
+    from moorage.cli.settings import output_format
+    from moorage.resources.operation import OperationSpec, Verb
+    from moorage.resources.permission import CheckArguments, CheckResult
+
+    targets = places.targets(name)
+    context = Context.current()
+    async with context.api() as api:
+        targets = targets or await places_of_account(api, context, name)
+        spec = OperationSpec(
+            verb=Verb.CHECK,
+            subject_kind="CloudAccount",
+            subject_name=name,
+            arguments=CheckArguments(targets=targets).document(),
+        )
+        operation = await operate(api, context.project, spec, timeout_s)
+    result = CheckResult.model_validate(operation.status.result)
+    if output_format() == "table":
+        _show(name, result)
+    else:
+        show_document(result.document())
+    return 1 if result.findings else 0
+
+
+def _show(account: str, result: "CheckResult") -> None:
+    from moorage.cli.output import print_table
+    from moorage.resources.permission import FindingState
+
+    looked = (
+        f"{result.checked} privileges on {len(result.objects)} objects, "
+        f"vSphere {result.api_version}"
+    )
+    if not result.findings:
+        say(f"account {account} has all that is needed ({looked})")
+        return
+    rows: list[list[Any]] = [
+        [
+            one.state.value,
+            one.kind,
+            one.object,
+            one.moref or "-",
+            one.privilege,
+            one.shown,
+            "; ".join([*([one.message] if one.message else []), *one.needed_for]),
+        ]
+        for one in result.findings
+    ]
+    print_table(
+        ("STATE", "KIND", "OBJECT", "MOREF", "PRIVILEGE", "IN THE VSPHERE CLIENT", "NEEDED FOR"),
+        rows,
+    )
+    missing = sum(one.state is FindingState.MISSING for one in result.findings)
+    say(
+        f"account {account}: {missing} missing, {len(result.findings) - missing} unknown ({looked})"
+    )
+    if len(result.findings) > missing:
+        say("unknown: the object does not exist, or the account lacks System.Read on it")

@@ -1,0 +1,112 @@
+"""May the account do what its clusters need? Asked once for each change of either."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Literal
+
+from moorage.controllers.gateway.env import Env
+from moorage.engine import DONE, Outcome, step, wait
+from moorage.kit.errors import ForbiddenError, NotFoundError
+from moorage.resources import CloudAccount, Cluster
+from moorage.resources.account import CheckedPrivileges
+from moorage.resources.permission import CheckResult, CheckTarget, Finding, FindingState
+from moorage.vsphere import Target
+
+PRIVILEGES_SUFFICIENT = "PrivilegesSufficient"
+"""Condition of an account: whether it may do what its clusters need, with what is missing."""
+_SHOWN = 10
+_Status = Literal["True", "False", "Unknown"]
+_PAGE = 200
+
+
+def target_of(asked: CheckTarget) -> Target:
+    """Return what to look up in vCenter."""
+    return Target(**asked.model_dump())
+
+
+@step("PrivilegesChecked")
+async def ensure_privileges_checked(account: CloudAccount, env: Env) -> Outcome:
+    """Ask for the privileges on all places that the account's clusters name.
+
+    What is missing is said in a condition and holds nothing up: each operation that lacks a
+    privilege says so itself, and all others go on.
+    """
+    before, login = account.status.privileges_checked, account.status.login
+    credentials = login.credentials if login is not None else ""
+    clusters = _digest(sorted(env.index.clusters))
+    if before is not None and (before.credentials, before.clusters) == (credentials, clusters):
+        return DONE
+    targets = await _targets(account, env)
+    now = CheckedPrivileges(
+        credentials=credentials,
+        clusters=clusters,
+        places=_digest([one.document() for one in targets]),
+    )
+    is_news = before is None or (before.credentials, before.places) != (credentials, now.places)
+    if targets and is_news:
+        vcenter = env.accounts.get(account.metadata.name)
+        if vcenter is None:
+            return wait("NotConnected", "the session was closed; it is opened again", after=1)
+        try:
+            result = await vcenter.access.check([target_of(one) for one in targets])
+        except (ForbiddenError, NotFoundError) as error:
+            _say(account, env, "Unknown", "NotAnswered", str(error))
+        else:
+            _say_result(account, env, result)
+    elif not targets and account.status.condition(PRIVILEGES_SUFFICIENT) is not None:
+        _say(account, env, "Unknown", "NoClusters", "no cluster uses the account any more")
+    account.status.privileges_checked = now
+    return DONE
+
+
+async def _targets(account: CloudAccount, env: Env) -> list[CheckTarget]:
+    """Return all different places that the account's clusters use, in a fixed order."""
+    found: dict[str, CheckTarget] = {}
+    after: tuple[str, str] | None = None
+    while page := await env.store.list(Cluster, limit=_PAGE, after=after):
+        after = page[-1].key
+        for cluster in page:
+            if cluster.spec.account == account.metadata.name:
+                places = CheckTarget.of_cluster(cluster)
+                found |= {json.dumps(one.document(), sort_keys=True): one for one in places}
+    return [found[key] for key in sorted(found)]
+
+
+def _digest(what: Sequence[object]) -> str:
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+
+def _say_result(account: CloudAccount, env: Env, result: CheckResult) -> None:
+    states = {finding.state for finding in result.findings}
+    if not states:
+        _say(account, env, "True", "Done", "")
+    elif FindingState.MISSING in states:
+        _say(account, env, "False", "PrivilegesMissing", _listed(account, result.findings))
+    else:
+        _say(account, env, "Unknown", "ObjectsNotSeen", _listed(account, result.findings))
+
+
+def _listed(account: CloudAccount, findings: list[Finding]) -> str:
+    lines = [
+        f"{one.privilege} on {one.kind} {one.object}"
+        if one.state is FindingState.MISSING
+        else f"{one.kind} {one.object} is not seen"
+        for one in findings[:_SHOWN]
+    ]
+    more = f" and {len(findings) - _SHOWN} more" if len(findings) > _SHOWN else ""
+    return (
+        f"{'; '.join(lines)}{more}. `moorage accounts check {account.metadata.name}` says what "
+        "needs it"
+    )
+
+
+def _say(account: CloudAccount, env: Env, status: _Status, reason: str, message: str) -> None:
+    account.status.set_condition(
+        PRIVILEGES_SUFFICIENT,
+        status,
+        reason,
+        message,
+        now=env.clock.now(),
+        generation=account.metadata.generation,
+    )

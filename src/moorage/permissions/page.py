@@ -1,0 +1,50 @@
+"""The reference page of all privileges, made from the table."""
+
+from moorage.permissions.names import renames
+from moorage.permissions.table import GRANTED_ON, ROWS, privileges_granted_on
+
+_INTRO = """# Privileges in vCenter
+
+What the gateway's user needs, on which objects. `moorage accounts check` compares an account with
+this table ([how](../howto/vcenter-permissions.md)).
+Privileges are the same in vSphere 6.7, 7.0 and 8.0 unless a row says otherwise. `System.Read` is in
+every role that vCenter lets one make: it needs no tick, only a permission on that object.
+
+## Roles
+
+One permission on each of these objects. *Propagates*: the permission's box "Propagate to children"
+is ticked. No permission is needed on the vCenter itself: what leads to a permitted object is seen.
+
+"""
+_READ_ONLY = "built-in role Read-only"
+
+
+def privileges_page() -> str:
+    """Return the page: roles by object, names in the Client, and every row."""
+    text = _INTRO + "| permission on | propagates | privileges |\n|---|---|---|\n"
+    for on in dict.fromkeys(GRANTED_ON.values()):
+        names = ", ".join(f"`{name}`" for name in privileges_granted_on(on)) or _READ_ONLY
+        reaches = any(row.propagate for row in ROWS if GRANTED_ON[row.on] is on)
+        text += f"| {on} | {'yes' if reaches else 'no'} | {names} |\n"
+    text += (
+        "\n## Names in the vSphere Client\n\nWhere a release is named, the name holds from it on."
+        "\n\n| privilege | in the vSphere Client |\n|---|---|\n"
+    )
+    for privilege in sorted({row.privilege for row in ROWS}):
+        names_ = renames(privilege)
+        shown = names_[0][1] if len(names_) == 1 else "; ".join(f"{r}: {n}" for r, n in names_)
+        text += f"| `{privilege}` | {shown} |\n"
+    text += (
+        "\n## Why each is needed\n\n"
+        "| operation | calls | privilege | on | propagated | feature | since | said by |\n"
+        "|---|---|---|---|---|---|---|---|\n"
+    )
+    for row in ROWS:
+        calls = ", ".join(f"`{call}`" for call in row.calls)
+        where = f"{row.on} (by {GRANTED_ON[row.on]})" if row.propagate else f"{row.on}"
+        since = f"{row.since[0]}.{row.since[1]}"
+        text += (
+            f"| {row.operation} | {calls} | `{row.privilege}` | {where} | "
+            f"{'yes' if row.propagate else 'no'} | {row.feature} | {since} | {row.source} |\n"
+        )
+    return text

@@ -1,0 +1,256 @@
+"""Which privilege each operation needs, on which object: the one table.
+
+Each row cites the vendor's documentation. "Security" is the book *vSphere Security*, whose
+appendix "Defined Privileges" has a page for each group of privileges with the objects that they
+are required on, and whose chapter on permissions has "Required Privileges for Common Tasks".
+"Web Services API" is the reference of that name: each method has a section on its privileges.
+"Automation API" is the reference of the operations under ``/api``.
+"""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from moorage.permissions.names import release
+
+
+class On(StrEnum):
+    """What a privilege is needed on."""
+
+    DATACENTER = "datacenter"
+    """Has no row: it is seen because of what is permitted in it, and nothing else is needed."""
+    COMPUTE_CLUSTER = "compute cluster"
+    HOST = "host"
+    """Every host of the compute cluster."""
+    RESOURCE_POOL = "resource pool"
+    FOLDER = "VM folder"
+    VM = "virtual machine"
+    """The machines that Moorage makes in the VM folder."""
+    TEMPLATE = "template"
+    DATASTORE = "datastore"
+    NETWORK = "network"
+    SWITCH = "distributed switch"
+    """Of a distributed port group; other networks have none."""
+
+
+GRANTED_ON: dict[On, On] = {kind: kind for kind in On if kind is not On.DATACENTER}
+GRANTED_ON |= {On.HOST: On.COMPUTE_CLUSTER, On.VM: On.FOLDER}
+"""Object that carries the permission: where it is another one, the permission propagates."""
+
+
+class Feature(StrEnum):
+    """What of Moorage needs a row; a role holds the features that somebody wants."""
+
+    CLUSTERS = "clusters"
+    """Make, scale, repair and delete clusters from a template that is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One privilege that one operation needs on one kind of object."""
+
+    operation: str
+    calls: tuple[str, ...]
+    """Methods of the Web Services API that make up the operation."""
+    privilege: str
+    on: On
+    source: str
+    """Vendor documentation that says so: book, page and section."""
+    feature: Feature = Feature.CLUSTERS
+    since: tuple[int, int] = (6, 7)
+    """First release of vSphere with the privilege, of those that Moorage supports."""
+
+    @property
+    def propagate(self) -> bool:
+        """Tell whether it must reach this object from the one that it is granted on."""
+        return GRANTED_ON[self.on] is not self.on
+
+
+def _rows(
+    operation: str, calls: tuple[str, ...], needs: Iterable[tuple[str, On, str]]
+) -> tuple[Row, ...]:
+    return tuple(Row(operation, calls, privilege, on, source) for privilege, on, source in needs)
+
+
+_TASK = 'Security, Required Privileges for Common Tasks, "Deploy a virtual machine from a template"'
+_POWER_ON = 'Security, Required Privileges for Common Tasks, "Power on a virtual machine"'
+_CONFIG = "Security, Defined Privileges, Virtual Machine Configuration Privileges"
+_INTERACT = "Security, Defined Privileges, Virtual Machine Interaction Privileges"
+_INVENTORY = "Security, Defined Privileges, Virtual Machine Inventory Privileges"
+_PROVISIONING = "Security, Defined Privileges, Virtual Machine Provisioning Privileges"
+_READ = "Security, Using Roles to Assign Privileges, Read Only Role"
+_API_SPEC = "Web Services API, VirtualMachineConfigSpec"
+
+ROWS: tuple[Row, ...] = (
+    *_rows(
+        "follow the inventory",
+        ("CreateContainerView", "WaitForUpdatesEx", "RetrievePropertiesEx"),
+        [("System.Read", kind, _READ) for kind in On if kind not in (On.DATACENTER, On.VM)],
+    ),
+    *_rows(
+        "clone",
+        ("CloneVM_Task",),
+        [
+            (
+                "VirtualMachine.Provisioning.DeployTemplate",
+                On.TEMPLATE,
+                f"{_TASK}; {_PROVISIONING}, Deploy template",
+            ),
+            (
+                "VirtualMachine.Inventory.CreateFromExisting",
+                On.FOLDER,
+                f"{_TASK}; {_INVENTORY}, Create from existing",
+            ),
+            ("VirtualMachine.Config.AddNewDisk", On.FOLDER, f"{_TASK}; {_CONFIG}, Add new disk"),
+            (
+                "Resource.AssignVMToPool",
+                On.RESOURCE_POOL,
+                f"{_TASK}; Security, Defined Privileges, Resource Privileges",
+            ),
+            (
+                "Datastore.AllocateSpace",
+                On.DATASTORE,
+                f"{_TASK}; Automation API, vcenter VM clone",
+            ),
+            (
+                "Network.Assign",
+                On.NETWORK,
+                f"{_TASK}; Security, Defined Privileges, Network Privileges",
+            ),
+        ],
+    ),
+    *_rows(
+        "clone: size and identity",
+        ("CloneVM_Task",),
+        [
+            (
+                "VirtualMachine.Config.CPUCount",
+                On.FOLDER,
+                f"{_CONFIG}, Change CPU count; {_API_SPEC}, numCPUs",
+            ),
+            (
+                "VirtualMachine.Config.Memory",
+                On.FOLDER,
+                f"{_CONFIG}, Change Memory; {_API_SPEC}, memoryMB",
+            ),
+            (
+                "VirtualMachine.Config.Settings",
+                On.FOLDER,
+                f"{_CONFIG}, Change Settings; {_API_SPEC}, instanceUuid",
+            ),
+            (
+                "VirtualMachine.Config.AdvancedConfig",
+                On.FOLDER,
+                f"{_CONFIG}, Advanced configuration; {_API_SPEC}, extraConfig",
+            ),
+        ],
+    ),
+    *_rows(
+        "clone: network card",
+        ("CloneVM_Task",),
+        [
+            (
+                "VirtualMachine.Config.EditDevice",
+                On.FOLDER,
+                f"{_CONFIG}, Modify device settings; {_API_SPEC}, deviceChange",
+            )
+        ],
+    ),
+    *_rows(
+        "clone a template without a network card, or with several",
+        ("CloneVM_Task",),
+        [
+            (
+                "VirtualMachine.Config.AddRemoveDevice",
+                On.FOLDER,
+                f"{_CONFIG}, Add or remove device; {_API_SPEC}, deviceChange",
+            )
+        ],
+    ),
+    *_rows(
+        "clone with a larger disk (diskGib)",
+        ("CloneVM_Task",),
+        [
+            (
+                "VirtualMachine.Config.DiskExtend",
+                On.FOLDER,
+                f"{_CONFIG}, Extend virtual disk; {_API_SPEC}, deviceChange",
+            )
+        ],
+    ),
+    *_rows(
+        "power on",
+        ("PowerOnVM_Task",),
+        [
+            (
+                "VirtualMachine.Interact.PowerOn",
+                On.VM,
+                f"{_POWER_ON}; {_INTERACT}, Power on",
+            )
+        ],
+    ),
+    *_rows(
+        "clear user data, ask the node helper",
+        ("ReconfigVM_Task",),
+        [
+            (
+                "VirtualMachine.Config.AdvancedConfig",
+                On.VM,
+                f"{_CONFIG}, Advanced configuration; {_API_SPEC}, extraConfig",
+            )
+        ],
+    ),
+    *_rows(
+        "set the identity again, take a cluster over",
+        ("ReconfigVM_Task",),
+        [
+            (
+                "VirtualMachine.Config.Settings",
+                On.VM,
+                f"{_CONFIG}, Change Settings; {_API_SPEC}, instanceUuid",
+            )
+        ],
+    ),
+    *_rows(
+        "delete a running machine",
+        ("PowerOffVM_Task",),
+        [("VirtualMachine.Interact.PowerOff", On.VM, f"{_INTERACT}, Power off")],
+    ),
+    *_rows(
+        "delete a machine",
+        ("Destroy_Task",),
+        [
+            (
+                "VirtualMachine.Inventory.Delete",
+                kind,
+                f"{_INVENTORY}, Remove: needed on the object and on its parent",
+            )
+            for kind in (On.VM, On.FOLDER)
+        ],
+    ),
+)
+"""Every privilege that is used now. A later feature adds rows with its own ``feature``."""
+
+
+def rows_for(
+    api_version: str = "", features: Collection[Feature] = tuple(Feature)
+) -> tuple[Row, ...]:
+    """Return the rows that matter to some features at one release; all releases by default."""
+    at = release(api_version)
+    return tuple(row for row in ROWS if row.since <= at and row.feature in features)
+
+
+def privileges_granted_on(on: On, rows: Iterable[Row] = ROWS) -> tuple[str, ...]:
+    """Return what a role for one kind of object holds, by id.
+
+    ``System.*`` is left out: it is in every role that vCenter lets one make.
+    """
+    return tuple(
+        sorted(
+            {
+                row.privilege
+                for row in rows
+                if GRANTED_ON[row.on] is on and not row.privilege.startswith("System.")
+            }
+        )
+    )

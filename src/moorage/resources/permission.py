@@ -1,0 +1,98 @@
+"""What is asked of, and answered by, the operation that checks an account's privileges."""
+
+from enum import StrEnum
+from typing import Self
+
+from pydantic import Field
+
+from moorage.resources.cluster import Cluster, InventoryPath
+from moorage.resources.meta import Model
+
+
+class CheckTarget(Model):
+    """Places in one vCenter that machines are to use, as a cluster's placement names them."""
+
+    datacenter: InventoryPath
+    folder: InventoryPath
+    """VM folder for the machines, relative to the datacenter's VM folder."""
+    template: InventoryPath
+    """Template to clone: path relative to the datacenter's VM folder, or a unique name."""
+    compute_cluster: InventoryPath
+    resource_pool: InventoryPath | None = None
+    """``None`` is the root resource pool of the compute cluster."""
+    datastore: InventoryPath
+    network: InventoryPath
+
+    @classmethod
+    def of_cluster(cls, cluster: Cluster) -> list[Self]:
+        """Return what a cluster's placement names, one target for each failure domain."""
+        placement = cluster.spec.placement
+        return [
+            cls(
+                datacenter=placement.datacenter,
+                folder=placement.folder,
+                template=placement.template,
+                compute_cluster=domain.compute_cluster,
+                resource_pool=domain.resource_pool,
+                datastore=domain.datastore,
+                network=domain.network,
+            )
+            for domain in placement.failure_domains
+        ]
+
+
+class CheckArguments(Model):
+    """Arguments of the verb ``check``."""
+
+    targets: list[CheckTarget] = Field(min_length=1, max_length=200)
+
+
+class FindingState(StrEnum):
+    """What is wrong with an object."""
+
+    MISSING = "missing"
+    """The account sees the object and has not this privilege on it."""
+    UNKNOWN = "unknown"
+    """The account does not see the object: it lacks System.Read there, or it does not exist."""
+
+
+class Finding(Model):
+    """One privilege that an account lacks on one object, or one object that it does not see."""
+
+    state: FindingState
+    kind: str
+    """Kind of object, such as ``datastore``."""
+    object: str
+    """Inventory path; what was asked for, where the object is not seen."""
+    moref: str | None = None
+    privilege: str
+    """Privilege id, such as ``Datastore.AllocateSpace``; of an unknown object ``System.Read``."""
+    shown: str
+    """Name of the privilege in the vSphere Client of this vCenter's version."""
+    needed_for: list[str]
+    """Operations that fail without it."""
+    message: str = ""
+    """What was seen in place of an unknown object."""
+
+
+class CheckedObject(Model):
+    """One object that was looked for."""
+
+    kind: str
+    object: str
+    """Inventory path; what was asked for, where the object is not seen."""
+    moref: str | None = None
+    """``None``: the account does not see it."""
+
+
+class CheckResult(Model):
+    """Result of the verb ``check``."""
+
+    api_version: str
+    """vCenter's API version: names and privileges are those of it."""
+    objects: list[CheckedObject]
+    """Everything that was looked for, once each."""
+    checked: int
+    """How many privileges were asked for, over all objects."""
+    findings: list[Finding] = Field(default_factory=list)
+    """Empty when nothing is missing; what is missing stands before what is unknown."""
