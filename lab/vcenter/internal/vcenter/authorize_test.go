@@ -41,7 +41,7 @@ func withUser(privileges []string, on ...string) func(*vcenter.Options) {
 var cloneNeeds = []string{
 	"VirtualMachine.Provisioning.DeployTemplate", "VirtualMachine.Inventory.CreateFromExisting", "Resource.AssignVMToPool",
 	"Datastore.AllocateSpace", "Network.Assign", "VirtualMachine.Config.AdvancedConfig", "VirtualMachine.Config.CPUCount",
-	"VirtualMachine.Config.Settings",
+	"VirtualMachine.Config.Settings", "VirtualMachine.Config.AddNewDisk",
 }
 
 func small(spec *types.VirtualMachineCloneSpec) {
