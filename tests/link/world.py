@@ -18,6 +18,7 @@ from starlette.routing import WebSocketRoute
 from starlette.types import ASGIApp
 from starlette.websockets import WebSocket
 
+from moorage.kit.clock import Clock
 from moorage.kit.errors import InvalidError
 from moorage.kit.identity import PrivateIdentity
 from moorage.link.client import Link
@@ -155,6 +156,7 @@ class World:
         installation: str = "inst-1",
         version: str = "0.1.0",
         dial: Dial | None = None,
+        clock: Clock | None = None,
     ) -> Link:
         return Link(
             self.gateway_store,
@@ -163,6 +165,7 @@ class World:
             identity=identity or self.identity,
             dial=dial or Dial(f"http://127.0.0.1:{port or self.hub.port}"),
             version=version,
+            clock=clock,
             first_delay_s=0.02,
             longest_delay_s=0.3,
         )
@@ -238,6 +241,7 @@ async def a_world(
     folder: Path,
     *,
     heartbeat_s: float = 5.0,
+    seen_every_s: float = 5.0,
     tls: ssl.SSLContext | None = None,
     hub_url: str | None = None,
 ) -> AsyncIterator[World]:
@@ -247,7 +251,7 @@ async def a_world(
         incarnation="life-1",
         hub_version="0.1.0",
         heartbeat_s=heartbeat_s,
-        seen_every=timedelta(seconds=5),
+        seen_every=timedelta(seconds=seen_every_s),
     )
     async with open_stores(folder, hub_url=hub_url) as (hub_store, gateway_store):
         await hub_store.create(a_gateway("gw1", identity))

@@ -23,6 +23,7 @@ from moorage.gateway.vault import Vault
 from moorage.kit.clock import Clock, SystemClock
 from moorage.kit.ids import new_uid
 from moorage.kit.seal import PrivateSealingKey, seal
+from moorage.kit.skew import PeerClock
 from moorage.resources import Assignment, CloudAccount, Metadata, Resource, Secret
 from moorage.resources.account import CloudAccountSpec, SecretSpec, Trust, credential_context
 from moorage.resources.gateway import AssignmentSpec
@@ -57,6 +58,7 @@ class World:
     """Who logs in to vCenter; its own first user by default. All have the same password."""
     sealing: PrivateSealingKey = field(default_factory=PrivateSealingKey.generate)
     store: SqlStore = field(init=False)
+    hub_clock: PeerClock = field(init=False)
     _stack: AsyncExitStack = field(init=False)
     _tasks: TaskGroup = field(init=False)
     _work: Work = field(init=False)
@@ -77,6 +79,7 @@ class World:
     async def start(self) -> None:
         """Start the gateway's work, as a new process would on the same disk."""
         self._stack = AsyncExitStack()
+        self.hub_clock = PeerClock(self.clock)
         url = f"sqlite:///{self.database}"
         self.store = await open_store(url, clock=self.clock, mirror=True, exclusive=True)
         self._work = wire(
@@ -86,6 +89,7 @@ class World:
             installation=INSTALLATION,
             gateway="site-a",
             acknowledged=_all_acknowledged,
+            hub_clock=self.hub_clock,
             kube_timeout_s=1,
             **self.brake,
         )

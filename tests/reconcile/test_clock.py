@@ -1,10 +1,19 @@
 """A gateway whose clock is off: nothing is made that would not hold, and all goes on by itself."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from moorage.resources import CloudAccount, Cluster, ClusterKeys, Machine, Resource
+from moorage.resources import (
+    CloudAccount,
+    Cluster,
+    ClusterKeys,
+    Machine,
+    Metadata,
+    Operation,
+    Resource,
+)
+from moorage.resources.operation import OperationSpec, Verb
 from tests.reconcile.conftest import World
 from tests.reconcile.test_machines import ask_all, delete_all, powered_on, reason
 
@@ -68,3 +77,22 @@ async def test_a_clock_that_is_set_holds_new_machines_and_no_old_ones(world: Wor
     await delete_all(world, await world.store.get(Cluster, *cluster.key))
     assert world.vms() == []
     assert clones(world) == 3
+
+
+async def test_a_request_ends_by_the_clock_of_the_hub_that_set_its_end(world: World) -> None:
+    await world.restart_with_clock(HOURS)
+    real = datetime.now(UTC)
+    world.hub_clock.heard(real, since=world.clock.steady())
+
+    for name, left in (("late", -timedelta(minutes=10)), ("timely", timedelta(minutes=10))):
+        spec = OperationSpec(
+            verb=Verb.DELETE, subject_kind="Machine", subject_name="none", expires_at=real + left
+        )
+        await world.ask(Operation(metadata=Metadata(name=name, project="default"), spec=spec))
+    found = await world.until(
+        Operation, lambda o: len(o) == 2 and all(x.status.completed_at for x in o), "both ended"
+    )
+
+    said = {one.metadata.name: str(one.status.message) for one in found}
+    assert "expired" in said["late"]
+    assert "expired" not in said["timely"]

@@ -97,6 +97,7 @@ async def _run(
             installation=record.installation,
             gateway=record.gateway,
             acknowledged=link.confirmed,
+            hub_clock=link.hub_clock,
             clusters_per_hour=config.deletion_brake.clusters_per_hour,
             machines_per_hour=config.deletion_brake.machines_per_hour,
             lease_ttl=SHARED_TTL if store.is_shared else LONE_TTL,

@@ -16,6 +16,7 @@ from moorage.engine.tenure import Tenure
 from moorage.kit.clock import Clock, SystemClock
 from moorage.kit.identity import PrivateIdentity
 from moorage.kit.ids import new_uid
+from moorage.kit.skew import PeerClock
 from moorage.link import metrics
 from moorage.link.dial import Dial, GatewayTransport, open_link, receive_first
 from moorage.link.frames import (
@@ -149,6 +150,8 @@ class Link:
         self._recovery_keys = recovery_keys or RecoveryKeys(store)
         self._tenure = tenure
         self._progress = anyio.Event()
+        self.hub_clock = PeerClock(self._clock)
+        """What the hub's clock shows, as it last told; kept while it is away."""
         self.acknowledged = 0
         """Highest own ``resource_version`` up to which the hub has stored everything."""
         self.state = LinkState(
@@ -234,8 +237,11 @@ class Link:
                 f"enrolled at {self._installation!r}: enrol it again to change hubs",
             )
         position = await self._load_position()
-        await transport.send(encode([await self._hello(challenge, position)]))
+        hello, asked = await self._hello(challenge, position), self._clock.steady()
+        await transport.send(encode([hello]))
         welcome = await receive_first(transport, Welcome)
+        if welcome.at is not None:
+            self.hub_clock.heard(welcome.at, since=asked)
         if welcome.since > await self._store.version():
             await begin_anew(self._store)
             raise LinkClosedError(
@@ -262,6 +268,7 @@ class Link:
             apply=apply,
             start=welcome.since,
             heartbeat_s=min(max(welcome.heartbeat_s, LEAST_BEAT_S), LONGEST_BEAT_S),
+            peer_clock=self.hub_clock,
             first=await self._offer_recovery_key(welcome.recovery_key),
         )
         session.on_progress = self._set_acknowledged

@@ -9,7 +9,7 @@ import copy
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
 from moorage.kit.errors import InvalidError
@@ -82,6 +82,8 @@ class Welcome(_Frame):
     incarnation: str
     """Names the hub's sequence: another one after the hub was restored from a backup."""
     heartbeat_s: float
+    at: AwareDatetime | None = None
+    """What the hub's clock shows; an older one does not say."""
     recovery_key: str | None = None
     """PEM of the installation's public recovery key."""
 
@@ -199,7 +201,10 @@ class Ping(_Frame):
 
 
 class Pong(_Frame):
+    """The answer to a ping, with what the clock of who answers shows."""
+
     type: Literal["pong"] = "pong"
+    at: AwareDatetime | None = None
 
 
 Frame = Annotated[

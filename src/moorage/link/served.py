@@ -10,6 +10,7 @@ import structlog
 
 from moorage.engine.store import Change, Store
 from moorage.kit.errors import ForbiddenError, StorageFullError
+from moorage.kit.skew import PeerClock, describe_skew
 from moorage.link import metrics
 from moorage.link.door import HubTransport, LinkSettings, identity_key
 from moorage.link.frames import (
@@ -32,6 +33,8 @@ from moorage.resources import KINDS, Gateway, Handover, Ownership
 log = structlog.get_logger(__name__)
 
 RECOVERY_KEY_CONDITION = "RecoveryKeyAccepted"
+CLOCK_AGREES = "ClockAgrees"
+"""Condition of a gateway whose clock was once seen to be off."""
 
 
 @dataclass(slots=True)
@@ -84,6 +87,7 @@ class ServedGateway:
         self._session_id = session_id
         self._name = hello.gateway
         self._itself_changed = _Bell()
+        self._clock = PeerClock(settings.clock)
 
     async def run(self, transport: HubTransport) -> None:
         """Work until the connection ends; then raises ``LinkClosedError``, always."""
@@ -104,6 +108,7 @@ class ServedGateway:
             apply=self._apply,
             start=welcome.start,
             heartbeat_s=welcome.heartbeat_s,
+            peer_clock=self._clock,
             first=restore,
         )
 
@@ -147,6 +152,7 @@ class ServedGateway:
             start=hello.since if usable else 0,
             incarnation=settings.incarnation,
             heartbeat_s=settings.heartbeat_s,
+            at=settings.clock.now(),
             recovery_key=await settings.recovery_key(),
         )
         return welcome, restore
@@ -160,7 +166,9 @@ class ServedGateway:
         while True:
             await anyio.sleep(self._settings.seen_every.total_seconds())
             with suppress(StorageFullError):  # the connection is worth more than the time of day
-                await note(self._store, self._settings, self._hello, connected=True)
+                await note(
+                    self._store, self._settings, self._hello, connected=True, clock=self._clock
+                )
 
     async def _keep_allowed(self, session: Session, recovery_key: str | None) -> None:
         """End the connection of a gateway that was deleted or enrolled anew; tell a new key."""
@@ -259,8 +267,18 @@ class ServedGateway:
             await store.put_status(gateway)
 
 
-async def note(store: Store, settings: LinkSettings, hello: Hello, *, connected: bool) -> None:
-    """Write into the Gateway's status whether it is connected, and when it was last seen."""
+async def note(
+    store: Store,
+    settings: LinkSettings,
+    hello: Hello,
+    *,
+    connected: bool,
+    clock: PeerClock | None = None,
+) -> None:
+    """Write into the Gateway's status whether it is connected, and when it was last seen.
+
+    ``clock`` is what it has said of its own: then it is also written whether that is right.
+    """
     async with store.transaction() as inside:
         gateway = await inside.find(Gateway, "", hello.gateway)
         if gateway is None:
@@ -268,4 +286,23 @@ async def note(store: Store, settings: LinkSettings, hello: Hello, *, connected:
         gateway.status.connected = connected
         gateway.status.last_seen_at = settings.clock.now()
         gateway.status.version = hello.version
+        if clock is not None:
+            _note_clock(gateway, clock)
         await inside.put_status(gateway)
+
+
+def _note_clock(gateway: Gateway, clock: PeerClock) -> None:
+    """Say that a gateway's clock is off; that it is right, only after that."""
+    now, skew = clock.clock.now(), clock.skew()
+    if clock.is_skewed:
+        whose = f"the clock of gateway {gateway.metadata.name}"
+        gateway.status.set_condition(
+            CLOCK_AGREES,
+            "False",
+            "ClockSkewed",
+            f"{describe_skew(-skew, whose, 'that of the hub')}: let both follow NTP. What either "
+            "says of time is off by this; nothing else depends on it",
+            now=now,
+        )
+    elif gateway.status.condition(CLOCK_AGREES) is not None:
+        gateway.status.set_condition(CLOCK_AGREES, "True", "Done", "", now=now)

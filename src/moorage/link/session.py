@@ -13,6 +13,7 @@ import structlog
 
 from moorage.engine.store import Change, Store
 from moorage.kit.errors import InvalidError, StorageFullError, UnavailableError
+from moorage.kit.skew import PeerClock
 from moorage.link import metrics
 from moorage.link.frames import (
     BATCH_BYTES,
@@ -79,6 +80,7 @@ class Session:
         apply: Apply,
         start: int,
         heartbeat_s: float,
+        peer_clock: PeerClock,
         first: Sequence[Frame] = (),
     ) -> None:
         self._transport = transport
@@ -87,6 +89,9 @@ class Session:
         self._apply = apply
         self._cursor = start
         self._heartbeat_s = heartbeat_s
+        self._peer_clock = peer_clock
+        self._pinged_at: float | None = None
+        """When the first ping was posted that no pong has answered; by the steady clock."""
         self._outbox: deque[str] = deque()
         self._posted = anyio.Event()
         self._changed = anyio.Event()
@@ -148,14 +153,20 @@ class Session:
             await self._posted.wait()
 
     async def _pulse(self) -> None:
+        self._ping()
         while True:
             await anyio.sleep(self._heartbeat_s)
-            self.post(Ping())
+            self._ping()
             if not self._in_flight and self._cursor > self._marked:
                 # What passed without a frame did not concern the peer. Told now and then, so
                 # that it need not be looked through again on the next connection.
                 mark = Mark(sequence=self._cursor)
                 self._put_under_way([(mark, encode_one(mark))])
+
+    def _ping(self) -> None:
+        if self._pinged_at is None:
+            self._pinged_at = self._peer_clock.clock.steady()
+        self.post(Ping())
 
     async def _listen(self) -> None:
         patience = self._heartbeat_s * SILENCE_BEATS
@@ -179,9 +190,11 @@ class Session:
             metrics.RECEIVED.labels(self._side, frame.type).inc()
             match frame:
                 case Ping():
-                    self.post(Pong())
-                case Pong():
-                    pass
+                    self.post(Pong(at=self._peer_clock.clock.now()))
+                case Pong(at=moment):
+                    if moment is not None and self._pinged_at is not None:
+                        self._peer_clock.heard(moment, since=self._pinged_at)
+                    self._pinged_at = None
                 case Ack():
                     self._take_ack(frame.sequence)
                 case _:

@@ -25,6 +25,7 @@ from moorage.controllers.gateway.operation import OPERATION
 from moorage.controllers.gateway.sessions import Sessions
 from moorage.engine import Change, Controller, Manager, Store, Watch
 from moorage.kit.clock import Clock
+from moorage.kit.skew import PeerClock
 from moorage.kube import KubePool
 from moorage.resources import (
     Assignment,
@@ -73,6 +74,7 @@ def wire(
     installation: str,
     gateway: str,
     acknowledged: Callable[[], Awaitable[int]],
+    hub_clock: PeerClock,
     kube_timeout_s: float = 10.0,
     clusters_per_hour: int = CLUSTERS_PER_HOUR,
     machines_per_hour: int = MACHINES_PER_HOUR,
@@ -88,6 +90,7 @@ def wire(
         installation: UID of the hub's installation: stands in every owner mark.
         gateway: Name of this gateway.
         acknowledged: Returns the highest own version that the hub has confirmed.
+        hub_clock: What the hub has said of its time.
         kube_timeout_s: Default deadline of a call to a cluster's API server.
         clusters_per_hour: How many may be deleted before the brake holds the next.
         machines_per_hour: The same for machines, those of deleted clusters among them.
@@ -131,6 +134,7 @@ def wire(
         installation=installation,
         gateway=gateway,
         acknowledged=acknowledged,
+        hub_clock=hub_clock,
         trigger=trigger,
     )
     manager = Manager(store, controllers(env), clock=clock, lease_ttl=lease_ttl)

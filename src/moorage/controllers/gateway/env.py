@@ -11,6 +11,7 @@ from moorage.controllers.gateway.index import Index
 from moorage.engine.store import Store
 from moorage.kit.clock import Clock
 from moorage.kit.seal import SealedEnvelope
+from moorage.kit.skew import PeerClock
 from moorage.resources import CloudAccount, Cluster, Machine, Secret
 from moorage.vsphere import VCenter
 
@@ -68,10 +69,16 @@ class Env:
     gateway: str
     acknowledged: Callable[[], Awaitable[int]]
     """Returns the highest own resource version that the hub has confirmed to have stored."""
+    hub_clock: PeerClock
+    """What the hub has said of its time: that in which it says when requests end."""
     trigger: Trigger
     index: Index = field(default_factory=Index)
     leaving: dict[str, float] = field(default_factory=dict)
     """UID of a machine -> since when this process takes it away, by the steady clock."""
+
+    def hub_now(self) -> datetime:
+        """Return the hub's time; ours, if the hub was not heard since this process began."""
+        return self.hub_clock.now() or self.clock.now()
 
     def stamp(self, timeline: dict[str, str], milestone: str) -> None:
         """Note the first time that a milestone was reached."""

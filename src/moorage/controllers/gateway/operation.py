@@ -36,7 +36,7 @@ async def ensure_completed(operation: Operation, env: Env) -> Outcome:
     if status.completed_at is not None:
         return DONE
     expires = operation.spec.expires_at
-    if expires is not None and env.clock.now() > expires:
+    if expires is not None and env.hub_now() > expires:
         return _end(operation, env, failed="expired before it could be done; ask again")
     try:
         return await _WORK[operation.spec.verb](operation, env)
