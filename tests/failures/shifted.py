@@ -1,0 +1,96 @@
+"""Hub or gateway as installed, with a wall clock that is off: libfaketime sets it, and no other.
+
+Every read of that clock is met, those of OpenSSL and SQLite too. The product knows nothing of it.
+"""
+
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+from tests.faults.children import Child
+from tests.faults.site import Site
+
+LIBRARY = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
+WHY_NOT = "libfaketime is not installed: lab/install-packages tests"
+
+
+class Shifted(Child):
+    """A process whose clock is set by ``shift``; it may be set again while it runs."""
+
+    def __init__(self, like: Child, shift: timedelta) -> None:
+        super().__init__(like.name, like.data, like._port)
+        self._running: subprocess.Popen[bytes] | None = None
+        self._file = like.data.parent / f"{like.name}.clock"
+        self.set(shift)
+
+    def set(self, shift: timedelta) -> None:
+        """Set the clock; it is so within a second."""
+        new = self._file.with_suffix(".new")
+        new.write_text(f"{shift.total_seconds():+.0f}\n")
+        new.replace(self._file)
+
+    def start(self) -> None:
+        words = [sys.executable, "-m", f"moorage.{self.name}", "run", "--data", str(self.data)]
+        if self.name == "hub":
+            where = f"127.0.0.1:{self._port}"
+            words += ["--listen", where, "--name", "127.0.0.1", "--public-url", f"https://{where}"]
+        else:
+            words += ["--health", "off"]
+        faketime = {
+            "LD_PRELOAD": str(LIBRARY),
+            "FAKETIME_TIMESTAMP_FILE": str(self._file),
+            "FAKETIME_CACHE_DURATION": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+            "FAKETIME_DISABLE_SHM": "1",
+            "NO_FAKE_STAT": "1",
+        }
+        with (self.data.parent / f"{self.name}.log").open("ab") as log:
+            self._running = subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=os.environ | faketime
+            )
+
+    def revive(self) -> bool:
+        if self._running is None or self._running.poll() is None:
+            return False
+        self.deaths += 1
+        self.start()
+        return True
+
+    @property
+    def pid(self) -> int:
+        assert self._running is not None
+        return self._running.pid
+
+    def stop(self, patience_s: float) -> bool:
+        running, self._running = self._running, None
+        assert running is not None
+        running.terminate()
+        try:
+            return running.wait(patience_s) == 0
+        except subprocess.TimeoutExpired:
+            running.kill()
+            running.wait()
+            return False
+
+    def kill(self) -> None:
+        if self._running is not None:
+            self._running.kill()
+            self._running.wait()
+
+
+def restart_hub(site: Site, shift: timedelta) -> Shifted:
+    """Stop the hub, and start it again with a clock that is off."""
+    assert site.hub.stop(30)
+    site.hub = shifted = Shifted(site.hub, shift)
+    shifted.start()
+    return shifted
+
+
+def restart_gateway(site: Site, shift: timedelta) -> Shifted:
+    """Stop the gateway, and start it again with a clock that is off."""
+    assert site.gateway.stop(30)
+    site.gateway = shifted = Shifted(site.gateway, shift)
+    shifted.start()
+    return shifted
