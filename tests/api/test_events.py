@@ -21,11 +21,9 @@ async def condition(
     resource = await world.hub.store.get(kind, "default", name)
     state = "True" if reason == "Done" else "False"
     resource.status.set_condition(type_, state, reason, message, now=world.clock.now())
-    stored = await world.hub.store.put_status(resource)
-    meta = stored.metadata
-    return Change(
-        kind.kind_name(), *stored.key, meta.uid, meta.resource_version, False, "", False, ""
-    )
+    version = await world.hub.store.put_status(resource)
+    uid = resource.metadata.uid
+    return Change(kind.kind_name(), *resource.key, uid, version, False, "", False, "")
 
 
 async def test_each_change_of_a_condition_is_told_once(world: World) -> None:

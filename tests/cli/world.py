@@ -288,7 +288,8 @@ class World:
             found.status.observed_generation = found.metadata.generation
             for name, value in fields.items():
                 setattr(found.status, name, value)
-            return await self.hub.store.put_status(found)
+            await self.hub.store.put_status(found)
+            return await self.hub.store.get(type(resource), *resource.key)
 
         return self.hub.do(write())
 

@@ -25,7 +25,8 @@ async def a_made_machine(store: SqlStore, name: str, cluster: Cluster | None = N
     machine.metadata.owner = cluster.owner() if cluster else None
     machine = await store.create(machine)
     machine.status.vm = f"vm-{name}"
-    return await store.put_status(machine)
+    await store.put_status(machine)
+    return await store.get(Machine, *machine.key)
 
 
 def a_brake(store: SqlStore, clock: FakeClock, clusters: int, machines: int) -> DeletionBrake:

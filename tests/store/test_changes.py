@@ -33,7 +33,8 @@ def names(found: list[Resource | Tombstone]) -> list[str]:
 async def set_status(store: SqlStore, project: Project, clock: FakeClock) -> Project:
     fresh = await store.get(Project, *project.key)
     fresh.status.observed_generation += 1
-    return await store.put_status(fresh)
+    await store.put_status(fresh)
+    return await store.get(Project, *project.key)
 
 
 async def test_each_resource_is_told_once_at_its_last_change(

@@ -123,8 +123,11 @@ async def test_put_status_leaves_spec_alone(store: SqlStore, clock: FakeClock) -
     await store.put_spec(described)
     read.status.set_condition("Ready", "True", "Done", "", now=clock.now())
 
-    written = await store.put_status(read)
+    version = await store.put_status(read)
 
+    written = await store.get(Project, *read.key)
+    assert written.metadata.resource_version == version == await store.version()
+    assert written.status.is_true("Ready")
     assert written.spec.description == "new"
     assert written.metadata.generation == 2
 
@@ -135,7 +138,7 @@ async def test_equal_writes_write_nothing(store: SqlStore) -> None:
 
     async with store.watch() as changes:
         assert await store.put_spec(made) == made
-        assert await store.put_status(made) == made
+        assert await store.put_status(made) == made.metadata.resource_version
         assert not await store.put_mirror(made)
 
         assert changes.drain() == []

@@ -179,8 +179,10 @@ class Store(Protocol):
         """
         ...
 
-    async def put_status(self, resource: R, *, lease: Lease | None = None) -> R:
+    async def put_status(self, resource: Resource, *, lease: Lease | None = None) -> int:
         """Write the status of the resource of that UID; no write when it is equal.
+
+        Returns the stored ``resource_version``. The resource may have a newer spec by now.
 
         Raises ``LeaseLostError`` when the lease no longer holds, even if there is nothing to
         write, and ``NotFoundError`` when the resource is gone.

@@ -7,14 +7,16 @@ sender's own count of changes; it rises from frame to frame, with gaps.
 
 import copy
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
 from moorage.kit.errors import InvalidError
 from moorage.resources import KINDS, Resource
-from moorage.resources.meta import Document
+from moorage.resources.meta import Document, Model, Status
+
+M = TypeVar("M", bound=Model)
 
 PROTOCOL = 1
 """Raised when an older peer could no longer understand; new optional fields do not need it."""
@@ -275,19 +277,29 @@ def read_resource(document: Document) -> Resource:
     kind = KINDS.get(str(document.get("kind")))
     if kind is None:
         raise InvalidError(f"kind {document.get('kind')!r} is not known here")
+    return _read(kind, document, kind.kind_name())
+
+
+def read_status(resource: Resource, document: Document) -> Status:
+    """Turn a document into a status of the resource's kind, as ``read_resource`` does."""
+    model: type[Status] = type(resource.status)
+    return _read(model, document, f"status of {resource}")
+
+
+def _read(model: type[M], document: Document, what: str) -> M:
     try:
-        return kind.model_validate(document)
+        return model.model_validate(document)
     except ValidationError as error:
         unknown = [fault["loc"] for fault in error.errors() if fault["type"] == "extra_forbidden"]
         if not unknown:
-            raise _invalid(document, error) from error
+            raise _invalid(what, error) from error
     known = copy.deepcopy(document)
     for place in unknown:
         _remove(known, place)
     try:
-        return kind.model_validate(known)
+        return model.model_validate(known)
     except ValidationError as error:
-        raise _invalid(document, error) from error
+        raise _invalid(what, error) from error
 
 
 def _remove(document: Any, place: tuple[int | str, ...]) -> None:
@@ -305,7 +317,7 @@ def _remove(document: Any, place: tuple[int | str, ...]) -> None:
         document.pop(str(last), None)
 
 
-def _invalid(document: Document, error: ValidationError) -> InvalidError:
+def _invalid(what: str, error: ValidationError) -> InvalidError:
     faults = error.errors(include_input=False, include_url=False)
     text = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults[:5])
-    return InvalidError(f"{document.get('kind')} is not valid here: {text}")
+    return InvalidError(f"{what} is not valid here: {text}")

@@ -15,6 +15,7 @@ from moorage.link.frames import (
     Sequenced,
     StatusOf,
     read_resource,
+    read_status,
 )
 from moorage.link.held import drop_settled, take_offer
 from moorage.link.replicate import (
@@ -139,7 +140,7 @@ async def _take_status(store: Store, gateway: str, frame: StatusOf, now: datetim
         raise RejectedError("Unknown", f"{frame.kind} {frame.name} ({frame.uid}) is not known here")
     _check_route(found, gateway)
     had_conflict = found.status.condition(INTENT_CONFLICT) is not None
-    found.status = _read_status(found, frame)
+    found.status = read_status(found, frame.status)
     await store.put_status(found)
     if had_conflict and found.status.condition(INTENT_CONFLICT) is None:
         await drop_settled(store, gateway, frame.uid, now)
@@ -162,8 +163,3 @@ async def _answer_released(
     if namesake is None or namesake.metadata.route != gateway:
         return [gone]
     return [gone, Put(sequence=0, resource=namesake.document())]
-
-
-def _read_status(resource: Resource, frame: StatusOf) -> object:
-    document = resource.document() | {"status": frame.status}
-    return read_resource(document).status

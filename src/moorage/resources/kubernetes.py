@@ -2,7 +2,7 @@
 
 import re
 from enum import StrEnum
-from functools import total_ordering
+from functools import lru_cache, total_ordering
 from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, StringConstraints
@@ -34,6 +34,7 @@ class KubernetesVersion(NamedTuple):
     patch: int
 
     @classmethod
+    @lru_cache(maxsize=128)
     def parse(cls, text: str) -> "KubernetesVersion":
         """Read ``v1.34.4`` or ``1.34.4``; raises ``ValueError`` for anything else."""
         match = _VERSION.match(text)

@@ -8,6 +8,7 @@ short, and what became of it would not be known; between statements a task can b
 """
 
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_BURST_S: Final = 0.005
+"""How long a transaction on SQLite may go on before it lets requests of others in."""
 _TURN_TIMEOUT_S: Final = 60
 _STATEMENT_TIMEOUT_S: Final = 60
 _STOPPED_S: Final = 10
@@ -78,11 +81,20 @@ class Unit:
         """To be told to watchers after the commit."""
         self.confirmed: set[Lease] = set()
         """Leases that are known to hold until the end."""
+        self._let_others_run_at = time.monotonic() + _BURST_S
 
     async def execute(self, statement: Executable, parameters: Any = None) -> CursorResult[Any]:
         """Run one statement. Cancellation comes before it, or waits until it has ended."""
         if not self.is_open:
             raise RuntimeError("this transaction has ended: use the store, or begin another one")
+        if not self.is_postgresql:
+            # Answers without waiting. Others wait for the event loop, so now and then it is theirs.
+            if time.monotonic() > self._let_others_run_at:
+                await anyio.lowlevel.checkpoint()
+                self._let_others_run_at = time.monotonic() + _BURST_S
+            else:
+                await anyio.lowlevel.checkpoint_if_cancelled()
+            return await self.connection.execute(statement, parameters)
         await anyio.lowlevel.checkpoint_if_cancelled()
         with _uncancelled():
             result = await self.connection.execute(statement, parameters)

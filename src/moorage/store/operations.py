@@ -156,7 +156,7 @@ class SqlOperations(ABC):
         async with self.writing(ordered=True) as unit:
             return await resource_write.put_spec(unit, resource, if_version)
 
-    async def put_status(self, resource: R, *, lease: Lease | None = None) -> R:
+    async def put_status(self, resource: Resource, *, lease: Lease | None = None) -> int:
         """Write the status, under the lease; see ``engine.store``."""
         async with self.writing(ordered=True) as unit:
             if lease is not None:

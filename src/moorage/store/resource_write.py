@@ -91,15 +91,14 @@ async def put_spec(unit: Unit, resource: R, if_version: int | None) -> R:
     return decode(kind, updated)
 
 
-async def put_status(unit: Unit, resource: R) -> R:
-    """Write the status only."""
+async def put_status(unit: Unit, resource: Resource) -> int:
+    """Write the status only; no document is read for it."""
     row = await by_uid(unit, resource.kind, resource.metadata.uid)
     if row is None:
         raise NotFoundError(f"{resource} ({resource.metadata.uid}) does not exist any more")
-    old = decode(type(resource), row)
     status = encode_document(resource.status)
-    if same_document(encode_document(old.status), status):
-        return old
+    if same_document(row.status, status):
+        return row.resource_version
     row = row._replace(status=status, resource_version=await _next_version(unit))
     await unit.execute(
         _SET_STATUS,
@@ -111,7 +110,7 @@ async def put_status(unit: Unit, resource: R) -> R:
         },
     )
     unit.changes.append(row.change(spec_changed=False))
-    return decode(type(resource), row)
+    return row.resource_version
 
 
 async def request_deletion(

@@ -136,7 +136,7 @@ async def _supersede(assignment: Assignment, seen: int, env: Env) -> Assignment:
         found = await store.get(Assignment, *assignment.key)
         if seen > max(found.spec.epoch, found.status.superseded_epoch):
             found.status.superseded_epoch = seen
-            found = await store.put_status(found)
+            await store.put_status(found)
     return found
 
 
