@@ -16,6 +16,7 @@ from moorage.controllers.hub.gateways import gateway_controllers
 from moorage.controllers.hub.moves import move_controllers
 from moorage.engine import Controller, Manager
 from moorage.hub import problems
+from moorage.hub.admission import Tally
 from moorage.hub.chronicle import Chronicle
 from moorage.hub.context import Hub
 from moorage.hub.middleware import Guarded
@@ -187,8 +188,12 @@ async def _end_link(hub: Hub, link: LinkServer) -> None:
 
 
 async def _keep_house(hub: Hub, link: LinkServer) -> None:
-    """Every minute: gateways whose replica died, sessions and tokens that have expired."""
+    """Every minute: gateways whose replica died, sessions and tokens that have expired.
+
+    The tally is brought up to date too, so that no request finds much to take in.
+    """
     while True:
         await link.sweep()
         await hub.prune()
+        await hub.store.view(Tally)
         await anyio.sleep(SWEEP_EVERY.total_seconds())

@@ -19,8 +19,10 @@ from moorage.store.database import Unit
 from moorage.store.fanout import Subscription
 from moorage.store.queue_memory import MemoryQueue
 from moorage.store.queue_sql import SqlQueue
+from moorage.store.view import View, bring_up_to_date
 
 R = TypeVar("R", bound=Resource)
+V = TypeVar("V", bound=View)
 
 
 class SqlOperations(ABC):
@@ -60,6 +62,21 @@ class SqlOperations(ABC):
     @abstractmethod
     def transaction(self) -> AbstractAsyncContextManager["SqlOperations"]:
         """Open a transaction, or join the open one."""
+
+    @abstractmethod
+    def views(self) -> dict[type[View], View]:
+        """Return the views of this store that were ever asked for; for this module."""
+
+    async def view(self, kind: type[V]) -> V:
+        """Return the view of that class, up to date; use it at once, for it goes on changing.
+
+        Raises ``RuntimeError`` in a transaction that has written already.
+        """
+        found = self.views().setdefault(kind, kind())
+        assert isinstance(found, kind)  # noqa: S101 - for the type checker
+        async with self.reading() as unit:
+            await bring_up_to_date(unit, found)
+        return found
 
     @abstractmethod
     def watch(self) -> AbstractAsyncContextManager[Subscription]:

@@ -15,6 +15,7 @@ from moorage.store.lock import Lock
 from moorage.store.notify import Notifier
 from moorage.store.operations import SqlOperations
 from moorage.store.queue_memory import MemoryQueue
+from moorage.store.view import View
 from moorage.store.wellbeing import Wellbeing
 
 
@@ -57,6 +58,10 @@ class SqlTransaction(SqlOperations):
         """Watch all changes from now on."""
         return self._store.watch()
 
+    def views(self) -> dict[type[View], View]:
+        """Return the views of the store: what this transaction writes is not in them."""
+        return self._store.views()
+
 
 class SqlStore(SqlOperations):
     """A store on one database; see ``open_store``.
@@ -80,6 +85,7 @@ class SqlStore(SqlOperations):
         self.may_lack_commits = lock is not None and lock.log_is_lost
         """The write-ahead log was gone at the start: the newest commits may be, too."""
         self._fanout = Fanout()
+        self._views: dict[type[View], View] = {}
         self._open: ContextVar[SqlTransaction | None] = ContextVar("transaction", default=None)
         shared = database.is_postgresql
         self._notifier = Notifier(database.url, self._fanout) if shared else None
@@ -168,6 +174,10 @@ class SqlStore(SqlOperations):
         """Watch all changes from now on."""
         with self._fanout.subscribe() as subscription:
             yield subscription
+
+    def views(self) -> dict[type[View], View]:
+        """Return the views that were ever asked for."""
+        return self._views
 
     def _joined(self) -> SqlTransaction | None:
         """Return this task's open transaction; a task started within it is not part of it."""

@@ -4,7 +4,6 @@ from moorage.hub.admission.clusters import cluster_faults, pool_faults
 from moorage.hub.admission.estate import Estate, cluster_key
 from moorage.hub.admission.hubwide import (
     account_faults,
-    account_users,
     gateway_users,
     ip_pool_faults,
     is_last_administrator,
@@ -12,11 +11,12 @@ from moorage.hub.admission.hubwide import (
     secret_faults,
     user_faults,
 )
+from moorage.hub.admission.tally import Tally
 
 __all__ = [
     "Estate",
+    "Tally",
     "account_faults",
-    "account_users",
     "cluster_faults",
     "cluster_key",
     "gateway_users",

@@ -3,13 +3,8 @@
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network
 
-from moorage.hub.admission.estate import (
-    Estate,
-    cluster_key,
-    needed_by,
-    network_of,
-    vip_pool,
-)
+from moorage.hub.admission.estate import Estate, cluster_key, network_of
+from moorage.hub.admission.needs import needed_by, vip_pool
 from moorage.kit.errors import FieldFault
 from moorage.resources import Cluster, NodePool
 from moorage.resources.cluster import ClusterSpec, EndpointType
@@ -122,8 +117,10 @@ def _references(cluster: Cluster, estate: Estate) -> Iterator[FieldFault]:
                 f"IP pool {name} belongs to gateway {pool.spec.gateway}, but account "
                 f"{spec.account} to {account.spec.gateway}: use a pool of that gateway",
             )
-        others = estate.users_of_pool(name) - {cluster_key(cluster)}
-        if pool.spec.restrict_to_single_cluster and others:
+        if not pool.spec.restrict_to_single_cluster:
+            continue
+        others = estate.tally.users_of_pool(name) - {cluster_key(cluster)}
+        if others:
             yield FieldFault(
                 path,
                 f"IP pool {name} is restricted to a single cluster and serves "
@@ -202,18 +199,17 @@ def _given_vip(
                 f"{host} lies in IP pool {pool.metadata.name}, which gives it to machines: "
                 "exclude it there, or name that pool as endpoint.ipPool",
             )
-    yield from _vip_taken(cluster_key(cluster), host, estate)
+    yield from _vip_taken(cluster, host, estate)
 
 
-def _vip_taken(key: str, host: IPv4Address, estate: Estate) -> Iterator[FieldFault]:
-    path = "spec.endpoint.host"
-    for other in estate.clusters:
-        known = {str(other.spec.endpoint.host), (other.status.endpoint or "").rpartition(":")[0]}
-        if cluster_key(other) != key and str(host) in known:
-            yield FieldFault(path, f"{host} is the endpoint of cluster {cluster_key(other)}")
-    for claim in estate.addresses:
-        if claim.spec.address == host and claim.spec.cluster != key:
-            yield FieldFault(path, f"{host} is claimed by {claim.spec.cluster}")
+def _vip_taken(cluster: Cluster, host: IPv4Address, estate: Estate) -> Iterator[FieldFault]:
+    path, key, gateway = "spec.endpoint.host", cluster_key(cluster), cluster.metadata.route
+    for other in estate.tally.at_endpoint(str(host), gateway):
+        if other != key:
+            yield FieldFault(path, f"{host} is the endpoint of cluster {other}")
+    for claim in estate.tally.claims_of(host, gateway):
+        if claim.cluster != key:
+            yield FieldFault(path, f"{host} is claimed by {claim.cluster}")
 
 
 def _same(pool: Resource, networks: list[tuple[str, IPv4Network]]) -> bool:
@@ -235,22 +231,14 @@ def _head_room(
 ) -> Iterator[FieldFault]:
     """Count what is promised to others, claimed or not, against what each IP pool can give."""
     wanted = needed_by(cluster, pools)
-    known = needed_by(before, estate.pools_of(before)) if before else {}
+    known = estate.tally.needed(before.metadata.uid) if before else {}
     key = cluster_key(cluster)
     for name, count in sorted(wanted.items()):
         pool = estate.ip_pools.get(name)
         if pool is None or count <= known.get(name, 0):
             continue
-        promised = {
-            cluster_key(other): needed_by(other, estate.pools_of(other))[name]
-            for other in estate.clusters
-            if cluster_key(other) != key and name in other.spec.ip_pools()
-        }
+        promised, claimed = estate.tally.promised(name), estate.tally.claimed(pool)
         usable = pool.spec.usable()
-        claimed: dict[str, int] = {}
-        for claim in estate.claims(name):
-            if pool.spec.may_give(claim.spec.address):
-                claimed[claim.spec.cluster] = claimed.get(claim.spec.cluster, 0) + 1
         others = {*promised, *claimed} - {key}
         taken = sum(max(promised.get(k, 0), claimed.get(k, 0)) for k in others)
         if usable - taken < count:

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address
 
-from moorage.hub.admission.estate import Estate, cluster_key, network_of
+from moorage.hub.admission.estate import Estate, network_of
 from moorage.kit.errors import FieldFault, InvalidError
 from moorage.kit.seal import PublicSealingKey
-from moorage.resources import CloudAccount, Cluster, IPPool, Secret, User
+from moorage.resources import CloudAccount, IPPool, Secret, User
 from moorage.resources.access import AccessRole
 
 
@@ -91,8 +91,8 @@ def ip_pool_faults(
                     " of the same gateway",
                 )
             )
-    users = estate.users_of_pool(name)
-    if spec.restrict_to_single_cluster and len(users) > 1:
+    users = estate.tally.users_of_pool(name) if spec.restrict_to_single_cluster else set()
+    if len(users) > 1:
         faults.append(
             FieldFault(
                 "spec.restrictToSingleCluster",
@@ -135,17 +135,12 @@ def is_last_administrator(user: User, users: Sequence[User]) -> bool:
 def gateway_users(gateway: str, estate: Estate) -> list[str]:
     """Return what would be left without its gateway, in words."""
     named = [
-        *(f"cluster {cluster_key(c)}" for c in estate.clusters if c.metadata.route == gateway),
+        *(f"cluster {key}" for key in estate.tally.clusters_of(gateway)),
         *(str(a) for a in estate.accounts.values() if a.spec.gateway == gateway),
         *(str(s) for s in estate.secrets.values() if s.spec.gateway == gateway),
         *(str(p) for p in estate.ip_pools.values() if p.spec.gateway == gateway),
     ]
     return sorted(named)
-
-
-def account_users(account: str, clusters: Sequence[Cluster]) -> list[str]:
-    """Return the clusters that use an account."""
-    return sorted(cluster_key(c) for c in clusters if c.spec.account == account)
 
 
 def _administers(user: User) -> bool:
@@ -166,7 +161,7 @@ def _account_changes(
         yield FieldFault(
             "spec.gateway", f"is fixed (it is {before.spec.gateway}): make another account"
         )
-    users = account_users(after.metadata.name, estate.clusters)
+    users = estate.tally.users_of_account(after.metadata.name)
     if users and before.spec.server != after.spec.server:
         yield FieldFault(
             "spec.server",
@@ -180,15 +175,15 @@ def _ip_pool_changes(
 ) -> Iterator[FieldFault]:
     if before.spec.gateway != after.spec.gateway:
         yield FieldFault("spec.gateway", f"is fixed (it is {before.spec.gateway})")
-    claims = estate.claims(after.metadata.name)
+    claims = list(estate.tally.claims(after.metadata.name))
     if not claims:
         return
     low, high = after.spec.bounds()
     taboo = {after.spec.router, *after.spec.exclude}
     lost = sorted(
-        claim.spec.address
+        claim.address
         for claim in claims
-        if not low <= int(claim.spec.address) <= high or claim.spec.address in taboo
+        if not low <= int(claim.address) <= high or claim.address in taboo
     )
     if lost:
         shown = ", ".join(str(address) for address in lost[:5])

@@ -167,7 +167,7 @@ async def _faults(
     wanted: dict[str, NodePool],
     document: ClusterDocument,
 ) -> list[FieldFault]:
-    estate = await load_estate(store, cluster.metadata.route)
+    estate = await load_estate(store)
     kept = [pool for name, pool in known.items() if name not in wanted]
     faults = cluster_faults(cluster, kept, estate, before=before, more=list(wanted.values()))
     names = [entry.name for entry in document.node_pools]

@@ -4,22 +4,21 @@ import json
 from typing import Generic, TypeVar
 
 from moorage.engine.store import Store
-from moorage.hub.admission import Estate
+from moorage.hub.admission import Estate, Tally
 from moorage.kit.errors import ConflictError, FieldFault, InvalidError, NotFoundError
 from moorage.resources import (
     Assignment,
     CloudAccount,
     Cluster,
     Gateway,
-    IPAddress,
     IPPool,
     Metadata,
-    NodePool,
     Project,
     Resource,
 )
 from moorage.resources.gateway import AssignmentSpec
 from moorage.resources.meta import GATEWAY_FINALIZER, Document
+from moorage.store import SqlOperations
 
 RESERVED_PREFIX = "moorage.dev/"
 """Labels under it are written by Moorage itself."""
@@ -84,15 +83,17 @@ def label_faults(resource: Resource, before: Resource | None) -> list[FieldFault
     ]
 
 
-async def load_estate(store: Store, gateway: str | None) -> Estate:
-    """Read what admission looks at: hub-wide kinds, and all clusters of one gateway."""
+async def load_estate(store: Store) -> Estate:
+    """Read what admission looks at: hub-wide kinds, and what all clusters take.
+
+    To be called before the transaction writes.
+    """
+    assert isinstance(store, SqlOperations)  # noqa: S101 - the hub's store has views
     return Estate(
+        tally=await store.view(Tally),
         gateways={g.metadata.name: g for g in await store.list(Gateway)},
         accounts={a.metadata.name: a for a in await store.list(CloudAccount)},
         ip_pools={p.metadata.name: p for p in await store.list(IPPool)},
-        clusters=await store.list(Cluster, route=gateway) if gateway else (),
-        node_pools=await store.list(NodePool, route=gateway) if gateway else (),
-        addresses=await store.list(IPAddress, route=gateway) if gateway else (),
     )
 
 

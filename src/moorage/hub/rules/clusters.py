@@ -48,7 +48,7 @@ class ClusterRules(Rules[Cluster]):
         self, store: Store, resource: Cluster, before: Cluster | None
     ) -> list[FieldFault]:
         pools = await pools_of(store, before) if before else []
-        estate = await load_estate(store, resource.metadata.route)
+        estate = await load_estate(store)
         return cluster_faults(resource, pools, estate, before=before)
 
     async def created(self, store: Store, resource: Cluster) -> None:
@@ -79,7 +79,7 @@ class NodePoolRules(Rules[NodePool]):
     ) -> list[FieldFault]:
         spec = resource.spec
         cluster = await store.find(Cluster, resource.metadata.project, spec.cluster)
-        estate = await load_estate(store, cluster.metadata.route if cluster else None)
+        estate = await load_estate(store)
         others = [
             pool
             for pool in (await pools_of(store, cluster) if cluster else [])

@@ -5,7 +5,6 @@ from dataclasses import replace
 from moorage.engine.store import Store
 from moorage.hub.admission import (
     account_faults,
-    account_users,
     gateway_users,
     ip_pool_faults,
     is_last_administrator,
@@ -48,7 +47,7 @@ class GatewayRules(Rules[Gateway]):
 
     async def check_deletion(self, store: Store, resource: Gateway) -> None:
         name = resource.metadata.name
-        estate = await load_estate(store, name)
+        estate = await load_estate(store)
         secrets = {s.metadata.name: s for s in await store.list(Secret)}
         users = gateway_users(name, replace(estate, secrets=secrets))
         in_use(resource, users, "delete these first")
@@ -72,13 +71,13 @@ class AccountRules(Rules[CloudAccount]):
     async def faults(
         self, store: Store, resource: CloudAccount, before: CloudAccount | None
     ) -> list[FieldFault]:
-        estate = await load_estate(store, before.metadata.route if before else None)
+        estate = await load_estate(store)
         secrets = {s.metadata.name: s for s in await store.list(Secret)}
         return account_faults(resource, replace(estate, secrets=secrets), before=before)
 
     async def check_deletion(self, store: Store, resource: CloudAccount) -> None:
-        clusters = await store.list(Cluster, route=resource.metadata.route)
-        users = [f"cluster {name}" for name in account_users(resource.metadata.name, clusters)]
+        tally = (await load_estate(store)).tally
+        users = [f"cluster {name}" for name in tally.users_of_account(resource.metadata.name)]
         in_use(resource, users, "delete these clusters first")
 
     async def deleting(self, store: Store, resource: CloudAccount) -> None:
@@ -98,7 +97,7 @@ class SecretRules(Rules[Secret]):
     async def faults(
         self, store: Store, resource: Secret, before: Secret | None
     ) -> list[FieldFault]:
-        estate = await load_estate(store, None)
+        estate = await load_estate(store)
         recovery = await store.get_value(RECOVERY_KEY)
         key_id = sealing_key_id(recovery) if recovery else None
         return secret_faults(resource, replace(estate, recovery_key_id=key_id), before=before)
@@ -124,15 +123,15 @@ class IPPoolRules(Rules[IPPool]):
     async def faults(
         self, store: Store, resource: IPPool, before: IPPool | None
     ) -> list[FieldFault]:
-        estate = await load_estate(store, resource.spec.gateway)
+        estate = await load_estate(store)
         return ip_pool_faults(resource, estate, before=before)
 
     async def created(self, store: Store, resource: IPPool) -> None:
         await assign(store, resource)
 
     async def check_deletion(self, store: Store, resource: IPPool) -> None:
-        estate = await load_estate(store, resource.metadata.route)
-        users = sorted(estate.users_of_pool(resource.metadata.name))
+        estate = await load_estate(store)
+        users = sorted(estate.tally.users_of_pool(resource.metadata.name))
         in_use(resource, [f"cluster {name}" for name in users], "delete these clusters first")
 
     async def deleting(self, store: Store, resource: IPPool) -> None:
