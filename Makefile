@@ -34,7 +34,7 @@ setup-lab: setup ## Install the system packages of the lab (says which, needs ro
 fmt: setup ## Format and mend what can be mended
 	ruff format .
 	ruff check --fix .
-	gofmt -w lab/vcenter lab/thin lab/image
+	gofmt -w lab/vcenter lab/govc lab/thin lab/image
 
 check: setup ## Lint, types, layers, sizes, OpenAPI, doc links (no tests)
 	ruff format --check .
@@ -48,6 +48,7 @@ check: setup ## Lint, types, layers, sizes, OpenAPI, doc links (no tests)
 test: setup ## All tests that need no root and no real nodes
 	moorage-lab build vcenter >/dev/null
 	moorage-lab build thin >/dev/null
+	moorage-lab build govc >/dev/null
 	pytest $(PARALLEL) tests lab/tests $(FAST)
 
 test-packages: setup
@@ -56,6 +57,7 @@ test-packages: setup
 # The packages come first: a test that finds no shellcheck is skipped.
 test-all: test-packages test ## `test`, long tests, those on PostgreSQL, and the lab's Go tests
 	cd lab/vcenter && CGO_ENABLED=0 go vet ./... && CGO_ENABLED=0 go test ./...
+	cd lab/govc && CGO_ENABLED=0 go vet ./...
 	cd lab/thin && CGO_ENABLED=0 go vet ./... && CGO_ENABLED=0 go test ./...
 	cd lab/image/vip && CGO_ENABLED=0 go test ./...
 	pytest $(PARALLEL) tests -m "(long or postgres) and not root" --ignore=tests/e2e --postgres

@@ -101,3 +101,21 @@ def test_the_places_come_from_a_file_or_from_the_accounts_clusters(site: World) 
     assert "not both" in site.refused(f"accounts check lab -f {file} --datacenter dc1", code=2)
     assert "uses account lab, not other" in site.refused(f"accounts check other -f {file}", code=2)
     assert "network" in site.refused("accounts check lab --datacenter dc1", code=2)
+
+
+def test_roles_are_written_for_places_of_an_account_or_of_anybody(site: World) -> None:
+    file = site.file("c.yaml", a_document())
+
+    script = site.ok(f"accounts roles lab -f {file} --switch dvs1")
+    module = site.ok(f"accounts roles --user x@y.z -f {file} --format terraform")
+    other = site.ok(f"accounts roles lab --user x@y.z {FLAGS} --format powercli").out
+
+    assert script.out.startswith("#!/bin/sh\n")
+    assert "user=moorage@vsphere.local" in script.out
+    assert "allow moorage-vm-folder true /dc1/vm/clusters\n" in script.out
+    assert "allow moorage-read false /dc1/network/dvs1\n" in script.out
+    assert 'moorage_user = "Y.Z\\\\x"' in module.out
+    assert "add --switch NAME" in module.err
+    assert "$user = 'Y.Z\\x'" in other
+    assert "--user and places" in site.refused(f"accounts roles -f {file}", code=2)
+    assert "no cluster in project" in site.refused("accounts roles lab", code=2)

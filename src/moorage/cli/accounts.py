@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
-from moorage.cli.permissions import CHECK_EXAMPLES, check
+from moorage.cli.permissions import CHECK_EXAMPLES, ROLES_EXAMPLES, check, roles
 from moorage.cli.say import examples, say
 from moorage.kit.errors import ConflictError, NotFoundError
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 app = App(name="accounts", help="Cloud accounts: users of vCenters.")
 app.command(check, help_epilogue=CHECK_EXAMPLES)
+app.command(roles, help_epilogue=ROLES_EXAMPLES)
 
 PasswordFile = Annotated[Path | None, Parameter(name="--password-file")]
 

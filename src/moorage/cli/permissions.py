@@ -1,8 +1,9 @@
-"""``moorage accounts check``: what a user of vCenter may do, and what it must."""
+"""``moorage accounts check`` and ``roles``: what a user of vCenter may do, and what it must."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -20,6 +21,12 @@ CHECK_EXAMPLES = examples(
     "moorage accounts check prod --datacenter dc1 --folder clusters \\\n"
     "    --template templates/ubuntu-kube-v1.34.4 --compute-cluster cc1 --datastore ds1 \\\n"
     "    --network nodes -o json",
+)
+
+ROLES_EXAMPLES = examples(
+    "moorage accounts roles prod -f cluster.yaml > roles.sh",
+    "moorage accounts roles --user moorage@vsphere.local -f cluster.yaml --format terraform",
+    "moorage accounts roles prod --switch dvs1 --format powercli",
 )
 
 
@@ -147,6 +154,56 @@ async def check(
     return 1 if result.findings else 0
 
 
+async def roles(
+    name: str | None = None,
+    *,
+    places: Places = Places(),
+    user: str | None = None,
+    switch: list[str] | None = None,
+    language: Annotated[
+        Literal["govc", "powercli", "terraform"], Parameter(name="--format")
+    ] = "govc",
+) -> None:
+    """Write the roles and permissions that an account needs, for an administrator to run.
+
+    One role for each kind of object, with exactly the privileges of the reference page, and one
+    permission on each object. Names are taken as they stand below the datacenter's own folders:
+    give what lies deeper with its path. Nothing is asked of vCenter, so the account need not work.
+
+    Args:
+        name: Name of the account; not needed with --user and places.
+        places: Where machines are to live.
+        user: Who gets the permissions; the account's user by default.
+        switch: Distributed switch of the network, by name or path; may be repeated.
+        language: What to write: a shell script for govc, a PowerCLI script, or Terraform.
+    """
+    from moorage.cli.context import Context
+    from moorage.permissions import (
+        govc_script,
+        grants_for,
+        powercli_script,
+        rows_for,
+        terraform_module,
+    )
+    from moorage.resources import CloudAccount
+
+    targets = places.targets(name)
+    if name is None and (user is None or not targets):
+        raise InvalidError(
+            "give the name of an account, or --user and places (-f cluster.yaml, or flags)"
+        )
+    if name is not None and (user is None or not targets):
+        context = Context.current()
+        async with context.api() as api:
+            user = user or (await api.get(CloudAccount, name)).spec.username
+            targets = targets or await places_of_account(api, context, name)
+    write = {"govc": govc_script, "powercli": powercli_script, "terraform": terraform_module}
+    grants = grants_for(targets, rows_for(), switch or ())
+    sys.stdout.write(write[language](grants, user or ""))
+    if not switch:
+        say("a distributed port group also needs its switch: add --switch NAME")
+
+
 def _show(account: str, result: "CheckResult") -> None:
     from moorage.cli.output import print_table
     from moorage.resources.permission import FindingState
@@ -180,3 +237,4 @@ def _show(account: str, result: "CheckResult") -> None:
     )
     if len(result.findings) > missing:
         say("unknown: the object does not exist, or the account lacks System.Read on it")
+    say("`moorage accounts roles` writes the roles that grant what is missing")

@@ -3,6 +3,8 @@
 from moorage.permissions.check import READ, Subject, judge, needed
 from moorage.permissions.names import renames, shown_name
 from moorage.permissions.page import privileges_page
+from moorage.permissions.roles import Grant, grants_for
+from moorage.permissions.scripts import govc_script, powercli_script
 from moorage.permissions.table import (
     GRANTED_ON,
     ROWS,
@@ -12,20 +14,26 @@ from moorage.permissions.table import (
     privileges_granted_on,
     rows_for,
 )
+from moorage.permissions.terraform import terraform_module
 
 __all__ = [
     "GRANTED_ON",
     "READ",
     "ROWS",
     "Feature",
+    "Grant",
     "On",
     "Row",
     "Subject",
+    "govc_script",
+    "grants_for",
     "judge",
     "needed",
+    "powercli_script",
     "privileges_granted_on",
     "privileges_page",
     "renames",
     "rows_for",
     "shown_name",
+    "terraform_module",
 ]

@@ -6,7 +6,7 @@ from moorage.permissions.table import GRANTED_ON, ROWS, privileges_granted_on
 _INTRO = """# Privileges in vCenter
 
 What the gateway's user needs, on which objects. `moorage accounts check` compares an account with
-this table ([how](../howto/vcenter-permissions.md)).
+this table, `moorage accounts roles` writes the roles ([how](../howto/vcenter-permissions.md)).
 Privileges are the same in vSphere 6.7, 7.0 and 8.0 unless a row says otherwise. `System.Read` is in
 every role that vCenter lets one make: it needs no tick, only a permission on that object.
 

@@ -12,7 +12,7 @@ from moorage.permissions import READ, On, Subject, judge, needed, rows_for
 from moorage.resources.permission import CheckResult
 from moorage.vsphere.ownership import Ownership
 from moorage.vsphere.places import Place, encode, split_path
-from moorage.vsphere.properties import Want, moref, retrieve, text
+from moorage.vsphere.properties import Collector, Want, moref, retrieve, text
 from moorage.vsphere.resolve import Chosen, Resolver
 from moorage.vsphere.session import Session
 from moorage.vsphere.stream import Stream
@@ -41,7 +41,7 @@ class Access:
         """Say what is missing on which object, and which objects the account does not see.
 
         One call for all privileges, whatever the number of targets, and for distributed port
-        groups two that find their switches; one more for each object of which the account sees
+        groups one that finds their switches; one more for each object of which the account sees
         the name and nothing else.
 
         Raises:
@@ -144,15 +144,16 @@ class Access:
     def _switches(self, subjects: Sequence[Subject]) -> Iterator[Subject]:
         """Find the switches of distributed port groups, which the stream does not follow."""
         groups = {one.moref: one for one in subjects if one.moref and one.kind == _PORT_GROUP}
-        want = Want(vim.dvs.DistributedVirtualPortgroup, list(groups), [_SWITCH])
+        kind = vim.dvs.DistributedVirtualPortgroup
+        switch_of = Collector.TraversalSpec(name="switch", type=kind, path=_SWITCH, skip=False)
+        also = {vim.DistributedVirtualSwitch: ["name", "parent"]}
+        want = Want(kind, list(groups), [_SWITCH], via=[switch_of], also=also)
+        named = retrieve(self._session, [want])
         found = {
-            switch: groups[group]
-            for group, values in retrieve(self._session, [want]).items()
-            if (switch := moref(values.get(_SWITCH))) is not None
+            switch: group
+            for one, group in groups.items()
+            if (switch := moref(named.get(one, {}).get(_SWITCH))) is not None
         }
-        named = retrieve(
-            self._session, [Want(vim.DistributedVirtualSwitch, list(found), ["name", "parent"])]
-        )
         for switch, group in found.items():
             values = named.get(switch, {})
             above = self._stream.places.get(moref(values.get("parent")))

@@ -97,7 +97,7 @@ def _listed(account: CloudAccount, findings: list[Finding]) -> str:
     more = f" and {len(findings) - _SHOWN} more" if len(findings) > _SHOWN else ""
     return (
         f"{'; '.join(lines)}{more}. `moorage accounts check {account.metadata.name}` says what "
-        "needs it"
+        "needs it, `moorage accounts roles` writes the roles"
     )
 
 

@@ -1,0 +1,82 @@
+"""From the table and some places to the roles and permissions that an administrator sets: pure."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from moorage.permissions.table import GRANTED_ON, On, Row, privileges_granted_on
+from moorage.resources.permission import CheckTarget
+
+_FOLDERS = {
+    On.FOLDER: "vm",
+    On.TEMPLATE: "vm",
+    On.COMPUTE_CLUSTER: "host",
+    On.DATASTORE: "datastore",
+    On.NETWORK: "network",
+    On.SWITCH: "network",
+}
+"""vSphere's own folder of a datacenter for each kind of object."""
+_READ_ROLE = "moorage-read"
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One permission to be set."""
+
+    on: On
+    path: str
+    """Inventory path from the root, such as ``/dc1/vm/clusters``."""
+    role: str
+    privileges: tuple[str, ...]
+    """What the role holds beside ``System.*``; nothing for one that only reads."""
+    propagate: bool
+
+
+def grants_for(
+    targets: Iterable[CheckTarget], rows: Sequence[Row], switches: Iterable[str] = ()
+) -> list[Grant]:
+    """Return the permissions that machines in some places need, each once.
+
+    Names and relative paths are taken as they stand below the datacenter's own folders: what lies
+    in a folder there is named with it.
+
+    Args:
+        targets: The places.
+        rows: Of the table, for the wanted features and release.
+        switches: Paths of the distributed switches whose port groups are used: a cluster's
+            document does not name them.
+    """
+    found: dict[tuple[On, str], Grant] = {}
+    for target in targets:
+        for on, path in _objects(target, switches):
+            found[on, path] = _grant(on, path, rows)
+    return sorted(found.values(), key=lambda grant: (list(On).index(grant.on), grant.path))
+
+
+def _grant(on: On, path: str, rows: Sequence[Row]) -> Grant:
+    privileges = privileges_granted_on(on, rows)
+    role = f"moorage-{on.value.lower().replace(' ', '-')}" if privileges else _READ_ROLE
+    propagate = any(row.propagate for row in rows if GRANTED_ON[row.on] is on)
+    return Grant(on, path, role, privileges, propagate)
+
+
+def _objects(target: CheckTarget, switches: Iterable[str]) -> Iterable[tuple[On, str]]:
+    cluster = _below(target, On.COMPUTE_CLUSTER, target.compute_cluster)
+    yield On.COMPUTE_CLUSTER, cluster
+    pool = [part for part in (target.resource_pool or "").split("/") if part]
+    if (target.resource_pool or "").startswith("/"):
+        yield On.RESOURCE_POOL, "/" + "/".join(pool)
+    else:
+        parts = pool[1:] if pool[:1] == ["Resources"] else pool
+        yield On.RESOURCE_POOL, "/".join((cluster, "Resources", *parts))
+    yield On.FOLDER, _below(target, On.FOLDER, target.folder)
+    yield On.TEMPLATE, _below(target, On.TEMPLATE, target.template)
+    yield On.DATASTORE, _below(target, On.DATASTORE, target.datastore)
+    yield On.NETWORK, _below(target, On.NETWORK, target.network)
+    for switch in switches:
+        yield On.SWITCH, _below(target, On.SWITCH, switch)
+
+
+def _below(target: CheckTarget, on: On, asked: str) -> str:
+    if asked.startswith("/"):
+        return asked.rstrip("/")
+    return f"/{target.datacenter.strip('/')}/{_FOLDERS[on]}/{asked.strip('/')}"
