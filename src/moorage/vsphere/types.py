@@ -62,8 +62,9 @@ class Limits:
     """Default deadline of a call that starts something."""
     stream_wait_s: int = 45
     """How long vCenter holds a quiet ``WaitForUpdatesEx``."""
-    stream_fresh_s: int = 3
-    """The same while effects rest on what the inventory says."""
+    stream_fresh_s: int = 2
+    """The same while effects rest on what the inventory says. What is known is as old as the last
+    request that was answered, which is up to two waits: together less than the fence's 5 s."""
     stream_rate: float = 1.6
     """Returns of the stream a second, on average, when much happens."""
     stream_burst: int = 2
