@@ -133,7 +133,7 @@ def test_an_unreachable_hub_is_named(world: World) -> None:
 
 def test_an_expired_session_says_how_to_begin_another(world: World) -> None:
     world.log_in()
-    world.hub.clock.ahead = timedelta(hours=13)
+    world.hub.clock.shift = timedelta(hours=13)
 
     told = world.refused("clusters list")
 

@@ -28,7 +28,6 @@ from moorage.hub.context import HubSettings
 from moorage.hub.serve import TLSChoice
 from moorage.hub.start import open_hub
 from moorage.hub.tls import fingerprint
-from moorage.kit.clock import SystemClock
 from moorage.kit.identity import PrivateIdentity, sealing_key_statement
 from moorage.kit.net import ServerTrust
 from moorage.kit.seal import PrivateSealingKey, SealedEnvelope
@@ -44,6 +43,7 @@ from moorage.resources.meta import GATEWAY_FINALIZER
 from moorage.resources.operation import Verb
 from moorage.store import SqlStore, open_store
 from tests.builders import a_machine
+from tests.clocks import ShiftedClock
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Resource)
@@ -57,22 +57,12 @@ Mouth = Callable[[Operation], None]
 """Writes the answer of a gateway into an operation's status."""
 
 
-class SlowClock(SystemClock):
-    """The machine's clock, which a test may set forward."""
-
-    def __init__(self) -> None:
-        self.ahead = timedelta()
-
-    def now(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
-
-
 class HubThread:
     """A hub as ``moorage-hub run`` makes it, in a thread with a loop of its own."""
 
     def __init__(self, data: Path) -> None:
         self.data = data
-        self.clock = SlowClock()
+        self.clock = ShiftedClock()
         self.port = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._store: SqlStore | None = None

@@ -4,7 +4,6 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
@@ -13,6 +12,7 @@ from moorage.cli.milestones import summary
 from moorage.cli.output import clip, phase, table_of, terminal_lines
 from moorage.cli.say import say
 from moorage.client import Api
+from moorage.kit.clock import SystemClock
 from moorage.kit.errors import NotFoundError, UnavailableError
 from moorage.resources import Cluster, Machine, NodePool, Resource
 
@@ -286,4 +286,4 @@ def _verdict(item: Resource) -> int | None:
 
 
 def _ago(moment: Any) -> str:
-    return f"{max(0, int((datetime.now(UTC) - moment).total_seconds()))} s"
+    return f"{max(0, int((SystemClock().now() - moment).total_seconds()))} s"

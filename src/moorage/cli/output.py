@@ -5,10 +5,11 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from moorage.cli.settings import output_format
+from moorage.kit.clock import SystemClock
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -84,7 +85,7 @@ def age(moment: datetime | None) -> str:
     """Return how long ago, in one unit."""
     if moment is None:
         return "-"
-    seconds = int((datetime.now(UTC) - moment).total_seconds())
+    seconds = int((SystemClock().now() - moment).total_seconds())
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds >= size:
             return f"{seconds // size}{unit}"

@@ -5,7 +5,6 @@ import json
 import os
 import sys
 import tarfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from cyclopts import App
 
 from moorage import __version__
 from moorage.cli.say import examples, say
+from moorage.kit.clock import SystemClock
 from moorage.kit.errors import InvalidError, MoorageError, UnauthenticatedError
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ def _write(file: Path, files: dict[str, bytes]) -> None:
     with os.fdopen(descriptor, "wb") as raw, tarfile.open(fileobj=raw, mode="w:gz") as bundle:
         for name, data in sorted(files.items()):
             info = tarfile.TarInfo(f"moorage-support/{name}")
-            info.size, info.mtime, info.mode = len(data), int(time.time()), 0o600
+            info.size, info.mode = len(data), 0o600
+            info.mtime = int(SystemClock().now().timestamp())
             bundle.addfile(info, io.BytesIO(data))
 
 
