@@ -1,25 +1,20 @@
 """One strict vCenter for all tests of a module; each gives its user the roles that it needs."""
 
-import copy
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 
 import pytest
-import yaml
 
 from moorage.resources.account import Trust
 from moorage.vsphere import Endpoint, VCenter
 from moorage_lab.api import VCenterProcess
-from moorage_lab.inventory import default_inventory
-from tests.permissions.grants import BARE, USER, Admin
+from tests.permissions.grants import BARE, USER, Admin, inventory
 from tests.vsphere.harness import Site
 
 
 @pytest.fixture(scope="module")
 def process() -> Iterator[VCenterProcess]:
-    spec = copy.deepcopy(yaml.safe_load(default_inventory().read_text()))
-    password = spec["users"][0]["password"]
-    spec["users"].append({"name": USER, "password": password, "permissions": []})
+    spec = inventory()
     templates = spec["datacenters"][0]["templates"]
     templates.append({**templates[0], "name": BARE.rpartition("/")[2]})
     with VCenterProcess.start(spec) as running:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+import yaml
 from pyVim.connect import Disconnect, SmartConnect
 from pyVim.task import WaitForTask
 from pyVmomi import vim
@@ -12,6 +13,7 @@ from pyVmomi import vim
 from moorage.kit.ids import new_uid
 from moorage.permissions import GRANTED_ON, On, privileges_granted_on, rows_for
 from moorage_lab.api import VCenterProcess
+from moorage_lab.inventory import default_inventory
 
 USER = "least@vsphere.local"
 NO_ACCESS = -5
@@ -26,6 +28,14 @@ PATHS = {  # what the tests' target names, in the default inventory
     On.NETWORK: "/dc1/network/nodes",
     On.SWITCH: "/dc1/network/dvs1",
 }
+
+
+def inventory() -> dict[str, Any]:
+    """Return the default inventory with a user who has no permission yet."""
+    spec: dict[str, Any] = yaml.safe_load(default_inventory().read_text())
+    password = spec["users"][0]["password"]
+    spec["users"].append({"name": USER, "password": password, "permissions": []})
+    return spec
 
 
 @dataclass

@@ -1,12 +1,10 @@
 """A whole gateway whose account has exactly the table's privileges, on thin nodes."""
 
-import copy
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from moorage.controllers.gateway.privileges import PRIVILEGES_SUFFICIENT
 from moorage.permissions import On
@@ -15,9 +13,8 @@ from moorage.resources.kubernetes import Role
 from moorage.resources.operation import OperationSpec, Verb
 from moorage.resources.permission import CheckArguments, CheckResult, CheckTarget, FindingState
 from moorage_lab.api import VCenterProcess
-from moorage_lab.inventory import default_inventory
 from tests.builders import a_cluster
-from tests.permissions.grants import PATHS, USER, Admin
+from tests.permissions.grants import PATHS, USER, Admin, inventory
 from tests.reconcile.conftest import World
 from tests.reconcile.test_accounts import give_password
 from tests.thin.test_clusters import all_ready, ask_cluster, ask_site, gone, scale
@@ -27,10 +24,7 @@ QUESTION = "HasPrivilegeOnEntities"
 
 @pytest.fixture
 def vcenter() -> Iterator[VCenterProcess]:
-    spec = copy.deepcopy(yaml.safe_load(default_inventory().read_text()))
-    password = spec["users"][0]["password"]
-    spec["users"].append({"name": USER, "password": password, "permissions": []})
-    with VCenterProcess.start(spec, guests="thin") as running:
+    with VCenterProcess.start(inventory(), guests="thin") as running:
         yield running
 
 

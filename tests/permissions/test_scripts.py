@@ -1,6 +1,5 @@
 """The roles as programs: one is run against the lab's vCenter, all are read."""
 
-import copy
 import os
 import shutil
 import subprocess
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import anyio
 import pytest
-import yaml
 from inline_snapshot import snapshot
 
 from moorage.permissions import (
@@ -26,9 +24,8 @@ from moorage.resources.permission import CheckTarget
 from moorage.vsphere import Target
 from moorage_lab import govc
 from moorage_lab.api import VCenterProcess
-from moorage_lab.inventory import default_inventory
 from tests.permissions.conftest import connect
-from tests.permissions.grants import USER
+from tests.permissions.grants import USER, inventory
 from tests.vsphere.harness import Site, a_request, clone_and_wait
 
 PLAIN = CheckTarget(
@@ -106,10 +103,7 @@ def test_shellcheck_has_nothing_to_say() -> None:
 @pytest.fixture(scope="module")
 def odd() -> Iterator[VCenterProcess]:
     """A vCenter whose objects have names that a shell, a glob or a path would misread."""
-    spec = copy.deepcopy(yaml.safe_load(default_inventory().read_text()))
-    spec["users"].append(
-        {"name": USER, "password": spec["users"][0]["password"], "permissions": []}
-    )
+    spec = inventory()
     (dc,) = spec["datacenters"]
     dc["name"] = ODD.datacenter
     dc["computeClusters"][0]["name"] = ODD.compute_cluster
