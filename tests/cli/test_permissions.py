@@ -71,11 +71,11 @@ def test_what_is_missing_is_named_by_object_id_and_name(site: World) -> None:
 
     assert said.code == as_json.code == 1
     for words in (
-        "missing  datastore  /dc1/datastore/ds1",
-        "datastore-7",
+        "missing  /dc1/datastore/ds1",
+        "datastore datastore-7",
         "Datastore.AllocateSpace",
         "Datastore > Allocate space",
-        "unknown  network",
+        "unknown  nodes",
         "there is VM Network",
     ):
         assert words in said.out

@@ -3,7 +3,7 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -215,22 +215,16 @@ def _show(account: str, result: "CheckResult") -> None:
     if not result.findings:
         say(f"account {account} has all that is needed ({looked})")
         return
-    rows: list[list[Any]] = [
+    rows = [
         [
             one.state.value,
-            one.kind,
-            one.object,
-            one.moref or "-",
-            one.privilege,
-            one.shown,
+            f"{one.object}\n{one.kind}{f' {one.moref}' if one.moref else ''}",
+            f"{one.privilege}\n{one.shown}",
             "; ".join([*([one.message] if one.message else []), *one.needed_for]),
         ]
         for one in result.findings
     ]
-    print_table(
-        ("STATE", "KIND", "OBJECT", "MOREF", "PRIVILEGE", "IN THE VSPHERE CLIENT", "NEEDED FOR"),
-        rows,
-    )
+    print_table(("STATE", "OBJECT", "PRIVILEGE", "NEEDED FOR"), rows)
     missing = sum(one.state is FindingState.MISSING for one in result.findings)
     say(
         f"account {account}: {missing} missing, {len(result.findings) - missing} unknown ({looked})"

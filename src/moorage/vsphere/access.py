@@ -114,8 +114,9 @@ class Access:
             yield Subject(On.FOLDER, self._path(place), place.moref, place.kind)
             if place.moref in ours:
                 yield self._of_vm(ours[place.moref], On.VM)
-            else:  # a new machine will have what its folder passes on
-                yield Subject(On.VM, self._path(place), place.moref, place.kind)
+            else:
+                why = "no machine is there yet; one would have what the folder passes on"
+                yield Subject(On.VM, self._path(place), place.moref, place.kind, why)
         if chosen.compute_cluster is not None:
             yield from self._hosts(chosen.compute_cluster)
 
