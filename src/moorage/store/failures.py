@@ -74,8 +74,8 @@ def translated(
 
 
 QUICK_CHECK = f"PRAGMA quick_check({_MOST_FAULTS})"
-"""Reads the whole file (about 0.3 s for 100 MiB) and follows every tree of pages; it does not
-compare indices with their tables."""
+"""Reads the whole file and follows every tree of pages (0.1 s of processor time for 100 MiB, 0.5 s
+if none of it is cached); it does not compare indices with their tables."""
 
 
 def damage_of(rows: Iterable[Sequence[object]]) -> str | None:

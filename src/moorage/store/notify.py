@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import anyio
 import structlog
-from sqlalchemy import URL, func, select
+from sqlalchemy import URL, text
 
 from moorage.engine.store import RESYNC, Change
 from moorage.store.database import Unit
@@ -20,6 +20,10 @@ from moorage.store.fanout import Fanout
 log = structlog.get_logger(__name__)
 
 _CHANNEL = "moorage_change"
+_NOTIFY = text(
+    "SELECT pg_notify(:channel, payload) FROM unnest(CAST(:payloads AS text[])) AS payload"
+)
+"""All at once: each statement is a trip to the server, and a burst has a hundred changes."""
 _MOST_AT_ONCE = 200
 _RETRY_S = 1.0
 _LONGEST_RETRY_S = 15.0
@@ -54,9 +58,9 @@ class Notifier:
         chosen = list(changes)
         if len(chosen) > _MOST_AT_ONCE:
             chosen = [RESYNC]
-        for change in chosen:
-            payload = json.dumps([self._origin, *change])
-            await unit.execute(select(func.pg_notify(_CHANNEL, payload)))
+        if chosen:
+            payloads = [json.dumps([self._origin, *change]) for change in chosen]
+            await unit.execute(_NOTIFY, {"channel": _CHANNEL, "payloads": payloads})
 
     async def _listen(self) -> None:
         import psycopg  # noqa: PLC0415 - large, and not needed on SQLite

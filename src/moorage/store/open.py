@@ -26,7 +26,7 @@ async def open_store(
             the server's, so that processes on several machines agree.
         mirror: Intent resources belong to a hub: with their last finalizer they stay.
         exclusive: This process is the only one that works here. It locks the SQLite file, looks
-            for damage in it (about 0.3 s for 100 MiB), and keeps its queue in memory.
+            for damage in it, and keeps its queue in memory.
         remedy: What to do when the database is damaged; the end of a sentence.
 
     Raises ``UnavailableError`` when the database cannot be reached or another process has
