@@ -165,3 +165,18 @@ async def test_an_account_is_checked_once_for_each_change(world: World, admin: A
             "the account was looked at",
         )
     assert asked(world) == before + 1
+
+
+async def test_an_account_works_though_nobody_says_what_it_may(world: World) -> None:
+    world.vcenter.control.fault(QUESTION, "fail", fault="NotSupported", count=-1)
+    await ask_site(world)
+    account = await world.store.get(CloudAccount, "", "lab")
+    await world.ask_cluster(a_cluster())
+
+    await give_password(world, account, world.vcenter.password)
+    (account,) = await world.until(CloudAccount, says("Unknown"), "nobody answers")
+
+    condition = account.status.condition(PRIVILEGES_SUFFICIENT)
+    assert condition is not None
+    assert condition.reason == "NotAnswered"
+    assert account.status.is_true("Ready")

@@ -7,7 +7,7 @@ from typing import Literal
 
 from moorage.controllers.gateway.env import Env
 from moorage.engine import DONE, Outcome, step, wait
-from moorage.kit.errors import ForbiddenError, NotFoundError
+from moorage.kit.errors import MoorageError, UnavailableError
 from moorage.resources import CloudAccount, Cluster
 from moorage.resources.account import CheckedPrivileges
 from moorage.resources.permission import CheckResult, CheckTarget, Finding, FindingState
@@ -50,10 +50,12 @@ async def ensure_privileges_checked(account: CloudAccount, env: Env) -> Outcome:
             return wait("NotConnected", "the session was closed; it is opened again", after=1)
         try:
             result = await vcenter.access.check([target_of(one) for one in targets])
-        except (ForbiddenError, NotFoundError) as error:
-            _say(account, env, "Unknown", "NotAnswered", str(error))
-        else:
-            _say_result(account, env, result)
+        except UnavailableError:
+            raise  # nothing else of the account works either
+        except MoorageError as error:
+            _say(account, env, "Unknown", "NotAnswered", f"{error}. Asked again in five minutes")
+            return DONE
+        _say_result(account, env, result)
     elif not targets and account.status.condition(PRIVILEGES_SUFFICIENT) is not None:
         _say(account, env, "Unknown", "NoClusters", "no cluster uses the account any more")
     account.status.privileges_checked = now
