@@ -21,6 +21,17 @@ async def test_equal_events_are_counted(store: SqlStore, clock: FakeClock) -> No
     assert (counted.first_at, counted.last_at) == (began, began + timedelta(seconds=20))
 
 
+async def test_order_is_kept_when_the_clock_is_set_back(store: SqlStore, clock: FakeClock) -> None:
+    cluster = a_cluster()
+    for reason in ("First", "Second", "First", "Third"):
+        await events.record(store, events.News(cluster, reason, ""))
+        clock.set(-timedelta(hours=2))
+
+    for asked in ({"uid": cluster.metadata.uid}, {"kind": "Cluster", "name": "demo"}, {}):
+        found = await events.list_events(store, **asked)
+        assert [event.reason for event in found] == ["Third", "First", "Second"]
+
+
 async def test_namesakes_have_events_of_their_own(store: SqlStore) -> None:
     one, other = a_cluster(), a_cluster()
     await events.record(store, events.News(one, "Created", ""))

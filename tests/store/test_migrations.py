@@ -13,8 +13,9 @@ from sqlalchemy import Connection, create_engine, text
 
 from moorage.kit.clock import FakeClock
 from moorage.kit.errors import TerminalError
-from moorage.store import SqlStore, migrate, open_store, tables
+from moorage.store import SqlStore, events, migrate, open_store, tables
 from moorage.store.migrations import snapshot
+from tests.builders import a_cluster
 
 
 @contextmanager
@@ -83,3 +84,30 @@ async def test_the_database_of_a_newer_release_is_refused(store: SqlStore) -> No
     with pytest.raises(TerminalError, match=r"written by a newer Moorage .*9999") as caught:
         await open_store(store.url.render_as_string(hide_password=False))
     assert caught.value.reason == "StoreTooNew"
+
+
+async def test_events_of_an_earlier_release_keep_their_order(
+    tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path}/old.db"
+    engine = create_engine(url)
+    with monkeypatch.context() as earlier, engine.begin() as connection:
+        earlier.setattr(migrate, "HEAD", "0001")
+        migrate.upgrade(connection, url)
+        for name, at in (("second", 2000), ("first", 1000)):
+            connection.execute(
+                text(
+                    "INSERT INTO event VALUES (:name, 'Cluster', 'default', 'demo', 'u', 'Normal', "
+                    ":name, '', :at, :at, 1)"
+                ),
+                {"name": name, "at": at},
+            )
+    engine.dispose()
+
+    store = await open_store(url, clock=clock)
+    try:
+        await events.record(store, events.News(a_cluster(), "third", ""))
+        found = await events.list_events(store)
+    finally:
+        await store.close()
+    assert [event.reason for event in found] == ["third", "second", "first"]

@@ -59,8 +59,9 @@ async def record(store: SqlOperations, *news: News) -> None:
     if not news:
         return
     async with store.writing(durable=False) as unit:
-        for one in news:  # each with its own time, by which they are listed
-            await _record(unit, one, store.clock.now())
+        now = store.clock.now()
+        for one in news:
+            await _record(unit, one, now)
 
 
 async def _record(unit: Unit, news: News, now: datetime) -> None:
@@ -75,12 +76,14 @@ async def _record(unit: Unit, news: News, now: datetime) -> None:
         "message": redact_text(news.message)[:_LONGEST_MESSAGE],
     }
     digest = hashlib.sha256(json.dumps(sorted(row.items())).encode()).hexdigest()
+    newest = select(func.coalesce(func.max(_E.number), 0) + 1).scalar_subquery()
     statement = unit.insert(tables.event).values(
-        digest=digest, **row, first_at=now, last_at=now, times=1
+        digest=digest, **row, first_at=now, last_at=now, times=1, number=newest
     )
     result = await unit.execute(
         statement.on_conflict_do_update(
-            index_elements=["digest"], set_={"last_at": now, "times": _E.times + 1}
+            index_elements=["digest"],
+            set_={"last_at": now, "times": _E.times + 1, "number": newest},
         ).returning(_E.times)
     )
     if result.scalar_one() == 1:
@@ -97,7 +100,7 @@ async def list_events(
     limit: int = 100,
 ) -> list[Event]:
     """Return events, those first that happened last."""
-    query = select(*_COLUMNS).order_by(_E.last_at.desc(), _E.digest).limit(limit)
+    query = select(*_COLUMNS).order_by(_E.number.desc(), _E.digest).limit(limit)
     for column, asked in (
         (_E.kind, kind),
         (_E.project, project),
@@ -125,7 +128,7 @@ async def _forget_oldest(unit: Unit, uid: str) -> None:
         oldest = (
             select(_E.digest)
             .where(_E.uid == uid)
-            .order_by(_E.last_at, _E.digest)
+            .order_by(_E.number, _E.digest)
             .limit(number - _MOST_FOR_ONE)
         )
         await unit.execute(delete(tables.event).where(_E.digest.in_(oldest)))

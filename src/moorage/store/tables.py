@@ -14,6 +14,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -223,8 +224,11 @@ event = Table(
     Column("first_at", Instant, nullable=False),
     Column("last_at", Instant, nullable=False),
     Column("times", BigInteger, nullable=False),
+    # Rises with each that happens, or happens again: moments may go back.
+    Column("number", BigInteger, nullable=False, server_default=text("0")),
     PrimaryKeyConstraint("digest"),
     Index(None, "last_at"),
-    Index(None, "kind", "project", "name", "last_at"),
-    Index(None, "uid", "last_at"),
+    Index(None, "number"),
+    Index(None, "kind", "project", "name", "number"),
+    Index(None, "uid", "number"),
 )

@@ -2,7 +2,7 @@ CREATE TABLE alembic_version (
 	version_num VARCHAR(32) NOT NULL, 
 	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO "alembic_version" VALUES('0001');
+INSERT INTO "alembic_version" VALUES('0002');
 CREATE TABLE api_key (
 	id TEXT NOT NULL, 
 	name TEXT NOT NULL, 
@@ -50,7 +50,7 @@ CREATE TABLE event (
 	message TEXT NOT NULL, 
 	first_at BIGINT NOT NULL, 
 	last_at BIGINT NOT NULL, 
-	times BIGINT NOT NULL, 
+	times BIGINT NOT NULL, number BIGINT DEFAULT 0 NOT NULL, 
 	CONSTRAINT pk_event PRIMARY KEY (digest)
 );
 CREATE TABLE login_attempt (
@@ -131,10 +131,11 @@ CREATE INDEX ix_enrolment_token_gateway ON enrolment_token (gateway);
 CREATE INDEX ix_login_attempt_last_at ON login_attempt (last_at);
 CREATE INDEX ix_audit_at ON audit (at);
 CREATE INDEX ix_audit_kind_project_name ON audit (kind, project, name);
-CREATE INDEX ix_event_kind_project_name_last_at ON event (kind, project, name, last_at);
 CREATE INDEX ix_event_last_at ON event (last_at);
-CREATE INDEX ix_event_uid_last_at ON event (uid, last_at);
 CREATE TRIGGER audit_refuses_UPDATE BEFORE UPDATE ON audit
 BEGIN SELECT RAISE(ABORT, 'audit entries are only ever appended'); END;
 CREATE TRIGGER audit_refuses_DELETE BEFORE DELETE ON audit
 BEGIN SELECT RAISE(ABORT, 'audit entries are only ever appended'); END;
+CREATE INDEX ix_event_kind_project_name_number ON event (kind, project, name, number);
+CREATE INDEX ix_event_uid_number ON event (uid, number);
+CREATE INDEX ix_event_number ON event (number);
