@@ -58,16 +58,17 @@ def a_node_pool(cluster: str = "demo", pool: str = "workers", **changes: Any) ->
 
 
 def an_ip_pool(name: str = "nodes", **changes: Any) -> IPPool:
-    """Return a pool of twenty addresses."""
+    """Return a pool of twenty addresses, each free again as soon as it is released."""
     given: dict[str, Any] = {
         "gateway": "site-a",
         "start": "10.77.1.10",
         "end": "10.77.1.29",
         "prefix": 16,
         "router": "10.77.0.1",
+        "hold_off_s": 0,
     }
     if "subnet" in changes:
-        given = {"gateway": "site-a", "router": "10.77.0.1"}
+        given = {"gateway": "site-a", "router": "10.77.0.1", "hold_off_s": 0}
     return IPPool(
         metadata=Metadata(name=name, route="site-a", epoch=1),
         spec=IPPoolSpec.model_validate({**given, **changes}),

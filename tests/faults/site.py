@@ -98,6 +98,8 @@ class Site:
         self.moorage(
             "ippools", "add", "nodes", "--gateway", GATEWAY, "--start", pool["start"],
             "--end", pool["end"], "--prefix", str(pool["prefix"]), "--router", pool["router"],
+            # Short: each life sees addresses held back, given nevertheless, and forgotten.
+            "--hold-off-s", "2",
         )  # fmt: skip
         # A witness that looks earlier would take what is still on its way for something left.
         self.until(

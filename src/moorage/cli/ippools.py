@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 from moorage.cli.say import examples, say
 
 if TYPE_CHECKING:
-    from moorage.resources import IPPool
+    from moorage.resources import IPAddress, IPPool
 
 app = App(name="ippools", help="IP pools: static addresses for machines and endpoints.")
 
@@ -33,6 +33,7 @@ async def add(
     name_server: list[str] | None = None,
     search: list[str] | None = None,
     restrict_to_single_cluster: bool = False,
+    hold_off_s: int | None = None,
 ) -> None:
     """Add an IP pool: a range, or a whole subnet.
 
@@ -47,6 +48,7 @@ async def add(
         name_server: Name server of the nodes; may be repeated.
         search: Search domain of the nodes; may be repeated.
         restrict_to_single_cluster: Serve only the first cluster that claims an address.
+        hold_off_s: Seconds for which a released address is not given again; 300 by default.
     """
     given: dict[str, Any] = {
         "gateway": gateway,
@@ -58,6 +60,7 @@ async def add(
         "nameServers": name_server or [],
         "search": search or [],
         "restrictToSingleCluster": restrict_to_single_cluster,
+        **({} if hold_off_s is None else {"holdOffS": hold_off_s}),
     }
     from moorage.cli.context import Context
     from moorage.cli.documents import build
@@ -135,7 +138,8 @@ async def describe(name: str) -> None:
     facts = [
         ("router", pool.spec.router),
         ("claimed", f"{pool.status.claimed} of {pool.status.total}"),
-        *((str(a.spec.address), f"{a.spec.claimed_by.name} ({a.spec.cluster})") for a in held),
+        ("held back", f"{pool.status.held_back}, for {pool.spec.hold_off_s} s each"),
+        *((str(a.spec.address), _holder(a)) for a in held),
     ]
     show_one(pool, lambda: describe_resource(pool, facts))
 
@@ -152,6 +156,12 @@ async def delete(name: str, *, yes: bool = False) -> None:
     from moorage.resources import IPPool
 
     await delete_named(IPPool, "IP pool", name, yes=yes)
+
+
+def _holder(address: "IPAddress") -> str:
+    spec = address.spec
+    named = f"{spec.claimed_by.name} ({spec.cluster})"
+    return named if spec.released_at is None else f"held back, was of {named}"
 
 
 def _take(old: "IPPool", new: "IPPool") -> None:

@@ -1,6 +1,7 @@
 """IPPool and IPAddress: addresses that Moorage may give, and those it gave."""
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network
 from typing import ClassVar, Literal, Self
 
@@ -30,6 +31,9 @@ class IPPoolSpec(Spec):
     search: list[str] = Field(default_factory=list)
     exclude: list[IPv4Address] = Field(default_factory=list)
     restrict_to_single_cluster: bool = False
+    hold_off_s: int = Field(default=300, ge=0, le=7 * 24 * 3600)
+    """Seconds for which a released address is not given again, while ARP caches and DNS still
+    name its last holder; unless the pool has no other. 0: given again at once."""
 
     @model_validator(mode="after")
     def _is_a_range_or_a_subnet(self) -> Self:
@@ -100,7 +104,10 @@ class IPPoolStatus(Status):
 
     total: int = 0
     claimed: int = 0
+    held_back: int = 0
+    """Released less than ``holdOffS`` ago: given only when no other is free."""
     free: int = 0
+    """What is not claimed, those held back among it."""
     clusters: list[str] = Field(default_factory=list)
     """``project/name`` of the clusters that hold addresses."""
 
@@ -132,7 +139,17 @@ class IPAddressSpec(Spec):
     cluster: str
     """``project/name`` of the cluster."""
     claimed_by: Owner
-    """The Machine, or the Cluster for its VIP."""
+    """The Machine, or the Cluster for its VIP; who had it last, once it is released."""
+    released_at: datetime | None = None
+    """Since when nobody holds it; it goes when the pool's hold-off is over."""
+
+    def is_held_back(self, hold_off_s: int, now: datetime) -> bool:
+        """Tell whether the address is released, and its hold-off not over.
+
+        One that was released in the future, because a clock was set back since, is over.
+        """
+        released = self.released_at
+        return released is not None and released <= now < released + timedelta(seconds=hold_off_s)
 
 
 class IPAddressStatus(Status):

@@ -3,6 +3,7 @@
 from typing import Any
 
 from moorage.engine import Context, HeldLease, Result, Store, split_key
+from moorage.ipam import held_back_of
 from moorage.resources import (
     Assignment,
     Cluster,
@@ -71,7 +72,11 @@ async def _of(assignment: Assignment, store: Store) -> list[Resource]:
     found: list[Resource] = [*await store.list(Handover, owner=uid)]
     if assignment.spec.subject_kind == "IPPool":
         pool = await store.find_uid(IPPool, uid)
-        return found if pool is None else [*found, pool]
+        return (
+            found
+            if pool is None
+            else [*found, *await held_back_of(store, pool.metadata.name), pool]
+        )
     machines = await store.list(Machine, owner=uid)
     found += [*machines, *await store.list(NodePool, owner=uid)]
     found += [*await store.list(ClusterKeys, owner=uid), *await store.list(ResealedKeys, owner=uid)]

@@ -46,7 +46,7 @@ async def ensure_endpoint(cluster: Cluster, env: Env) -> Outcome:
 
 @step("EndpointReleased")
 async def ensure_no_endpoint(cluster: Cluster, env: Env) -> Outcome:
-    await release(env.store, cluster.metadata.uid)
+    await release(env.store, cluster.metadata.uid, now=env.clock.now())
     return DONE
 
 

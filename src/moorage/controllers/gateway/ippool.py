@@ -1,14 +1,18 @@
 """Say how full each IP pool is."""
 
+from datetime import datetime, timedelta
+
 from moorage.controllers.gateway.env import Env
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
-from moorage.ipam import claims_of
+from moorage.ipam import claims_of, forget, held_back_of
 from moorage.resources import IPPool
 from moorage.resources.meta import GATEWAY_FINALIZER
 
 
 @step("Counted")
 async def ensure_counted(pool: IPPool, env: Env) -> Outcome:
+    """Count, and let go of what was held back for long enough."""
+    pool.status.held_back = await _let_go(pool, env)
     claims = await claims_of(env.store, pool.metadata.name)
     claimed = {claim.spec.address for claim in claims}
     pool.status.total = pool.spec.usable()
@@ -20,6 +24,8 @@ async def ensure_counted(pool: IPPool, env: Env) -> Outcome:
 
 @step("Unused")
 async def ensure_unused(pool: IPPool, env: Env) -> Outcome:
+    for held in await held_back_of(env.store, pool.metadata.name):
+        await forget(env.store, held)
     claims = await claims_of(env.store, pool.metadata.name)
     if claims:
         users = sorted({claim.spec.cluster for claim in claims})
@@ -28,6 +34,22 @@ async def ensure_unused(pool: IPPool, env: Env) -> Outcome:
             f"{len(claims)} addresses are held by {', '.join(users)}; delete these clusters first",
         )
     return DONE
+
+
+async def _let_go(pool: IPPool, env: Env) -> int:
+    """Delete the records of addresses whose hold-off is over; return how many are left."""
+    now, hold_off_s = env.clock.now(), pool.spec.hold_off_s
+    left: list[datetime] = []
+    for held in await held_back_of(env.store, pool.metadata.name):
+        since = held.spec.released_at
+        if since is not None and held.spec.is_held_back(hold_off_s, now):
+            left.append(since)
+        else:
+            await forget(env.store, held)
+    if left:
+        again = min(left) + timedelta(seconds=hold_off_s)
+        await env.store.enqueue("ippool", f"/{pool.metadata.name}", again)
+    return len(left)
 
 
 IPPOOL = StepReconciler(

@@ -87,7 +87,7 @@ async def ensure_no_vm(machine: Machine, env: Env) -> Outcome:
 
 @step("AddressReleased")
 async def ensure_address_released(machine: Machine, env: Env) -> Outcome:
-    await release(env.store, machine.metadata.uid)
+    await release(env.store, machine.metadata.uid, now=env.clock.now())
     return DONE
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from moorage.engine import Store
+from moorage.ipam import held_back_of
 from moorage.resources import (
     Assignment,
     CloudAccount,
@@ -39,6 +40,10 @@ async def hand_over(store: Store, subject: Cluster | IPPool, assignment: Assignm
         for one in await _derived_of(store, subject):
             one.metadata.route, one.metadata.epoch = to, epoch
             documents.append((await store.put_spec(one)).document())
+    else:
+        # Held back for courtesy, and forgotten in a move: the gateway before drops its copies.
+        for one in await held_back_of(store, subject.metadata.name):
+            await store.discard(one)
     for part, start in enumerate(range(0, max(len(documents), 1), _PART)):
         await store.create(
             Handover(
@@ -102,5 +107,5 @@ async def _derived_of(store: Store, cluster: Cluster) -> list[Machine | ClusterK
     return [
         *await store.list(ClusterKeys, owner=uid),
         *await store.list(Machine, owner=uid),
-        *(one for one in addresses if one.spec.cluster == key),
+        *(one for one in addresses if one.spec.cluster == key and one.spec.released_at is None),
     ]

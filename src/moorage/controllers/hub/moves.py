@@ -48,6 +48,8 @@ async def group_of(store: Store, gateway: str, names: set[str]) -> Group:
     accounts = [one for one in await store.list(CloudAccount) if one.spec.gateway == gateway]
     holders: dict[str, set[str]] = {}
     for address in await store.list(IPAddress, route=gateway):
+        if address.spec.released_at is not None:
+            continue
         holders.setdefault(address.spec.cluster, set()).add(address.spec.pool)
     secret_of = {one.metadata.name: one.spec.secret for one in accounts}
 

@@ -97,6 +97,8 @@ class Tally(View):
                     self._count_again(meta.owner.uid)
             case IPAddress(spec=claim):
                 self.drop(resource.kind, meta.uid)
+                if claim.released_at is not None:
+                    return  # held back, which is no use of it
                 made = Claim(claim.pool, claim.cluster, claim.address, meta.route)
                 self._claims.setdefault(claim.pool, {})[meta.uid] = made
                 self._claimed_from[meta.uid] = claim.pool
