@@ -3,62 +3,43 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from moorage.planning.placement import choose_failure_domains
 from moorage.resources.machine import Machine
 
 
 @dataclass(frozen=True, slots=True)
-class NewMachine:
-    """A machine to be made."""
-
-    failure_domain: str
-    bootstrap: Literal["init", "join"] = "join"
-
-
-@dataclass(frozen=True, slots=True)
 class PoolPlan:
-    """Machines to make and to delete; either is empty when nothing is to be done."""
+    """How many machines to make, and which to delete; at most one of the two."""
 
-    create: tuple[NewMachine, ...] = ()
+    create: int = 0
     delete: tuple[Machine, ...] = ()
 
 
-def plan_pool(replicas: int, allowed: Sequence[str], machines: Sequence[Machine]) -> PoolPlan:
+def plan_pool(replicas: int, machines: Sequence[Machine]) -> PoolPlan:
     """Plan a worker pool.
 
     A machine that is being deleted no longer counts. When there are too many, those go first
     that never became nodes, then those in the fullest failure domain, then the youngest.
     """
     staying = [machine for machine in machines if not machine.is_deleting]
-    domains = [machine.spec.failure_domain.name for machine in staying]
     lacking = replicas - len(staying)
-    if lacking > 0:
-        chosen = choose_failure_domains(allowed, domains, lacking)
-        return PoolPlan(create=tuple(NewMachine(name) for name in chosen))
+    if lacking >= 0:
+        return PoolPlan(create=lacking)
     return PoolPlan(delete=_surplus(staying, -lacking))
 
 
-def plan_control_plane(
-    replicas: int, allowed: Sequence[str], machines: Sequence[Machine]
-) -> PoolPlan:
-    """Plan the control plane. It grows only; the first machine of all founds the cluster.
+def plan_control_plane(replicas: int, machines: Sequence[Machine]) -> int:
+    """Return how many machines the control plane lacks: it grows only."""
+    return max(0, replicas - sum(1 for machine in machines if not machine.is_deleting))
 
-    As long as any control-plane machine is known, no second one may found: a cluster that
-    lost its founder is repaired by joining, never by starting a new etcd.
+
+def founds(machines: Sequence[Machine]) -> bool:
+    """Tell whether the next control-plane machine founds the cluster.
+
+    As long as any is known, no second one may: a cluster that lost its founder is repaired by
+    joining, never by starting a new etcd.
     """
-    staying = [machine for machine in machines if not machine.is_deleting]
-    lacking = max(0, replicas - len(staying))
-    domains = [machine.spec.failure_domain.name for machine in staying]
-    chosen = choose_failure_domains(allowed, domains, lacking)
-    founds = not machines
-    return PoolPlan(
-        create=tuple(
-            NewMachine(name, "init" if founds and index == 0 else "join")
-            for index, name in enumerate(chosen)
-        )
-    )
+    return not machines
 
 
 def _surplus(staying: list[Machine], count: int) -> tuple[Machine, ...]:

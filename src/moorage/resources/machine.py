@@ -27,6 +27,8 @@ class MachineSpec(Spec):
     folder: str
     template: str
     failure_domain: FailureDomain
+    host: str | None = None
+    """Moref of the host that it is cloned on; ``None``: DRS chooses one at power-on."""
     clone_mode: Literal["auto", "linked", "full"] = "auto"
     cpus: int
     memory_mib: int

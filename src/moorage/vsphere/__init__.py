@@ -1,5 +1,6 @@
 """vSphere: one session and one live inventory for each account, and what is done there."""
 
+from moorage.vsphere.clone import copied_bytes
 from moorage.vsphere.effects import BusyError
 from moorage.vsphere.session import SessionNote
 from moorage.vsphere.types import (
@@ -48,4 +49,5 @@ __all__ = [
     "TemplateInfo",
     "Unknown",
     "VCenter",
+    "copied_bytes",
 ]

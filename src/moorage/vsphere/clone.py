@@ -9,11 +9,14 @@ from moorage.vsphere.properties import Want, keyed, lower, moref, retrieve, text
 from moorage.vsphere.session import Session
 from moorage.vsphere.types import (
     OWNER_KEY,
+    CloneMode,
     CloneRequest,
     Disk,
     NetworkBacking,
     Nic,
     OwnerMark,
+    ResolvedTarget,
+    Template,
 )
 
 _GIB = 1024**3
@@ -38,18 +41,17 @@ def start_clone(session: Session, request: CloneRequest) -> str:
     return str(task._moId)  # noqa: SLF001 - pyVmomi has no public way to it
 
 
-def is_linked(request: CloneRequest) -> bool:
+def is_linked(where: ResolvedTarget, mode: CloneMode, disk_gib: int | None) -> bool:
     """Decide between a linked and a full clone; raises ``TerminalError`` for the impossible."""
-    where = request.target
-    grows = _growing_disk(request) is not None
-    if request.mode == "full":
+    grows = _growing_disk(where.template, disk_gib) is not None
+    if mode == "full":
         return False
     if where.can_link and not grows:
         return True
-    if request.mode == "auto":
+    if mode == "auto":
         return False
     if grows:
-        why = f"its disk must grow to {request.disk_gib} GiB"
+        why = f"its disk must grow to {disk_gib} GiB"
     elif where.template.snapshot is None:
         why = "it has no snapshot"
     else:
@@ -61,16 +63,25 @@ def is_linked(request: CloneRequest) -> bool:
     )
 
 
+def copied_bytes(where: ResolvedTarget, mode: CloneMode, disk_gib: int | None) -> int:
+    """Return how much a clone writes to its datastore: all that the template holds, or nothing.
+
+    Raises ``TerminalError`` where no such clone can be made.
+    """
+    return 0 if is_linked(where, mode, disk_gib) else where.template.committed_bytes
+
+
 def clone_spec(session: Session, request: CloneRequest) -> Any:
     """Return the specification: everything that the VM will be, secrets included."""
     where = request.target
-    linked = is_linked(request)
+    linked = is_linked(where, request.mode, request.disk_gib)
     how = "createNewChildDiskBacking" if linked else "moveAllDiskBackingsAndDisallowSharing"
     cores = where.template.cores_per_socket
     return vim.vm.CloneSpec(
         location=vim.vm.RelocateSpec(
             datastore=session.ref(vim.Datastore, where.datastore),
             pool=session.ref(vim.ResourcePool, where.resource_pool),
+            host=session.ref(vim.HostSystem, request.host) if request.host else None,
             diskMoveType=how,
         ),
         snapshot=session.ref(vim.vm.Snapshot, where.template.snapshot)
@@ -105,25 +116,24 @@ def extra_config(request: CloneRequest) -> dict[str, str]:
     return {**inherited, **ours}
 
 
-def _growing_disk(request: CloneRequest) -> Disk | None:
-    if request.disk_gib is None:
+def _growing_disk(template: Template, disk_gib: int | None) -> Disk | None:
+    if disk_gib is None:
         return None
-    template = request.target.template
     if not template.disks:
         raise TerminalError("TemplateUnfit", f"template {template.name} has no disk")
     first = template.disks[0]
-    wanted = request.disk_gib * _GIB
+    wanted = disk_gib * _GIB
     if wanted < first.capacity_bytes:
         raise TerminalError(
             "DiskTooSmall",
-            f"diskGib {request.disk_gib} is less than the template's disk of "
+            f"diskGib {disk_gib} is less than the template's disk of "
             f"{-(-first.capacity_bytes // _GIB)} GiB: disks can only grow",
         )
     return first if wanted > first.capacity_bytes else None
 
 
 def _disk_changes(request: CloneRequest) -> list[Any]:
-    disk = _growing_disk(request)
+    disk = _growing_disk(request.target.template, request.disk_gib)
     if disk is None or request.disk_gib is None:
         return []
     size = request.disk_gib * _GIB

@@ -79,13 +79,21 @@ class Place:
 
     def is_usable(self) -> bool:
         """Tell whether VMs can be put here now: hosts and datastores can be out of service."""
+        return not self.out_of_service()
+
+    def out_of_service(self) -> str:
+        """Return why no VM can be put here now, such as ``in maintenance mode``, else ``""``."""
         if self.kind == "HostSystem":
-            connected = self.facts.get("runtime.connectionState") == "connected"
-            return connected and not self.facts.get("runtime.inMaintenanceMode")
+            state = self.facts.get("runtime.connectionState")
+            if state != "connected":
+                return "not responding" if state == "notResponding" else "disconnected"
+            return "in maintenance mode" if self.facts.get("runtime.inMaintenanceMode") else ""
         if self.kind == "Datastore":
+            if not self.facts.get("summary.accessible", True):
+                return "not accessible"
             mode = self.facts.get("summary.maintenanceMode", "normal")
-            return bool(self.facts.get("summary.accessible", True)) and mode in ("", "normal")
-        return True
+            return "" if mode in ("", "normal") else "in maintenance mode"
+        return ""
 
 
 def make_place(moref_: str, kind: str, values: Mapping[str, Any]) -> Place:

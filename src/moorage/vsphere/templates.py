@@ -18,6 +18,7 @@ _TEMPLATE_PATHS = (
     "config.guestId",
     "config.extraConfig",
     "snapshot",
+    "summary.storage.committed",
 )
 _INHERITED = ("guestinfo.", "moorage.")
 
@@ -76,6 +77,7 @@ def _template(moref_: str, values: Values) -> Template:
         firmware=text(values.get("config.firmware")),
         hardware_version=text(values.get("config.version")),
         guest_id=text(values.get("config.guestId")),
+        committed_bytes=int(values.get("summary.storage.committed") or 0),
         cores_per_socket=int(values.get("config.hardware.numCoresPerSocket") or 1),
     )
 

@@ -263,6 +263,8 @@ class Template:
     hardware_version: str
     guest_id: str
     cores_per_socket: int
+    committed_bytes: int
+    """What its files hold on datastores, its swap and log files included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,6 +335,8 @@ class CloneRequest:
     mark: OwnerMark
     guestinfo: Mapping[str, str] = field(default_factory=dict, repr=False)
     disk_gib: int | None = None
+    host: str | None = None
+    """Moref of the host; ``None`` leaves it to vCenter."""
     mode: CloneMode = "auto"
     disk_enable_uuid: bool = True
 

@@ -19,6 +19,7 @@ from moorage.vsphere.access import Access
 from moorage.vsphere.clearing import Clearing
 from moorage.vsphere.clocks import Clocks
 from moorage.vsphere.effects import Effects
+from moorage.vsphere.estate import Estate
 from moorage.vsphere.inventory import Inventory
 from moorage.vsphere.lookup import Lookup
 from moorage.vsphere.marks import Marks
@@ -73,6 +74,8 @@ class VCenter:
         self._effects = Effects(self._session, self._tasks, self._ownership)
         self._clearing = Clearing(self._session, self._inventory, self._effects)
         self._lookup = Lookup(self._session, self._stream, self._ownership, self._effects)
+        self.estate = Estate(self._session, self._stream)
+        """Hosts and datastores, for who plans."""
         self.marks = Marks(self._session, self._stream, self._ownership)
         """Which VMs bear the mark of a cluster, and with which epoch."""
         self.access = Access(self._session, self._stream, self._ownership)

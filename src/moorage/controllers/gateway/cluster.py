@@ -1,5 +1,7 @@
 """Found a cluster: keys, endpoint, control plane, join objects, layers; then say what it lacks."""
 
+from typing import Literal
+
 from moorage.bootstrap import generate
 from moorage.controllers.gateway.brake import LOOK_AGAIN_S
 from moorage.controllers.gateway.clock import MISSED_S, any_waits_for_clock, clock_disagreement
@@ -18,9 +20,10 @@ from moorage.controllers.gateway.machines import (
     machines_of,
 )
 from moorage.controllers.gateway.place import ensure_placement
+from moorage.controllers.gateway.placing import ROOM_AGAIN_S, Group, place_machines
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
 from moorage.kit.errors import ForbiddenError
-from moorage.planning import plan_control_plane
+from moorage.planning import founds, plan_control_plane
 from moorage.resources import (
     Cluster,
     ClusterKeys,
@@ -76,13 +79,17 @@ async def ensure_keys(cluster: Cluster, env: Env) -> Outcome:
 async def ensure_control_plane(cluster: Cluster, env: Env) -> Outcome:
     machines = await machines_of(env, cluster, None)
     asked = cluster.spec.control_plane
-    plan = plan_control_plane(
-        asked.replicas, allowed_domains(cluster, asked.failure_domains), machines
-    )
-    for new in plan.create:
-        machines.append(await env.store.create(control_plane_machine(env, cluster, new)))
+    lacking = plan_control_plane(asked.replicas, machines)
+    domains = allowed_domains(cluster, asked.failure_domains)
+    placed = await place_machines(cluster, Group(None, asked, domains, machines), lacking, env)
+    for place in placed.places:
+        how: Literal["init", "join"] = "init" if founds(machines) else "join"
+        made = control_plane_machine(env, cluster, place, how)
+        machines.append(await env.store.create(made))
         env.stamp(cluster.status.timeline, "MachinesCreated")
     cluster.status.control_plane_replicas = len(machines)
+    if placed.no_room:
+        return wait("NoRoom", placed.no_room, after=ROOM_AGAIN_S)
     return DONE
 
 

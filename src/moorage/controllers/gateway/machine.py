@@ -18,7 +18,9 @@ from moorage.controllers.gateway.machine_teardown import (
     ensure_no_vm,
     ensure_permitted,
 )
+from moorage.controllers.gateway.machines import machines_of
 from moorage.controllers.gateway.place import resolve_machine
+from moorage.controllers.gateway.placing import ROOM_AGAIN_S, Group, place_machines
 from moorage.controllers.gateway.progress import describe_progress, note_progress
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
 from moorage.ipam import PoolExhaustedError, claim
@@ -212,11 +214,8 @@ async def _clone(machine: Machine, env: Env) -> Outcome:
     keys = await env.access.keys(cluster)
     if vcenter is None or keys is None or cluster.status.endpoint is None:
         return wait("ClusterNotPrepared", "the cluster's keys or endpoint are not ready", after=1)
-    skewed = await clock_disagreement(machine.spec.account, env)
-    if skewed is not None:
-        return wait("ClockSkewed", f"not cloned yet: {skewed}", after=MISSED_S)
-    if not vcenter.has_turn_to_clone(machine.metadata.uid):
-        return _waits_its_turn(vcenter)
+    if (not_yet := await _not_yet(machine, cluster, vcenter, env)) is not None:
+        return not_yet
     target = await resolve_machine(vcenter, machine.spec)
     address = await _static_address(machine, env)
     host, _, port = cluster.status.endpoint.rpartition(":")
@@ -237,6 +236,7 @@ async def _clone(machine: Machine, env: Env) -> Outcome:
         cpus=machine.spec.cpus,
         memory_mib=machine.spec.memory_mib,
         disk_gib=machine.spec.disk_gib,
+        host=machine.spec.host,
         mode=machine.spec.clone_mode,
     )
     try:
@@ -250,6 +250,34 @@ async def _clone(machine: Machine, env: Env) -> Outcome:
     machine.status.clone_task = task.moref
     env.stamp(machine.status.timeline, "CloneStarted")
     return wait("Cloning", f"waits for {task}", after=_TASK_PATIENCE_S)
+
+
+async def _not_yet(
+    machine: Machine, cluster: Cluster, vcenter: VCenter, env: Env
+) -> Outcome | None:
+    """Return what a clone has to wait for, if anything."""
+    skewed = await clock_disagreement(machine.spec.account, env)
+    if skewed is not None:
+        return wait("ClockSkewed", f"not cloned yet: {skewed}", after=MISSED_S)
+    if not vcenter.has_turn_to_clone(machine.metadata.uid):
+        return _waits_its_turn(vcenter)
+    if machine.spec.host and (why := vcenter.estate.out_of_service(machine.spec.host)):
+        return await _choose_another_host(machine, cluster, why, env)
+    return None
+
+
+async def _choose_another_host(machine: Machine, cluster: Cluster, why: str, env: Env) -> Outcome:
+    """Choose the host anew while nothing is cloned: the one that was chosen takes no VM now."""
+    others = [
+        one for one in await machines_of(env, cluster, machine.spec.pool) if one.key != machine.key
+    ]
+    group = Group(machine.spec.pool, machine.spec, [machine.spec.failure_domain.name], others)
+    placed = await place_machines(cluster, group, 1, env)
+    if placed.no_room:
+        return wait("NoRoom", placed.no_room, after=ROOM_AGAIN_S)
+    machine.spec.host = placed.places[0].host
+    await env.store.put_spec(machine)
+    return wait("HostOutOfService", f"the host that was chosen is {why}: another one is", after=0.1)
 
 
 def _waits_its_turn(vcenter: VCenter) -> Outcome:

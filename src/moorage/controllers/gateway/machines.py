@@ -1,10 +1,11 @@
 """Making and finding Machine resources: shared by control plane and node pools."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from moorage.controllers.gateway.env import LABEL_CLUSTER, LABEL_POOL, MACHINE_FINALIZER, Env
 from moorage.kit.ids import new_uid, uid_suffix
-from moorage.planning.rollout import NewMachine
+from moorage.planning import Place
 from moorage.resources import Cluster, Machine, Metadata, NodePool
 from moorage.resources.kubernetes import Role
 from moorage.resources.machine import MachineSpec
@@ -24,13 +25,16 @@ def allowed_domains(cluster: Cluster, asked: Sequence[str]) -> list[str]:
     return list(asked) or [d.name for d in cluster.spec.placement.failure_domains]
 
 
-def control_plane_machine(env: Env, cluster: Cluster, new: NewMachine) -> Machine:
+def control_plane_machine(
+    env: Env, cluster: Cluster, place: Place, bootstrap: Literal["init", "join"]
+) -> Machine:
     """Return the Machine resource for a new control-plane machine; nothing is stored yet."""
     shape = cluster.spec.control_plane
     return _machine(
         env,
         cluster,
-        new,
+        place,
+        bootstrap,
         pool=None,
         role=Role.CONTROL_PLANE,
         sized={
@@ -43,13 +47,14 @@ def control_plane_machine(env: Env, cluster: Cluster, new: NewMachine) -> Machin
     )
 
 
-def worker_machine(env: Env, cluster: Cluster, pool: NodePool, new: NewMachine) -> Machine:
+def worker_machine(env: Env, cluster: Cluster, pool: NodePool, place: Place) -> Machine:
     """Return the Machine resource for a new worker; nothing is stored yet."""
     shape = pool.spec
     return _machine(
         env,
         cluster,
-        new,
+        place,
+        "join",
         pool=shape.pool,
         role=Role.WORKER,
         sized={
@@ -65,7 +70,8 @@ def worker_machine(env: Env, cluster: Cluster, pool: NodePool, new: NewMachine) 
 def _machine(
     env: Env,
     cluster: Cluster,
-    new: NewMachine,
+    place: Place,
+    bootstrap: Literal["init", "join"],
     *,
     pool: str | None,
     role: Role,
@@ -79,13 +85,14 @@ def _machine(
             "cluster": cluster.metadata.name,
             "pool": pool,
             "role": role,
-            "bootstrap": new.bootstrap,
+            "bootstrap": bootstrap,
             "account": cluster.spec.account,
             "kubernetes_version": cluster.spec.kubernetes_version,
             "datacenter": placement.datacenter,
             "folder": placement.folder,
             "template": placement.template,
-            "failure_domain": cluster.spec.failure_domain(new.failure_domain),
+            "failure_domain": cluster.spec.failure_domain(place.domain),
+            "host": place.host,
             "clone_mode": cluster.spec.clone_mode,
             **sized,
         }

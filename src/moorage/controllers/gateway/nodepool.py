@@ -4,6 +4,7 @@ from moorage.controllers.gateway.clock import any_waits_for_clock
 from moorage.controllers.gateway.env import Env
 from moorage.controllers.gateway.fence import assigned
 from moorage.controllers.gateway.machines import allowed_domains, machines_of, worker_machine
+from moorage.controllers.gateway.placing import ROOM_AGAIN_S, Group, place_machines
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
 from moorage.kit.errors import TerminalError
 from moorage.planning import plan_pool
@@ -38,15 +39,18 @@ async def ensure_cluster_prepared(pool: NodePool, env: Env) -> Outcome:
 async def ensure_machines(pool: NodePool, env: Env) -> Outcome:
     cluster = await env.store.get(Cluster, pool.metadata.project, pool.spec.cluster)
     machines = await machines_of(env, cluster, pool.spec.pool)
-    plan = plan_pool(
-        pool.spec.replicas, allowed_domains(cluster, pool.spec.failure_domains), machines
-    )
-    for new in plan.create:
-        await env.store.create(worker_machine(env, cluster, pool, new))
+    plan = plan_pool(pool.spec.replicas, machines)
+    domains = allowed_domains(cluster, pool.spec.failure_domains)
+    group = Group(pool.spec.pool, pool.spec, domains, machines)
+    placed = await place_machines(cluster, group, plan.create, env)
+    for place in placed.places:
+        await env.store.create(worker_machine(env, cluster, pool, place))
     for doomed in plan.delete:
         await env.store.request_deletion(Machine, *doomed.key)
     leaving = sum(1 for machine in machines if machine.is_deleting) + len(plan.delete)
-    pool.status.replicas = len(machines) + len(plan.create) - leaving
+    pool.status.replicas = len(machines) + len(placed.places) - leaving
+    if placed.no_room:
+        return wait("NoRoom", placed.no_room, after=ROOM_AGAIN_S)
     if leaving:
         return wait("ScalingDown", f"{leaving} machines are drained and deleted", after=30)
     return DONE

@@ -1,0 +1,204 @@
+"""Where in a vSphere estate each new machine goes: domain, datastore and, without DRS, the host.
+
+One machine after the other, each beside all that were placed before it: so a plan that is carried
+out in parts, or after a restart, comes to the same places as one that is carried out at once.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+_MIB = 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """An ESXi host that machines can run on."""
+
+    ref: str
+    name: str
+    memory_mib: int
+    memory_used_mib: int
+    """Consumed now, by whatever runs there."""
+    datastores: frozenset[str]
+    networks: frozenset[str]
+    out_of_service: str = ""
+    """Why it takes no machine now, such as ``in maintenance mode``; empty when it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Datastore:
+    """A datastore that disks can lie on."""
+
+    ref: str
+    name: str
+    capacity_bytes: int
+    free_bytes: int
+    out_of_service: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Domain:
+    """A failure domain, as it is in vCenter now."""
+
+    name: str
+    hosts: tuple[Host, ...]
+    datastores: tuple[Datastore, ...]
+    """Those that the domain allows, the preferred first."""
+    network: str
+    pins_host: bool
+    """Nobody else spreads machines over hosts: DRS is not fully automated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A machine to be placed."""
+
+    group: str
+    """Machines of one group keep apart: the control plane, or one pool."""
+    memory_mib: int
+    disk_bytes: Mapping[str, int]
+    """Datastore -> what the clone takes there at once, its swap file left out."""
+    domains: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Resident:
+    """A machine of ours that is there, or was placed and is being made."""
+
+    group: str
+    domain: str
+    host: str | None = None
+    datastore: str | None = None
+    memory_mib: int = 0
+    """What the hosts' figures do not hold yet; 0 for one that runs."""
+    disk_bytes: int = 0
+    """What the datastores' figures do not hold yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a machine goes."""
+
+    domain: str
+    datastore: str
+    host: str | None = None
+    """``None``: DRS chooses among the domain's hosts at power-on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A machine that fits nowhere, and why, domain by domain."""
+
+    slot: Slot
+    reasons: tuple[str, ...]
+
+
+def solve(
+    slots: Sequence[Slot], domains: Iterable[Domain], residents: Iterable[Resident] = ()
+) -> list[Place | Refusal]:
+    """Place machines, in the order in which they are given.
+
+    A domain has room when a usable host reaches its network and a usable datastore with space for
+    the clone and its swap file (as large as the memory, as nothing is reserved), and that host has
+    at least as much memory as the machine. Memory that others use is no limit, as vSphere shares
+    it out; it says which host is the better one. Of the domains with room the one with the fewest
+    machines of the group is taken, then the earlier one; of the datastores the first that has
+    space, and of the hosts one without a machine of the group, then the one with most free memory.
+    """
+    known = {domain.name: domain for domain in domains}
+    tally = _Tally()
+    for one in residents:
+        tally.add(one)
+    answers: list[Place | Refusal] = []
+    for slot in slots:
+        answer = _place(slot, known, tally)
+        answers.append(answer)
+        if isinstance(answer, Place):
+            tally.add(
+                Resident(
+                    slot.group, answer.domain, answer.host, answer.datastore,
+                    slot.memory_mib, slot.disk_bytes[answer.datastore],
+                )
+            )  # fmt: skip
+    return answers
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What the machines that are there, or were placed already, amount to."""
+
+    in_domain: Counter[tuple[str, str]] = field(default_factory=Counter)
+    on_host: Counter[tuple[str, str | None]] = field(default_factory=Counter)
+    memory_mib: Counter[str | None] = field(default_factory=Counter)
+    """By host, what its own figure does not hold yet."""
+    disk_bytes: Counter[str | None] = field(default_factory=Counter)
+    """The same by datastore, swap files included."""
+
+    def add(self, one: Resident) -> None:
+        self.in_domain[one.group, one.domain] += 1
+        self.on_host[one.group, one.host] += 1
+        self.memory_mib[one.host] += one.memory_mib
+        self.disk_bytes[one.datastore] += one.disk_bytes + one.memory_mib * _MIB
+
+
+def _place(slot: Slot, known: dict[str, Domain], tally: _Tally) -> Place | Refusal:
+    order = sorted(slot.domains, key=lambda name: tally.in_domain[slot.group, name])
+    reasons: list[str] = []
+    for name in order:
+        domain = known.get(name)
+        found = "not known" if domain is None else _within(slot, domain, tally)
+        if isinstance(found, Place):
+            return found
+        reasons.append(f"{name}: {found}")
+    return Refusal(slot, tuple(reasons))
+
+
+def _within(slot: Slot, domain: Domain, tally: _Tally) -> Place | str:
+    """Choose inside one domain; returns why not, where nothing fits."""
+    usable = [host for host in domain.hosts if not host.out_of_service]
+    if not usable:
+        return _none_usable(domain.hosts)
+    linked = [host for host in usable if domain.network in host.networks]
+    if not linked:
+        return f"none of {_names(usable)} has the network"
+    large = [host for host in linked if host.memory_mib >= slot.memory_mib]
+    if not large:
+        return f"{slot.memory_mib} MiB of memory are more than any of {_names(linked)} has"
+    why: list[str] = []
+    for store in domain.datastores:
+        reaching = [host for host in large if store.ref in host.datastores]
+        needed = slot.disk_bytes[store.ref] + slot.memory_mib * _MIB
+        free = store.free_bytes - tally.disk_bytes[store.ref]
+        if store.out_of_service:
+            why.append(f"datastore {store.name} is {store.out_of_service}")
+        elif not reaching:
+            why.append(f"none of {_names(large)} reaches datastore {store.name}")
+        elif free < needed:
+            why.append(f"datastore {store.name} has {_gib(free)} free of {_gib(needed)} needed")
+        else:
+            host = _best_host(slot, reaching, tally).ref if domain.pins_host else None
+            return Place(domain.name, store.ref, host)
+    return "; ".join(why) or "it names no datastore"
+
+
+def _best_host(slot: Slot, hosts: Sequence[Host], tally: _Tally) -> Host:
+    def key(host: Host) -> tuple[int, int, str]:
+        used = host.memory_used_mib + tally.memory_mib[host.ref]
+        return tally.on_host[slot.group, host.ref], used - host.memory_mib, host.name
+
+    return min(hosts, key=key)
+
+
+def _none_usable(hosts: Sequence[Host]) -> str:
+    if not hosts:
+        return "the compute cluster has no host"
+    return "; ".join(f"host {host.name} is {host.out_of_service}" for host in hosts)
+
+
+def _names(hosts: Sequence[Host]) -> str:
+    return ", ".join(host.name for host in hosts)
+
+
+def _gib(size: int) -> str:
+    return f"{max(0, size) / 1024**3:.1f} GiB"

@@ -1,0 +1,143 @@
+"""What planning has to know of hosts and datastores: read when machines are placed, not streamed.
+
+Consumed memory and free space change all the time: streamed, they would wake the gateway for
+nothing, most of the time. What is in or out of service is in memory, pushed by the stream.
+"""
+
+import time
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any
+
+import anyio
+from pyVmomi import vim
+
+from moorage.planning.solver import Datastore, Domain, Host, Resident
+from moorage.vsphere.places import Place, Places
+from moorage.vsphere.properties import Values, Want, retrieve
+from moorage.vsphere.session import Session
+from moorage.vsphere.stream import Stream
+from moorage.vsphere.types import ResolvedTarget
+
+_MIB = 1024**2
+_FRESH_S = 15.0
+"""vCenter's own figures are averages of 20 s; what was placed since is added by who plans."""
+_PROMISED_S = 60.0
+"""After that, what was placed runs and shows in the figures, or was never made."""
+_HOST = ("summary.hardware.memorySize", "summary.quickStats.overallMemoryUsage")
+_DATASTORE = ("summary.capacity", "summary.freeSpace")
+_DRS = ("configurationEx.drsConfig.enabled", "configurationEx.drsConfig.defaultVmBehavior")
+_CLUSTER = "ClusterComputeResource"
+
+
+class Estate:
+    """Reads the hosts and datastores of failure domains, several in one call."""
+
+    def __init__(self, session: Session, stream: Stream) -> None:
+        self._session = session
+        self._stream = stream
+        self._turn = anyio.Lock()
+        self._read: dict[str, tuple[float, Values]] = {}
+        self._promised: list[tuple[float, Resident]] = []
+
+    async def domains(self, targets: Sequence[tuple[str, ResolvedTarget]]) -> list[Domain]:
+        """Return failure domains as they are now.
+
+        Args:
+            targets: Name and place of each.
+
+        One call at most for all of them; none when everything was read a moment ago.
+        """
+        places = self._stream.places
+        async with self._turn:
+            lacking = {
+                moref: kind
+                for _, target in targets
+                for moref, kind in _objects(target, places).items()
+                if moref not in self._read or time.monotonic() - self._read[moref][0] > _FRESH_S
+            }
+            if lacking:
+                asked_at = time.monotonic()
+                found = await self._session.call(
+                    "read hosts and datastores", partial(self._retrieve, lacking)
+                )
+                self._read.update({moref: (asked_at, found.get(moref, {})) for moref in lacking})
+        return [self._domain(name, target, places) for name, target in targets]
+
+    def promise(self, residents: Iterable[Resident]) -> None:
+        """Note what was placed, for all clusters, until vCenter's own figures hold it."""
+        now = time.monotonic()
+        self._promised += [(now, one) for one in residents]
+
+    def promised(self) -> list[Resident]:
+        """Return what was placed lately."""
+        since = time.monotonic() - _PROMISED_S
+        self._promised = [one for one in self._promised if one[0] >= since]
+        return [one for _, one in self._promised]
+
+    def out_of_service(self, host: str) -> str:
+        """Return why a host takes no VM now, such as ``in maintenance mode``, else ``""``."""
+        place = self._stream.places.get(host)
+        return place.out_of_service() if place is not None else "gone from vCenter"
+
+    def _retrieve(self, objects: dict[str, str]) -> dict[str, Values]:
+        kinds: tuple[tuple[str, type[Any], Sequence[str]], ...] = (
+            ("HostSystem", vim.HostSystem, _HOST),
+            ("Datastore", vim.Datastore, _DATASTORE),
+            (_CLUSTER, vim.ClusterComputeResource, _DRS),
+        )
+        wants = [
+            Want(type_, [moref for moref, of in objects.items() if of == kind], paths)
+            for kind, type_, paths in kinds
+        ]
+        return retrieve(self._session, wants)
+
+    def _domain(self, name: str, target: ResolvedTarget, places: Places) -> Domain:
+        drs = self._values(target.compute_cluster)
+        enabled, behaviour = (drs.get(path) for path in _DRS)
+        compute = places.get(target.compute_cluster)
+        return Domain(
+            name=name,
+            hosts=tuple(self._host(host) for host in places.hosts(target.compute_cluster)),
+            datastores=(self._datastore(target.datastore, places),),
+            network=target.network.moref,
+            pins_host=compute is not None
+            and compute.kind == _CLUSTER
+            and not (enabled and str(behaviour) == "fullyAutomated"),
+        )
+
+    def _host(self, place: Place) -> Host:
+        values = self._values(place.moref)
+        size, used = (values.get(path) or 0 for path in _HOST)
+        return Host(
+            ref=place.moref,
+            name=place.name,
+            memory_mib=int(size) // _MIB,
+            memory_used_mib=int(used),
+            datastores=frozenset(place.morefs("datastore")),
+            networks=frozenset(place.morefs("network")),
+            out_of_service=place.out_of_service(),
+        )
+
+    def _datastore(self, moref: str, places: Places) -> Datastore:
+        values, place = self._values(moref), places.get(moref)
+        capacity, free = (int(values.get(path) or 0) for path in _DATASTORE)
+        return Datastore(
+            ref=moref,
+            name=place.name if place is not None else moref,
+            capacity_bytes=capacity,
+            free_bytes=free,
+            out_of_service=place.out_of_service() if place is not None else "gone from vCenter",
+        )
+
+    def _values(self, moref: str) -> Values:
+        return self._read.get(moref, (0.0, {}))[1]
+
+
+def _objects(target: ResolvedTarget, places: Places) -> dict[str, str]:
+    """Return moref -> type of what is read of one failure domain."""
+    found = {host.moref: "HostSystem" for host in places.hosts(target.compute_cluster)}
+    compute = places.get(target.compute_cluster)
+    if compute is not None and compute.kind == _CLUSTER:
+        found[target.compute_cluster] = _CLUSTER
+    return found | {target.datastore: "Datastore"}

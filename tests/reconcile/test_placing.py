@@ -1,0 +1,114 @@
+"""Without DRS machines go to hosts of their own; where there is no room, none is made, and why."""
+
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from moorage.resources import CloudAccount, Cluster, Machine, NodePool
+from moorage_lab.api import VCenterProcess
+from moorage_lab.places import lab_dir
+from tests.builders import a_cluster, a_failure_domain, a_node_pool, an_ip_pool
+from tests.reconcile.conftest import World
+from tests.reconcile.test_machines import powered_on, reason
+
+
+@pytest.fixture
+async def standard(tmp_path: Path) -> AsyncIterator[World]:
+    """A gateway at a vCenter with a compute cluster without DRS."""
+    inventory = lab_dir() / "inventories" / "no-drs.yaml"
+    with VCenterProcess.start(inventory) as vcenter:
+        async with World.running(vcenter, tmp_path) as world:
+            yield world
+
+
+def domains(*names: str) -> dict[str, Any]:
+    """Return changes of a cluster: these compute clusters are its failure domains."""
+    found = [a_failure_domain(name, compute_cluster=name) for name in names]
+    placement = a_cluster().spec.placement.model_copy(update={"failure_domains": found})
+    return {"placement": placement.model_dump()}
+
+
+async def ask_cluster(world: World, *names: str, control_plane: int, workers: int) -> Cluster:
+    await world.ask_account()
+    await world.until(CloudAccount, lambda a: a[0].status.is_true("Ready"), "account is ready")
+    await world.ask(an_ip_pool(end="10.77.1.60"))
+    changes = {**domains(*names), "control_plane": {"replicas": control_plane}}
+    cluster: Cluster = await world.ask_cluster(a_cluster(**changes))
+    pool = a_node_pool(replicas=workers)
+    pool.metadata.owner = cluster.owner()
+    await world.ask(pool)
+    return cluster
+
+
+def hosts(world: World, *, of: str) -> Counter[str]:
+    """Return how many VMs with that word in their name each host runs."""
+    return Counter(vm["host"].rpartition("/")[2] for vm in world.vms() if f"-{of}-" in vm["name"])
+
+
+async def test_without_drs_each_group_is_spread_over_the_hosts(standard: World) -> None:
+    await ask_cluster(standard, "cc1", control_plane=3, workers=4)
+
+    await standard.until(Machine, powered_on(7), "seven machines are powered on")
+
+    assert sorted(hosts(standard, of="cp").values()) == [1, 1, 1]
+    assert sorted(hosts(standard, of="workers").values()) == [1, 1, 2]
+    calls = standard.vcenter.control.counters()["calls"]
+    assert calls["RetrievePropertiesEx"] <= 7 + 3, "figures of hosts are read once for both groups"
+
+
+async def test_with_drs_no_host_is_chosen(standard: World) -> None:
+    await ask_cluster(standard, "cc2", control_plane=1, workers=2)
+
+    machines = await standard.until(Machine, powered_on(3), "three machines are powered on")
+
+    assert {machine.spec.host for machine in machines} == {None}
+
+
+async def test_hosts_in_maintenance_take_no_machine(standard: World) -> None:
+    standard.vcenter.control.set_host("/dc1/host/cc1/esx2.lab", "maintenance")
+
+    await ask_cluster(standard, "cc1", control_plane=1, workers=4)
+
+    await standard.until(Machine, powered_on(5), "five machines are powered on")
+    assert set(hosts(standard, of="workers")) == {"esx1.lab", "esx3.lab"}
+
+
+async def test_a_host_that_goes_before_the_clone_is_replaced_by_another(standard: World) -> None:
+    standard.vcenter.control.set_limits(taskSeconds={"CloneVM_Task": 3.0})
+    await ask_cluster(standard, "cc1", control_plane=1, workers=24)
+    await standard.until(
+        Machine,
+        lambda found: sum(1 for one in found if reason(one) == "ClonesInFlight") > 5,
+        "some machines wait their turn",
+    )
+
+    standard.vcenter.control.set_host("/dc1/host/cc1/esx1.lab", "maintenance")
+
+    waiting = {
+        machine.metadata.name: machine.spec.host
+        for machine in await standard.store.list(Machine)
+        if reason(machine) == "ClonesInFlight"
+    }
+    machines = await standard.until(Machine, powered_on(25), "all are powered on")
+    on_first = {vm["name"] for vm in standard.vms() if vm["host"].endswith("esx1.lab")}
+    assert not waiting.keys() & on_first
+    now = {machine.metadata.name: machine.spec.host for machine in machines}
+    assert any(now[name] != host for name, host in waiting.items()), "none had to change"
+
+
+async def test_where_there_is_no_room_no_machine_is_made(standard: World) -> None:
+    standard.vcenter.control.set_datastore("/dc1/datastore/ds1", free_gib=9)
+
+    await ask_cluster(standard, "cc1", control_plane=1, workers=3)
+
+    pools = await standard.until(
+        NodePool, lambda found: reason(found[0]) == "NoRoom", "the want of room is said"
+    )
+    said = pools[0].status.condition("Ready").message
+    assert said.startswith("2 of 3 new machines have no room: cc1: datastore ds1 has ")
+    assert len(await standard.store.list(Machine)) == 2
+    standard.vcenter.control.set_datastore("/dc1/datastore/ds1", free_gib=500)
+    await standard.until(Machine, powered_on(4), "the others are made once there is room")
