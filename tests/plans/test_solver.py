@@ -120,12 +120,22 @@ def test_each_thing_that_lacks_is_named() -> None:
     assert why(refused) == "a: it names no datastore / z: not known"
 
 
-def test_the_next_datastore_is_taken_when_the_first_is_full() -> None:
-    domain = a_domain("a", datastores=(a_store(free_gib=50), a_store("ds2")))
+def stores_of(answers: list[Place | Refusal]) -> list[str]:
+    """Return the datastores of machines that were all placed."""
+    return [answer.datastore for answer in answers if isinstance(answer, Place)]
 
-    answers = solve([a_slot()] * 3, [domain])
 
-    assert [one.datastore for one in answers if isinstance(one, Place)] == ["ds1", "ds1", "ds2"]
+def test_datastores_fill_evenly() -> None:
+    domain = a_domain("a", datastores=(a_store(free_gib=70), a_store("ds2", free_gib=100)))
+
+    assert stores_of(solve([a_slot()] * 5, [domain])) == ["ds2", "ds2", "ds1", "ds2", "ds1"]
+
+
+def test_a_clone_goes_where_it_copies_nothing_as_long_as_there_is_room() -> None:
+    domain = a_domain("a", datastores=(a_store(free_gib=10), a_store("ds2")))
+    slot = replace(a_slot(), disk_bytes={"ds1": 0, "ds2": 20 * GIB})
+
+    assert stores_of(solve([slot] * 3, [domain])) == ["ds1", "ds1", "ds2"]
 
 
 def test_a_full_domain_is_left_out_and_the_others_share_what_it_would_have_had() -> None:

@@ -112,3 +112,37 @@ async def test_where_there_is_no_room_no_machine_is_made(standard: World) -> Non
     assert len(await standard.store.list(Machine)) == 2
     standard.vcenter.control.set_datastore("/dc1/datastore/ds1", free_gib=500)
     await standard.until(Machine, powered_on(4), "the others are made once there is room")
+
+
+async def test_of_several_datastores_the_templates_own_is_first_and_then_the_next(
+    world: World,
+) -> None:
+    domain = a_failure_domain("a", datastore=None, datastores=["ds1", "ds2"])
+    placement = a_cluster().spec.placement.model_copy(update={"failure_domains": [domain]})
+    await world.ask_account()
+    await world.ask(an_ip_pool())
+    world.vcenter.control.set_datastore("/dc1/datastore/ds1", free_gib=6)
+    cluster = await world.ask_cluster(a_cluster(placement=placement.model_dump()))
+    await world.until(Machine, powered_on(1), "the first machine is powered on")
+    pool = a_node_pool(replicas=2)
+    pool.metadata.owner = cluster.owner()
+    await world.ask(pool)
+
+    machines = await world.until(Machine, powered_on(3), "three machines are powered on")
+    used = {one.spec.pool or "cp": one.spec.failure_domain.storage() for one in machines}
+    assert used == {"cp": ("ds1",), "workers": ("ds2",)}
+
+
+async def test_each_datastore_of_a_domain_is_looked_up(world: World) -> None:
+    domain = a_failure_domain("a", datastore=None, datastores=["ds1", "ds9"])
+    placement = a_cluster().spec.placement.model_copy(update={"failure_domains": [domain]})
+    await world.ask_account()
+    await world.ask(an_ip_pool())
+    await world.ask_cluster(a_cluster(placement=placement.model_dump()))
+
+    found = await world.until(
+        Cluster, lambda c: reason(c[0]) == "PlacementInvalid", "the wrong name is said"
+    )
+
+    said = found[0].status.condition("Ready").message
+    assert "spec.placement.failureDomains[0].datastores[1]: no datastore 'ds9'" in said

@@ -14,12 +14,11 @@ GIB = 1024**3
 
 async def test_domains_of_one_placement_are_read_in_one_call(mixed: Site) -> None:
     vcenter = await mixed.connect()
-    fields = {"compute_cluster": "cc2", "datastore": "shared"}
-    targets = [
-        ("drs", await vcenter.resolve(Target(**EAST))),
-        ("none", await vcenter.resolve(Target(**{**EAST, **fields}))),
-        ("solo", await vcenter.resolve(Target(**{**EAST, "compute_cluster": "east-solo.lab"}))),
-    ]
+    where = {"drs": "cc1", "none": "cc2", "solo": "east-solo.lab"}
+    targets = {
+        name: [await vcenter.resolve(Target(**{**EAST, "compute_cluster": cluster}))]
+        for name, cluster in where.items()
+    }
     mixed.process.control.reset_counters()
 
     drs, none, solo = await vcenter.estate.domains(targets)
@@ -43,7 +42,7 @@ async def test_domains_of_one_placement_are_read_in_one_call(mixed: Site) -> Non
 async def test_what_is_out_of_service_is_known_without_a_call(mixed: Site) -> None:
     vcenter = await mixed.connect()
     target = await vcenter.resolve(Target(**EAST))
-    (domain,) = await vcenter.estate.domains([("a", target)])
+    (domain,) = await vcenter.estate.domains({"a": [target]})
     first = domain.hosts[0]
     assert vcenter.estate.out_of_service(first.ref) == ""
 
@@ -54,7 +53,7 @@ async def test_what_is_out_of_service_is_known_without_a_call(mixed: Site) -> No
     ):
         mixed.process.control.set_host(f"/east/host/cc1/{first.name}", state)
         await until(lambda said=said: vcenter.estate.out_of_service(first.ref) == said)
-        (domain,) = await vcenter.estate.domains([("a", target)])
+        (domain,) = await vcenter.estate.domains({"a": [target]})
         assert domain.hosts[0].out_of_service == said
     assert vcenter.estate.out_of_service("host-9999") == "gone from vCenter"
 

@@ -44,7 +44,7 @@ class Domain:
     name: str
     hosts: tuple[Host, ...]
     datastores: tuple[Datastore, ...]
-    """Those that the domain allows, the preferred first."""
+    """Those that the domain allows."""
     network: str
     pins_host: bool
     """Nobody else spreads machines over hosts: DRS is not fully automated."""
@@ -102,9 +102,11 @@ def solve(
     A domain has room when a usable host reaches its network and a usable datastore with space for
     the clone and its swap file (as large as the memory, as nothing is reserved), and that host has
     at least as much memory as the machine. Memory that others use is no limit, as vSphere shares
-    it out; it says which host is the better one. Of the domains with room the one with the fewest
-    machines of the group is taken, then the earlier one; of the datastores the first that has
-    space, and of the hosts one without a machine of the group, then the one with most free memory.
+    it out; it says which host is the better one.
+
+    Taken is the domain with the fewest machines of the group, then the earlier one; the datastore
+    that the clone copies least to, then the one with most space; the host with the fewest machines
+    of the group, then the one with most free memory.
     """
     known = {domain.name: domain for domain in domains}
     tally = _Tally()
@@ -166,10 +168,14 @@ def _within(slot: Slot, domain: Domain, tally: _Tally) -> Place | str:
     if not large:
         return f"{slot.memory_mib} MiB of memory are more than any of {_names(linked)} has"
     why: list[str] = []
-    for store in domain.datastores:
+    room = {
+        store.ref: store.free_bytes - tally.disk_bytes[store.ref] for store in domain.datastores
+    }
+    for store in sorted(
+        domain.datastores, key=lambda one: (slot.disk_bytes[one.ref], -room[one.ref], one.name)
+    ):
         reaching = [host for host in large if store.ref in host.datastores]
-        needed = slot.disk_bytes[store.ref] + slot.memory_mib * _MIB
-        free = store.free_bytes - tally.disk_bytes[store.ref]
+        needed, free = slot.disk_bytes[store.ref] + slot.memory_mib * _MIB, room[store.ref]
         if store.out_of_service:
             why.append(f"datastore {store.name} is {store.out_of_service}")
         elif not reaching:

@@ -41,7 +41,10 @@ class FailureDomain(Model):
     compute_cluster: InventoryPath
     resource_pool: InventoryPath | None = None
     """``None`` is the root resource pool of the compute cluster."""
-    datastore: InventoryPath
+    datastore: InventoryPath | None = None
+    """Where the machines' disks lie; give this or ``datastores``."""
+    datastores: list[InventoryPath] = Field(default_factory=list, max_length=64)
+    """Each machine takes the one that its clone copies least to, then the one with most space."""
     network: InventoryPath
     """Port group (standard or distributed) or NSX segment of the first NIC."""
     ip_pool: Name | None = None
@@ -50,6 +53,22 @@ class FailureDomain(Model):
     """Becomes ``topology.kubernetes.io/region`` on the nodes; empty sets no label."""
     zone: LabelValue = ""
     """Becomes ``topology.kubernetes.io/zone``; empty means the failure domain's name."""
+
+    @model_validator(mode="after")
+    def _names_its_storage(self) -> Self:
+        if (self.datastore is None) == (not self.datastores):
+            raise ValueError("give either datastore or datastores")
+        if len(set(self.datastores)) != len(self.datastores):
+            raise ValueError("datastores must differ from each other")
+        return self
+
+    def storage(self) -> tuple[str, ...]:
+        """Return the datastores that its machines may use."""
+        return tuple(self.datastores) or (self.datastore or "",)
+
+    def on_datastore(self, datastore: str) -> "FailureDomain":
+        """Return it with this one datastore: what a machine was placed on."""
+        return self.model_copy(update={"datastore": datastore, "datastores": []})
 
 
 class Placement(Model):

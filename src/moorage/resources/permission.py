@@ -25,7 +25,7 @@ class CheckTarget(Model):
 
     @classmethod
     def of_cluster(cls, cluster: Cluster) -> list[Self]:
-        """Return what a cluster's placement names, one target for each failure domain."""
+        """Return what a cluster's placement names: by failure domain and datastore."""
         placement = cluster.spec.placement
         return [
             cls(
@@ -34,10 +34,11 @@ class CheckTarget(Model):
                 template=placement.template,
                 compute_cluster=domain.compute_cluster,
                 resource_pool=domain.resource_pool,
-                datastore=domain.datastore,
+                datastore=datastore,
                 network=domain.network,
             )
             for domain in placement.failure_domains
+            for datastore in domain.storage()
         ]
 
 

@@ -5,8 +5,9 @@ nothing, most of the time. What is in or out of service is in memory, pushed by 
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import anyio
@@ -40,19 +41,19 @@ class Estate:
         self._read: dict[str, tuple[float, Values]] = {}
         self._promised: list[tuple[float, Resident]] = []
 
-    async def domains(self, targets: Sequence[tuple[str, ResolvedTarget]]) -> list[Domain]:
+    async def domains(self, targets: Mapping[str, Sequence[ResolvedTarget]]) -> list[Domain]:
         """Return failure domains as they are now.
 
         Args:
-            targets: Name and place of each.
+            targets: By name; each with a target for each of its datastores.
 
         One call at most for all of them; none when everything was read a moment ago.
         """
-        places = self._stream.places
+        places, every = self._stream.places, list(chain.from_iterable(targets.values()))
         async with self._turn:
             lacking = {
                 moref: kind
-                for _, target in targets
+                for target in every
                 for moref, kind in _objects(target, places).items()
                 if moref not in self._read or time.monotonic() - self._read[moref][0] > _FRESH_S
             }
@@ -62,7 +63,7 @@ class Estate:
                     "read hosts and datastores", partial(self._retrieve, lacking)
                 )
                 self._read.update({moref: (asked_at, found.get(moref, {})) for moref in lacking})
-        return [self._domain(name, target, places) for name, target in targets]
+        return [self._domain(name, there, places) for name, there in targets.items() if there]
 
     def promise(self, residents: Iterable[Resident]) -> None:
         """Note what was placed, for all clusters, until vCenter's own figures hold it."""
@@ -92,14 +93,15 @@ class Estate:
         ]
         return retrieve(self._session, wants)
 
-    def _domain(self, name: str, target: ResolvedTarget, places: Places) -> Domain:
+    def _domain(self, name: str, targets: Sequence[ResolvedTarget], places: Places) -> Domain:
+        target = targets[0]  # they differ in the datastore only
         drs = self._values(target.compute_cluster)
         enabled, behaviour = (drs.get(path) for path in _DRS)
         compute = places.get(target.compute_cluster)
         return Domain(
             name=name,
             hosts=tuple(self._host(host) for host in places.hosts(target.compute_cluster)),
-            datastores=(self._datastore(target.datastore, places),),
+            datastores=tuple(self._datastore(one.datastore, places) for one in targets),
             network=target.network.moref,
             pins_host=compute is not None
             and compute.kind == _CLUSTER

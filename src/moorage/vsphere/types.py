@@ -217,12 +217,15 @@ class Target:
     resource_pool: str | None = None
     path: str = "spec.placement.failureDomains[0]"
     """Path of the caller's failure domain, for faults; what all domains share stands above it."""
+    datastore_field: str = "datastore"
+    """Field of the failure domain that names the datastore, such as ``datastores[1]``."""
 
     def field_path(self, name: str) -> str:
         """Return the caller's path of one field of this class."""
         shared = name in ("datacenter", "folder", "template")
         base = self.path.rpartition(".")[0] if shared else self.path
-        return f"{base}.{to_camel(name)}".lstrip(".")
+        field = self.datastore_field if name == "datastore" else to_camel(name)
+        return f"{base}.{field}".lstrip(".")
 
 
 @dataclass(frozen=True, slots=True)

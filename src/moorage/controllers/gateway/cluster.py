@@ -82,9 +82,9 @@ async def ensure_control_plane(cluster: Cluster, env: Env) -> Outcome:
     lacking = plan_control_plane(asked.replicas, machines)
     domains = allowed_domains(cluster, asked.failure_domains)
     placed = await place_machines(cluster, Group(None, asked, domains, machines), lacking, env)
-    for place in placed.places:
+    for spot in placed.spots:
         how: Literal["init", "join"] = "init" if founds(machines) else "join"
-        made = control_plane_machine(env, cluster, place, how)
+        made = control_plane_machine(env, cluster, spot, how)
         machines.append(await env.store.create(made))
         env.stamp(cluster.status.timeline, "MachinesCreated")
     cluster.status.control_plane_replicas = len(machines)

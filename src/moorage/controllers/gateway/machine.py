@@ -275,7 +275,8 @@ async def _choose_another_host(machine: Machine, cluster: Cluster, why: str, env
     placed = await place_machines(cluster, group, 1, env)
     if placed.no_room:
         return wait("NoRoom", placed.no_room, after=ROOM_AGAIN_S)
-    machine.spec.host = placed.places[0].host
+    spot = placed.spots[0]
+    machine.spec.failure_domain, machine.spec.host = spot.domain, spot.host
     await env.store.put_spec(machine)
     return wait("HostOutOfService", f"the host that was chosen is {why}: another one is", after=0.1)
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from moorage.controllers.gateway.env import LABEL_CLUSTER, LABEL_POOL, MACHINE_FINALIZER, Env
+from moorage.controllers.gateway.placing import Spot
 from moorage.kit.ids import new_uid, uid_suffix
-from moorage.planning import Place
 from moorage.resources import Cluster, Machine, Metadata, NodePool
 from moorage.resources.kubernetes import Role
 from moorage.resources.machine import MachineSpec
@@ -26,14 +26,14 @@ def allowed_domains(cluster: Cluster, asked: Sequence[str]) -> list[str]:
 
 
 def control_plane_machine(
-    env: Env, cluster: Cluster, place: Place, bootstrap: Literal["init", "join"]
+    env: Env, cluster: Cluster, spot: Spot, bootstrap: Literal["init", "join"]
 ) -> Machine:
     """Return the Machine resource for a new control-plane machine; nothing is stored yet."""
     shape = cluster.spec.control_plane
     return _machine(
         env,
         cluster,
-        place,
+        spot,
         bootstrap,
         pool=None,
         role=Role.CONTROL_PLANE,
@@ -47,13 +47,13 @@ def control_plane_machine(
     )
 
 
-def worker_machine(env: Env, cluster: Cluster, pool: NodePool, place: Place) -> Machine:
+def worker_machine(env: Env, cluster: Cluster, pool: NodePool, spot: Spot) -> Machine:
     """Return the Machine resource for a new worker; nothing is stored yet."""
     shape = pool.spec
     return _machine(
         env,
         cluster,
-        place,
+        spot,
         "join",
         pool=shape.pool,
         role=Role.WORKER,
@@ -70,7 +70,7 @@ def worker_machine(env: Env, cluster: Cluster, pool: NodePool, place: Place) -> 
 def _machine(
     env: Env,
     cluster: Cluster,
-    place: Place,
+    spot: Spot,
     bootstrap: Literal["init", "join"],
     *,
     pool: str | None,
@@ -91,8 +91,8 @@ def _machine(
             "datacenter": placement.datacenter,
             "folder": placement.folder,
             "template": placement.template,
-            "failure_domain": cluster.spec.failure_domain(place.domain),
-            "host": place.host,
+            "failure_domain": spot.domain,
+            "host": spot.host,
             "clone_mode": cluster.spec.clone_mode,
             **sized,
         }

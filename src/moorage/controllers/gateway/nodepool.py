@@ -43,12 +43,12 @@ async def ensure_machines(pool: NodePool, env: Env) -> Outcome:
     domains = allowed_domains(cluster, pool.spec.failure_domains)
     group = Group(pool.spec.pool, pool.spec, domains, machines)
     placed = await place_machines(cluster, group, plan.create, env)
-    for place in placed.places:
-        await env.store.create(worker_machine(env, cluster, pool, place))
+    for spot in placed.spots:
+        await env.store.create(worker_machine(env, cluster, pool, spot))
     for doomed in plan.delete:
         await env.store.request_deletion(Machine, *doomed.key)
     leaving = sum(1 for machine in machines if machine.is_deleting) + len(plan.delete)
-    pool.status.replicas = len(machines) + len(placed.places) - leaving
+    pool.status.replicas = len(machines) + len(placed.spots) - leaving
     if placed.no_room:
         return wait("NoRoom", placed.no_room, after=ROOM_AGAIN_S)
     if leaving:

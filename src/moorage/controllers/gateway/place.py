@@ -26,9 +26,9 @@ async def ensure_placement(cluster: Cluster, env: Env) -> Outcome:
             after=5,
         )
     faults: dict[str, FieldFault] = {}
-    for index, domain in enumerate(cluster.spec.placement.failure_domains):
+    for _, _, target in targets_of_cluster(cluster):
         try:
-            resolved = await vcenter.resolve(target_of_cluster(cluster, domain, index))
+            resolved = await vcenter.resolve(target)
         except InvalidError as error:
             faults.update({fault.path: fault for fault in error.faults})
         else:
@@ -43,16 +43,25 @@ async def ensure_placement(cluster: Cluster, env: Env) -> Outcome:
     return DONE
 
 
-def target_of_cluster(cluster: Cluster, domain: FailureDomain, index: int) -> Target:
-    """Return what to look up for one failure domain, with the field paths for faults."""
+def targets_of_cluster(cluster: Cluster) -> list[tuple[str, str, Target]]:
+    """Return what to look up: failure domain, datastore, and both with their field paths."""
     placement = cluster.spec.placement
-    return _target(
-        placement.datacenter,
-        placement.folder,
-        placement.template,
-        domain,
-        f"spec.placement.failureDomains[{index}]",
-    )
+    return [
+        (
+            domain.name,
+            datastore,
+            _target(
+                placement.datacenter,
+                placement.folder,
+                placement.template,
+                domain.on_datastore(datastore),
+                f"spec.placement.failureDomains[{index}]",
+                f"datastores[{number}]" if domain.datastores else "datastore",
+            ),
+        )
+        for index, domain in enumerate(placement.failure_domains)
+        for number, datastore in enumerate(domain.storage())
+    ]
 
 
 async def resolve_machine(vcenter: VCenter, spec: MachineSpec) -> ResolvedTarget:
@@ -67,7 +76,12 @@ async def resolve_machine(vcenter: VCenter, spec: MachineSpec) -> ResolvedTarget
 
 
 def _target(
-    datacenter: str, folder: str, template: str, domain: FailureDomain, path: str
+    datacenter: str,
+    folder: str,
+    template: str,
+    domain: FailureDomain,
+    path: str,
+    datastore_field: str = "datastore",
 ) -> Target:
     return Target(
         datacenter=datacenter,
@@ -75,9 +89,10 @@ def _target(
         template=template,
         compute_cluster=domain.compute_cluster,
         resource_pool=domain.resource_pool,
-        datastore=domain.datastore,
+        datastore=domain.storage()[0],
         network=domain.network,
         path=path,
+        datastore_field=datastore_field,
     )
 
 

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from moorage.controllers.gateway.env import Env
-from moorage.controllers.gateway.place import target_of_cluster
+from moorage.controllers.gateway.place import targets_of_cluster
 from moorage.kit.errors import InvalidError, TerminalError, UnavailableError
 from moorage.planning import Place, Refusal, Resident, Slot, solve
 from moorage.resources import Cluster, Machine
-from moorage.resources.cluster import MachineSize
+from moorage.resources.cluster import FailureDomain, MachineSize
 from moorage.resources.machine import MachineSpec
-from moorage.vsphere import VCenter, copied_bytes
+from moorage.vsphere import ResolvedTarget, VCenter, copied_bytes
 
 ROOM_AGAIN_S = 15.0
 """Room comes when somebody makes some, and nobody tells of it."""
@@ -32,10 +32,19 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Spot:
+    """Where one machine goes."""
+
+    domain: FailureDomain
+    """With the one datastore that was chosen."""
+    host: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Placed:
     """Places for as many machines as have room, and why the others have none."""
 
-    places: tuple[Place, ...]
+    spots: tuple[Spot, ...]
     no_room: str = ""
 
 
@@ -48,27 +57,30 @@ async def place_machines(cluster: Cluster, group: Group, count: int, env: Env) -
     if not count:
         return Placed(())
     vcenter = _vcenter(cluster.spec.account, env)
-    targets = []
-    for index, domain in enumerate(cluster.spec.placement.failure_domains):
-        if domain.name in group.domains:
+    targets: dict[str, list[ResolvedTarget]] = {name: [] for name in group.domains}
+    paths: dict[str, str] = {}
+    for name, path, target in targets_of_cluster(cluster):
+        if name in targets:
             try:
-                target = await vcenter.resolve(target_of_cluster(cluster, domain, index))
+                resolved = await vcenter.resolve(target)
             except InvalidError as error:
                 raise TerminalError("PlacementInvalid", str(error)) from error
-            targets.append((domain.name, target))
+            targets[name].append(resolved)
+            paths[resolved.datastore] = path
     slot = Slot(
         group=group.pool or _CONTROL_PLANE,
         memory_mib=group.size.memory_mib,
         disk_bytes={
             target.datastore: copied_bytes(target, cluster.spec.clone_mode, group.size.disk_gib)
-            for _, target in targets
+            for resolved in targets.values()
+            for target in resolved
         },
         domains=tuple(group.domains),
     )
     staying = [_resident(machine) for machine in group.machines if not machine.is_deleting]
     domains = await vcenter.estate.domains(targets)
     answers = solve([slot] * count, domains, [*staying, *vcenter.estate.promised()])
-    places = tuple(answer for answer in answers if isinstance(answer, Place))
+    places = [answer for answer in answers if isinstance(answer, Place)]
     refused = [answer for answer in answers if isinstance(answer, Refusal)]
     vcenter.estate.promise(
         Resident(
@@ -77,10 +89,17 @@ async def place_machines(cluster: Cluster, group: Group, count: int, env: Env) -
         )
         for place in places
     )  # fmt: skip
+    spots = tuple(
+        Spot(
+            cluster.spec.failure_domain(place.domain).on_datastore(paths[place.datastore]),
+            place.host,
+        )
+        for place in places
+    )
     if not refused:
-        return Placed(places)
+        return Placed(spots)
     why = "; ".join(refused[0].reasons)
-    return Placed(places, f"{len(refused)} of {count} new machines have no room: {why}")
+    return Placed(spots, f"{len(refused)} of {count} new machines have no room: {why}")
 
 
 def _vcenter(account: str, env: Env) -> VCenter:
