@@ -6,6 +6,7 @@ budget is exceeded.
 """
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -50,6 +51,10 @@ PARTS = {
 def main() -> int:
     """Run what is asked for."""
     asked = _arguments()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Whoever ends this wants the processes that it started ended too; SIGINT is ignored in
+        # what a shell starts in the background.
+        signal.signal(number, lambda *_: sys.exit(1))
     if asked.list:
         for name, part in PARTS.items():
             print(f"{name:18} {part.what}{_when(part)}")
