@@ -146,3 +146,24 @@ async def test_each_datastore_of_a_domain_is_looked_up(world: World) -> None:
 
     said = found[0].status.condition("Ready").message
     assert "spec.placement.failureDomains[0].datastores[1]: no datastore 'ds9'" in said
+
+
+async def test_a_clone_that_failed_for_want_of_space_goes_to_another_datastore(
+    world: World,
+) -> None:
+    domain = a_failure_domain("a", datastore=None, datastores=["ds1", "ds2"])
+    placement = a_cluster().spec.placement.model_copy(update={"failure_domains": [domain]})
+    world.vcenter.control.set_limits(taskSeconds={"CloneVM_Task": 2.0})
+    world.vcenter.control.fault("CloneVM_Task", "fail", fault="NoDiskSpace", late=True)
+    await world.ask_account()
+    await world.ask(an_ip_pool())
+    await world.ask_cluster(a_cluster(placement=placement.model_dump()))
+    await world.until(
+        Machine, lambda found: any(m.status.clone_task for m in found), "the clone is under way"
+    )
+
+    world.vcenter.control.set_datastore("/dc1/datastore/ds1", free_gib=0)
+
+    machines = await world.until(Machine, powered_on(1), "the machine is powered on")
+    assert machines[0].spec.failure_domain.storage() == ("ds2",)
+    assert world.vcenter.control.counters()["calls"]["CloneVM_Task"] >= 2

@@ -10,7 +10,7 @@ from moorage.resources.meta import Name, Ownership, Resource, Scope, Spec, Statu
 
 
 class MachineSpec(Spec):
-    """What the owner asks for; chosen once, before the VM is made, and then never changed.
+    """What the owner asks for; chosen before the VM is made, and then never changed.
 
     The VM's name is the Machine's own name, which ends in ten digits of its UID.
     """
@@ -44,6 +44,8 @@ class MachineStatus(Status):
     """Moref of the VM, once seen."""
     clone_task: str | None = None
     """Moref of the clone task: what it made is ours even if vCenter changed the UUID."""
+    clone_failed: bool = False
+    """Whether vCenter could not make the clone: datastore and host are chosen again first."""
     power: str | None = None
     addresses: list[str] = Field(default_factory=list)
     """Addresses that the guest reports; the static one is claimed as an IPAddress."""

@@ -65,6 +65,10 @@ class Estate:
                 self._read.update({moref: (asked_at, found.get(moref, {})) for moref in lacking})
         return [self._domain(name, there, places) for name, there in targets.items() if there]
 
+    def forget(self) -> None:
+        """Read everything again next time: vCenter has just refused what the figures let expect."""
+        self._read.clear()
+
     def promise(self, residents: Iterable[Resident]) -> None:
         """Note what was placed, for all clusters, until vCenter's own figures hold it."""
         now = time.monotonic()

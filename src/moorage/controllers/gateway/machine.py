@@ -204,6 +204,8 @@ async def _look_for_vm(machine: Machine, vcenter: VCenter) -> Presence:
         return Unknown(f"vCenter task {task.moref}", reason="Cloning")
     if task is not None and task.state is TaskState.ERROR:
         machine.status.clone_task = None
+        machine.status.clone_failed = True
+        vcenter.estate.forget()
         raise UnavailableError(f"vCenter could not clone the VM: {task.error}")
     return await vcenter.prove_absent(uid, machine.status.vm, name=machine.metadata.name)
 
@@ -261,13 +263,17 @@ async def _not_yet(
         return wait("ClockSkewed", f"not cloned yet: {skewed}", after=MISSED_S)
     if not vcenter.has_turn_to_clone(machine.metadata.uid):
         return _waits_its_turn(vcenter)
-    if machine.spec.host and (why := vcenter.estate.out_of_service(machine.spec.host)):
-        return await _choose_another_host(machine, cluster, why, env)
+    host = machine.spec.host
+    if machine.status.clone_failed or (host and vcenter.estate.out_of_service(host)):
+        return await _place_again(machine, cluster, env)
     return None
 
 
-async def _choose_another_host(machine: Machine, cluster: Cluster, why: str, env: Env) -> Outcome:
-    """Choose the host anew while nothing is cloned: the one that was chosen takes no VM now."""
+async def _place_again(machine: Machine, cluster: Cluster, env: Env) -> Outcome | None:
+    """Choose datastore and host anew while nothing is cloned: vCenter refused those chosen.
+
+    The failure domain stays, so that the machines of its pool stay spread.
+    """
     others = [
         one for one in await machines_of(env, cluster, machine.spec.pool) if one.key != machine.key
     ]
@@ -275,10 +281,12 @@ async def _choose_another_host(machine: Machine, cluster: Cluster, why: str, env
     placed = await place_machines(cluster, group, 1, env)
     if placed.no_room:
         return wait("NoRoom", placed.no_room, after=ROOM_AGAIN_S)
+    machine.status.clone_failed = False
     spot = placed.spots[0]
-    machine.spec.failure_domain, machine.spec.host = spot.domain, spot.host
-    await env.store.put_spec(machine)
-    return wait("HostOutOfService", f"the host that was chosen is {why}: another one is", after=0.1)
+    if (spot.domain, spot.host) != (machine.spec.failure_domain, machine.spec.host):
+        machine.spec.failure_domain, machine.spec.host = spot.domain, spot.host
+        await env.store.put_spec(machine, if_version=machine.metadata.resource_version)
+    return None
 
 
 def _waits_its_turn(vcenter: VCenter) -> Outcome:
