@@ -42,7 +42,7 @@ from moorage.resources.meta import GATEWAY_FINALIZER
 from moorage.store import SqlStore, open_store
 
 R = TypeVar("R", bound=Resource)
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class _Server(uvicorn.Server):

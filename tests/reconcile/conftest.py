@@ -35,7 +35,7 @@ from tests.clocks import ShiftedClock
 R = TypeVar("R", bound=Resource)
 
 INSTALLATION = "11111111-1111-4111-8111-111111111111"
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 async def _all_acknowledged() -> int:

@@ -58,7 +58,7 @@ class Site:
     async def connect(self, **settings: Any) -> VCenter:
         """Connect and wait for the first sync."""
         vcenter = await self.connect_only(**settings)
-        await vcenter.wait_synced(10)
+        await vcenter.wait_synced(60)
         return vcenter
 
     async def connect_only(
@@ -94,7 +94,7 @@ class Site:
         }
 
 
-async def until(check: Callable[[], Any], timeout_s: float = 15.0) -> Any:
+async def until(check: Callable[[], Any], timeout_s: float = 60.0) -> Any:
     """Wait until ``check`` gives something true, and return it."""
     value = None
     with anyio.move_on_after(timeout_s):

@@ -78,7 +78,7 @@ async def test_a_new_password_is_tried_and_the_inventory_follows(site: Site) -> 
     vcenter = await site.connect_only(password="wrong")
 
     await vcenter.set_password(site.process.password)
-    await vcenter.wait_synced(10)
+    await vcenter.wait_synced(60)
 
     assert vcenter.state is State.CONNECTED
     assert site.calls()["Login"] == 2
@@ -220,7 +220,7 @@ async def test_an_expired_session_is_renewed_once_for_all(site: Site) -> None:
     async with anyio.create_task_group() as group:
         for number in range(6):
             group.start_soon(vcenter._session.call, "look", _find(vcenter._session, str(number)))
-    await vcenter.wait_synced(10)
+    await vcenter.wait_synced(60)
 
     assert site.process.control.counters()["sessions"]["logins"] == 2
     assert vcenter.state is State.CONNECTED
@@ -264,11 +264,11 @@ async def test_a_noted_session_that_has_ended_is_no_hindrance(site: Site) -> Non
 
     vcenter = await site.connect(note=note)
     site.process.control.expire_sessions()
-    await vcenter.wait_synced(10)
+    await vcenter.wait_synced(60)
     with anyio.fail_after(10):
         while site.process.control.counters()["sessions"]["logins"] < 2:  # noqa: ASYNC110 - a process
             await anyio.sleep(0.05)
-    await vcenter.wait_synced(10)
+    await vcenter.wait_synced(60)
 
     assert site.calls()["Logout"] == 1, "only the session of the process before is ended"
     assert note.held

@@ -25,7 +25,7 @@ async def test_nothing_is_absent_before_the_first_sync(site: Site) -> None:
 
     before = vcenter.find(new_uid())
     proven = await vcenter.prove_absent(new_uid())
-    await vcenter.wait_synced(10)
+    await vcenter.wait_synced(60)
 
     assert isinstance(before, Unknown)
     assert isinstance(proven, Unknown)
@@ -139,7 +139,7 @@ async def test_an_expired_session_is_survived(site: Site) -> None:
 
     site.process.control.expire_sessions()
     await until(lambda: vcenter.counters.stream_restarts >= 1)
-    await vcenter.wait_synced(10)
+    await vcenter.wait_synced(60)
 
     found = vcenter.find(request.uid)
     assert isinstance(found, Found)
@@ -189,7 +189,7 @@ async def test_a_task_whose_error_cannot_be_read_takes_no_stream_down(site: Site
 
     started = await vcenter.clone(request)
     task = await until(lambda: _over(vcenter, started.moref))
-    await vcenter.wait_synced(15.0)
+    await vcenter.wait_synced(60)
     await vcenter.clone(request)
     await until(lambda: is_found(vcenter, request.uid))
 
