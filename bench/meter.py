@@ -9,7 +9,8 @@ from bench.result import Report
 from bench.system import System
 
 STREAM = "WaitForUpdatesEx"
-NOT_FOR_A_MACHINE = {STREAM, "Login", "Logout", "RetrieveServiceContent"}
+_REST = ("POST /api/session", "DELETE /api/session")
+NOT_FOR_A_MACHINE = {STREAM, "Login", "Logout", "RetrieveServiceContent", *_REST}
 """The stream is counted by time; logging in and out belongs to the account."""
 OURS = ("hub", "gateway")
 

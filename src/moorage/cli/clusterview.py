@@ -6,6 +6,7 @@ from typing import Any
 
 from moorage.cli.output import age, clip, console, describe_resource, phase, print_table
 from moorage.resources import Cluster, Machine, NodePool
+from moorage.resources.cluster import DomainTopology
 
 _CLUSTER_MESSAGE, _WAIT_MESSAGE, _ALL = 160, 400, 4000
 
@@ -26,6 +27,7 @@ def describe_cluster(
         (f"pool {p.spec.pool}", f"{p.status.ready}/{p.spec.replicas} Ready, {phase(p)}")
         for p in pools
     ]
+    facts += [(f"domain {one.failure_domain}", _topology(one)) for one in cluster.status.topology]
     # What each machine says stands below: the cluster's own message may be short.
     describe_resource(cluster, facts, limit=_CLUSTER_MESSAGE if machines else _ALL)
     if not machines:
@@ -57,6 +59,19 @@ def describe_cluster(
         sys.stdout.write("\n")
     for line in waits:
         console().print(line)
+
+
+def _topology(domain: DomainTopology) -> str:
+    """Say region and zone of a failure domain, and where each comes from."""
+    said = ", ".join(
+        f"{word} {value}{f' (tag on {source})' if source else ''}"
+        for word, value, source in (
+            ("region", domain.region, domain.region_from),
+            ("zone", domain.zone, domain.zone_from),
+        )
+        if value
+    )
+    return f"{said}; {domain.message}" if domain.message else said
 
 
 def founders(cluster: Cluster) -> str:

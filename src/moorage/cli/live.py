@@ -43,6 +43,7 @@ HOPELESS = frozenset(
         "SecretNotForThisUse",
         "TemplateUnfit",
         "UntrustedCertificate",
+        "ZoneTagsInvalid",
     }
 )
 """Reasons that waiting does not mend: ``--wait`` ends with 1 instead of staying."""

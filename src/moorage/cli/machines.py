@@ -61,6 +61,8 @@ async def describe(name: str) -> None:
         ("cluster", machine.spec.cluster),
         ("pool", machine.spec.pool or "(control plane)"),
         ("domain", machine.spec.failure_domain.name),
+        ("region", machine.spec.failure_domain.region),
+        ("zone", machine.spec.failure_domain.zone or machine.spec.failure_domain.name),
         ("template", machine.spec.template),
         ("VM", status.vm),
         ("power", status.power),

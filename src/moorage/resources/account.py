@@ -23,6 +23,9 @@ def _check_server(text: str) -> str:
     return text.lower()
 
 
+TagCategory = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+
+
 class Trust(Model):
     """How vCenter's certificate is verified. With nothing set: the system's trust store."""
 
@@ -56,6 +59,10 @@ class CloudAccountSpec(Spec):
     trust: Trust = Field(default_factory=Trust)
     secret: Name
     """Secret that holds the sealed password."""
+    region_category: TagCategory = "k8s-region"
+    """Category of the vSphere tags that name regions, on datacenters for example."""
+    zone_category: TagCategory = "k8s-zone"
+    """Category of the vSphere tags that name zones, on compute clusters for example."""
 
 
 class TriedLogin(Model):

@@ -50,9 +50,16 @@ class FailureDomain(Model):
     ip_pool: Name | None = None
     """Where static addresses come from; ``None`` means DHCP."""
     region: LabelValue = ""
-    """Becomes ``topology.kubernetes.io/region`` on the nodes; empty sets no label."""
+    """Becomes ``topology.kubernetes.io/region`` on the nodes.
+
+    Empty: the tag on the compute cluster, or on the nearest object above it, when a machine is
+    made; no label where there is none.
+    """
     zone: LabelValue = ""
-    """Becomes ``topology.kubernetes.io/zone``; empty means the failure domain's name."""
+    """Becomes ``topology.kubernetes.io/zone``.
+
+    Empty: the tag, as with ``region``; the failure domain's name where there is none.
+    """
 
     @model_validator(mode="after")
     def _names_its_storage(self) -> Self:
@@ -236,6 +243,21 @@ class ClusterSpec(Spec):
         raise KeyError(name)
 
 
+class DomainTopology(Model):
+    """Region and zone of one failure domain, as tags told them."""
+
+    failure_domain: Name
+    region: str = ""
+    """Empty: nodes get no such label."""
+    region_from: str = ""
+    """Inventory path of the object with the tag; empty: the failure domain names it, or nobody."""
+    zone: str
+    zone_from: str = ""
+    """As with ``region_from``; where nobody names a zone it is the failure domain's name."""
+    message: str = ""
+    """What is wrong with the tags, or why they may not be seen."""
+
+
 class ClusterStatus(Status):
     """What was last seen of a cluster."""
 
@@ -253,6 +275,9 @@ class ClusterStatus(Status):
     """Whether the encrypted CA keys lie in the cluster, for control planes that join."""
     layers: dict[str, str] = Field(default_factory=dict)
     """Layer name -> ``pack version`` last applied."""
+    topology: list[DomainTopology] = Field(default_factory=list)
+    """Of the failure domains that do not name region and zone themselves: what tags said when a
+    control-plane machine was last made."""
     timeline: dict[str, str] = Field(default_factory=dict)
     """Milestone -> RFC 3339 time, such as ``APIReachable``."""
 

@@ -25,11 +25,13 @@ from moorage.vsphere.types import (
     Unknown,
 )
 from moorage.vsphere.vcenter import VCenter
+from moorage.vsphere.zones import Categories, Told, Topology
 
 __all__ = [
     "VM",
     "Absent",
     "BusyError",
+    "Categories",
     "CloneMode",
     "CloneRequest",
     "Counters",
@@ -47,6 +49,8 @@ __all__ = [
     "TaskRef",
     "TaskState",
     "TemplateInfo",
+    "Told",
+    "Topology",
     "Unknown",
     "VCenter",
     "copied_bytes",

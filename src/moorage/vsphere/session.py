@@ -265,6 +265,15 @@ class Session:
             if self.state is State.INVALID_CREDENTIALS:
                 self._set_state(State.CONNECTING, "a new password was given")
 
+    def password(self) -> str:
+        """Return the password, for a login elsewhere; raises ``ForbiddenError`` for a refused one.
+
+        Asked for at each use, so that nobody goes on with one that was replaced.
+        """
+        if self._refused is not None:
+            raise ForbiddenError(self._refused)
+        return self._password
+
     @property
     def is_refused(self) -> bool:
         """Tell whether nothing is tried until another password is given."""

@@ -72,6 +72,8 @@ class Limits:
     second over any five seconds, and still a change after quiet, and its answer, come at once."""
     page: int = 500
     """Objects in one return of the stream."""
+    zone_ttl_s: float = 300.0
+    """How long the tags of compute clusters and what is above them are taken as still true."""
     template_ttl_s: float = 60.0
     """How long a template's details and a port group's switch are taken as still true."""
 

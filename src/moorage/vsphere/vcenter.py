@@ -24,6 +24,7 @@ from moorage.vsphere.inventory import Inventory
 from moorage.vsphere.lookup import Lookup
 from moorage.vsphere.marks import Marks
 from moorage.vsphere.ownership import Ownership
+from moorage.vsphere.rest import Rest
 from moorage.vsphere.session import Session, SessionNote
 from moorage.vsphere.stream import Stream
 from moorage.vsphere.tasks import Tasks
@@ -44,6 +45,7 @@ from moorage.vsphere.types import (
     TaskRef,
     TemplateInfo,
 )
+from moorage.vsphere.zones import Zones
 
 _ERRORS: dict[State, Callable[[str], MoorageError]] = {
     State.INVALID_CREDENTIALS: ForbiddenError,
@@ -62,8 +64,10 @@ class VCenter:
         owner_key: str,
         installation: str | None,
         on_change: Callable[[frozenset[str]], None],
+        rest_note: SessionNote | None = None,
     ) -> None:
         self._session = session
+        self._rest = Rest(session, rest_note)
         self._notify = on_change
         self.clocks = Clocks(self._session)
         """Whether ours agrees with vCenter's."""
@@ -80,6 +84,8 @@ class VCenter:
         """Which VMs bear the mark of a cluster, and with which epoch."""
         self.access = Access(self._session, self._stream, self._ownership)
         """Which privileges the account lacks."""
+        self.zones = Zones(self._session, self._stream, self._rest)
+        """Which regions and zones tags tell."""
 
     @classmethod
     async def connect(
@@ -94,6 +100,7 @@ class VCenter:
         limits: Limits | None = None,
         clock: Clock | None = None,
         note: SessionNote | None = None,
+        rest_note: SessionNote | None = None,
     ) -> "VCenter":
         """Log in, and begin to follow the inventory.
 
@@ -111,14 +118,18 @@ class VCenter:
             limits: How much may be asked of vCenter at a time.
             clock: Ours, to be compared with vCenter's.
             note: Names the session of a killed process, which is ended.
+            rest_note: The same of its session over REST.
 
         Raises:
             InvalidError: The trust cannot be used at all, such as an unreadable CA bundle.
         """
         session = Session(endpoint, password, limits or Limits(), on_state, clock, note)
-        vcenter = cls(session, owner_key, installation, on_change)
+        vcenter = cls(session, owner_key, installation, on_change, rest_note)
         with suppress(MoorageError):  # it stands in `state` and `message`
             await vcenter._session.call("log in", lambda: None)
+        if vcenter._rest.is_left_open:
+            with suppress(MoorageError):  # then the next session over REST ends it
+                await vcenter._session.call("end a session over REST", vcenter._rest.tidy)
         vcenter._stream.start()
         return vcenter
 
@@ -127,6 +138,7 @@ class VCenter:
 
         def close() -> None:
             self._stream.stop()
+            self._rest.close()
             self._session.close()
             self._stream.join(_JOIN_S)
 

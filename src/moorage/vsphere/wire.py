@@ -31,7 +31,9 @@ WIRE_VERSION = "vim.version.version15"
 """``vim25/6.7.3``, the oldest API that we support: newer vCenters speak it too."""
 
 CALLS = prometheus_client.Counter(
-    "moorage_vcenter_calls", "Calls to vCenter by SOAP method.", ["server", "method"]
+    "moorage_vcenter_calls",
+    "Calls to vCenter by SOAP method, or verb and path of REST.",
+    ["server", "method"],
 )
 
 _KEEPALIVE = {
@@ -220,6 +222,11 @@ class Stub(SoapStubAdapter):
         finally:
             self._cookie = ""
 
+    def count(self, method: str) -> None:
+        """Count a call: by its SOAP method, or by verb and path of REST."""
+        self.calls[method] += 1
+        CALLS.labels(self.endpoint.server, method).inc()
+
     def InvokeMethod(  # noqa: N802 - pyVmomi's name
         self,
         mo: Any,
@@ -227,8 +234,7 @@ class Stub(SoapStubAdapter):
         args: Any,
         outerStub: Any = None,  # noqa: N803
     ) -> Any:
-        self.calls[info.wsdlName] += 1
-        CALLS.labels(self.endpoint.server, info.wsdlName).inc()
+        self.count(info.wsdlName)
         return super().InvokeMethod(mo, info, args, outerStub)  # type: ignore[no-untyped-call]
 
     def GetConnection(self) -> _Connection:  # noqa: N802

@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -216,7 +217,7 @@ func (b *builder) pools(parent ref, specs []ResourcePool) error {
 
 func (b *builder) datastores(p *place) error {
 	for _, spec := range p.spec.Datastores {
-		dir := filepath.Join(b.dir, p.spec.Name+"-"+spec.Name)
+		dir := filepath.Join(b.dir, url.PathEscape(p.spec.Name+"-"+spec.Name))
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			return fmt.Errorf("datastore %s: %w", spec.Name, err)
 		}

@@ -15,12 +15,12 @@ const (
 	restToken  = "vmware-api-session-id"
 )
 
-// rest passes on what the simulator knows, which is /rest; sessions over /api are translated to it.
+// rest passes on what the simulator knows, which is /rest; sessions and tagging over /api are translated to it.
 func (f *front) rest(w http.ResponseWriter, r *http.Request) {
 	name := r.Method + " " + r.URL.Path
 	f.server.Counters.called(name)
-	if strings.HasPrefix(r.URL.Path, "/api/") && !f.server.speaks("7.0.0.0") {
-		http.NotFound(w, r) // 6.7 has /rest only
+	if strings.HasPrefix(r.URL.Path, "/api/") && !f.server.speaks("7.0.2.0") {
+		http.NotFound(w, r) // before 7.0 Update 2 there was /rest only
 		return
 	}
 	act := f.server.Faults.match(name)
@@ -54,15 +54,15 @@ func (f *front) rest(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // the client went away
 	}
-	if privilege := f.server.taggingDenied(request, f.server.sessions.restUser(token), sent); privilege != "" {
-		unauthorized(w, privilege)
-		return
+	apiTagging := strings.HasPrefix(r.URL.Path, apiTaggingPath)
+	if apiTagging {
+		sent = fromAPI(request, sent)
 	}
-	request.Body = io.NopCloser(bytes.NewReader(sent))
+	user := f.server.sessions.restUser(token)
 	answer := &answer{header: http.Header{}, status: http.StatusOK}
-	f.next.ServeHTTP(answer, request)
-	if answer.status/100 == 2 {
-		f.server.ledger.tagging(request, f.server.sessions.restUser(token), sent, answer.body.Bytes())
+	f.answerREST(answer, request, sent, user)
+	if apiTagging {
+		answer.toAPI(r.Method, r.URL.Query().Get("action"))
 	}
 	var value struct {
 		Value string `json:"value"`
@@ -102,6 +102,29 @@ func (f *front) rest(w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(answer.status)
 	_, _ = io.Copy(w, &answer.body)
+}
+
+// answerREST lets the simulator answer what it may and should; request and answer are as under /rest.
+func (f *front) answerREST(w *answer, request *http.Request, sent []byte, user string) {
+	tagging := tagRequestOf(request, sent)
+	if tagging != nil {
+		if privilege := f.server.taggingDenied(tagging, user); privilege != "" {
+			refused(w, http.StatusForbidden, "unauthorized", []string{privilege}, "Unable to authorize user: it lacks "+privilege+".")
+			return
+		}
+		if why := f.misfit(tagging); why != "" {
+			refused(w, http.StatusBadRequest, "invalid_argument", nil, why)
+			return
+		}
+	}
+	request.Body = io.NopCloser(bytes.NewReader(sent))
+	request.ContentLength = int64(len(sent))
+	f.next.ServeHTTP(w, request)
+	if w.status/100 == 2 && tagging != nil {
+		f.server.ledger.tagging(request, user, sent, w.body.Bytes())
+		hidden := f.server.hidden(tagging, user, w.body.Bytes())
+		w.body = *bytes.NewBuffer(hidden)
+	}
 }
 
 func restTokenOf(r *http.Request) string {

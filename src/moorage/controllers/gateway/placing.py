@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from moorage.controllers.gateway.env import Env
 from moorage.controllers.gateway.place import targets_of_cluster
+from moorage.controllers.gateway.zones import located_domains
 from moorage.kit.errors import InvalidError, TerminalError, UnavailableError
 from moorage.planning import Place, Refusal, Resident, Slot, solve
 from moorage.resources import Cluster, Machine
@@ -36,7 +37,7 @@ class Spot:
     """Where one machine goes."""
 
     domain: FailureDomain
-    """With the one datastore that was chosen."""
+    """With the one datastore that was chosen, and with region and zone."""
     host: str | None
 
 
@@ -52,11 +53,12 @@ async def place_machines(cluster: Cluster, group: Group, count: int, env: Env) -
     """Choose places for new machines of one group; nothing is stored.
 
     Raises ``UnavailableError`` while vCenter cannot be asked, and ``TerminalError`` when the
-    placement names what is not there.
+    placement names what is not there, or tags of zones cannot be used.
     """
     if not count:
         return Placed(())
     vcenter = _vcenter(cluster.spec.account, env)
+    located = await located_domains(cluster, env, group.domains)
     targets: dict[str, list[ResolvedTarget]] = {name: [] for name in group.domains}
     paths: dict[str, str] = {}
     for name, path, target in targets_of_cluster(cluster):
@@ -91,7 +93,7 @@ async def place_machines(cluster: Cluster, group: Group, count: int, env: Env) -
     )  # fmt: skip
     spots = tuple(
         Spot(
-            cluster.spec.failure_domain(place.domain).on_datastore(paths[place.datastore]),
+            located[place.domain].on_datastore(paths[place.datastore]),
             place.host,
         )
         for place in places

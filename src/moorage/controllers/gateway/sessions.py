@@ -57,6 +57,7 @@ class Sessions:
                     on_state=lambda: self.on_state(name),
                     clock=self.clock,
                     note=self.note_for(name),
+                    rest_note=self.note_for(f"{name}/rest"),  # no account has such a name
                 )
                 opened = self._opened[name] = _Opened(endpoint, digest, vcenter)
                 # The inventory may have been complete, and have told of it, before this.
