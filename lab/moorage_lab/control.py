@@ -66,6 +66,15 @@ class Control(Administration):
         """Close the port for some seconds; sessions, version tokens and tasks are lost."""
         self._call("POST", "/restart", params={"seconds": f"{seconds:g}"})
 
+    def report_tools(self, bios_uuid: str, nics: dict[str, list[str]]) -> None:
+        """Have a VM's tools report addresses; ``nics`` is MAC -> addresses."""
+        body = {
+            "hostName": "",
+            "toolsRunning": True,
+            "nics": [{"mac": mac, "ips": ips} for mac, ips in nics.items()],
+        }
+        self._call("PUT", f"/guest/{bios_uuid}/state", json=body)
+
     def expire_sessions(self) -> None:
         self._call("POST", "/sessions/expire")
 

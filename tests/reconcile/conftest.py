@@ -5,8 +5,8 @@ Time is real here: vCenter is a process of its own, and answers when it does.
 
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -176,8 +176,54 @@ class World:
                 with anyio.move_on_after(0.5):
                     await changes.__anext__()
 
-    def make_foreign_vm(self, name: str) -> None:
-        """Make a VM in the clusters' folder as another user of vCenter would."""
+    def make_foreign_vm(
+        self, name: str, *, network: str | None = None, addresses: Sequence[str] = ()
+    ) -> str:
+        """Make a VM in the clusters' folder as another user of vCenter would; returns its moref.
+
+        With ``network`` (inventory path) it has a card there, whose addresses its tools report.
+        """
+        with self._as_somebody() as index:
+            pool = index.FindByInventoryPath("/dc1/host/cc1/Resources")
+            files = vim.vm.FileInfo(vmPathName="[ds1]")
+            card = [] if network is None else [_card(index.FindByInventoryPath(network))]
+            task = index.FindByInventoryPath("/dc1/vm/clusters").CreateVM_Task(
+                vim.vm.ConfigSpec(name=name, guestId="otherGuest", files=files, deviceChange=card),
+                pool,
+            )
+            while task.info.state not in ("success", "error"):
+                time.sleep(0.01)
+            assert task.info.state == "success", task.info.error
+            made = task.info.result
+            if network is not None:
+                (mac,) = (
+                    device.macAddress
+                    for device in made.config.hardware.device
+                    if isinstance(device, vim.vm.device.VirtualEthernetCard)
+                )
+                self.vcenter.control.report_tools(made.config.uuid, {mac: [*addresses]})
+            return str(made._moId)
+
+    async def sees(self, address: str, account: str = "lab") -> None:
+        """Wait until the gateway has heard that some VM has an address."""
+        with anyio.fail_after(PATIENCE_S):
+            while not (  # noqa: ASYNC110 - the stream's thread has no event for this
+                (vcenter := self._work.env.accounts.get(account))
+                and vcenter.addresses.is_seen(address)
+            ):
+                await anyio.sleep(0.05)
+
+    def destroy_foreign_vm(self, name: str) -> None:
+        """Take that VM away again."""
+        with self._as_somebody() as index:
+            task = index.FindByInventoryPath(f"/dc1/vm/clusters/{name}").Destroy_Task()
+            while task.info.state not in ("success", "error"):
+                time.sleep(0.01)
+            assert task.info.state == "success", task.info.error
+
+    @contextmanager
+    def _as_somebody(self) -> Iterator[Any]:
+        """Log in beside the gateway; yields vCenter's search index."""
         vcenter = self.vcenter
         context = ssl.create_default_context(cafile=str(vcenter.ca_file))
         service = SmartConnect(
@@ -188,21 +234,30 @@ class World:
             sslContext=context,
         )
         try:
-            index = service.RetrieveContent().searchIndex
-            pool = index.FindByInventoryPath("/dc1/host/cc1/Resources")
-            files = vim.vm.FileInfo(vmPathName="[ds1]")
-            task = index.FindByInventoryPath("/dc1/vm/clusters").CreateVM_Task(
-                vim.vm.ConfigSpec(name=name, guestId="otherGuest", files=files), pool
-            )
-            while task.info.state not in ("success", "error"):
-                time.sleep(0.01)
-            assert task.info.state == "success", task.info.error
+            yield service.RetrieveContent().searchIndex
         finally:
             Disconnect(service)
 
     def vms(self) -> list[dict[str, Any]]:
         """Return the VMs (templates left out) that the simulator has, by its own account."""
         return [vm for vm in self.vcenter.control.inventory()["vms"] if not vm["template"]]
+
+
+def _card(network: Any) -> vim.vm.device.VirtualDeviceSpec:
+    """Return a new network card in a standard or distributed port group."""
+    card = vim.vm.device.VirtualVmxnet3
+    if isinstance(network, vim.dvs.DistributedVirtualPortgroup):
+        backing = vim.vm.device.VirtualEthernetCard.DistributedVirtualPortBackingInfo(
+            port=vim.dvs.PortConnection(
+                portgroupKey=network.key,
+                switchUuid=network.config.distributedVirtualSwitch.uuid,
+            )
+        )
+    else:
+        backing = vim.vm.device.VirtualEthernetCard.NetworkBackingInfo(deviceName=network.name)
+    return vim.vm.device.VirtualDeviceSpec(
+        operation="add", device=card(key=-1, backing=backing, addressType="generated")
+    )
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from moorage.controllers.gateway.build import Work, wire
 from moorage.gateway.vault import Vault
-from moorage.ipam import PoolExhaustedError, claim, claims_of, held_back_of, release
+from moorage.ipam import PoolExhaustedError, claim, claims_of, held_back_of, nobody, release
 from moorage.kit.clock import FakeClock
 from moorage.kit.errors import ConflictError
 from moorage.kit.ids import new_uid
@@ -63,7 +63,11 @@ def a_holder(name: str = "m") -> Owner:
 
 
 async def take(store: SqlStore, pool: IPPool, owner: Owner | None = None) -> str:
-    return str((await claim(store, pool, owner or a_holder(), cluster="default/demo")).spec.address)
+    return str(
+        (
+            await claim(store, pool, owner or a_holder(), cluster="default/demo", used_by=nobody)
+        ).spec.address
+    )
 
 
 async def test_a_released_address_is_given_last_the_oldest_first(
@@ -113,15 +117,17 @@ async def test_an_address_that_is_asked_for_by_name_is_not_held_back(
 ) -> None:
     pool = await make_pool(store)
     owner, wanted = a_holder(), IPv4Address("10.77.1.11")
-    await claim(store, pool, owner, cluster="default/demo", wanted=wanted)
+    await claim(store, pool, owner, cluster="default/demo", used_by=nobody, wanted=wanted)
     await release(store, owner.uid, now=clock.now())
 
-    again = await claim(store, pool, a_holder(), cluster="default/demo", wanted=wanted)
+    again = await claim(
+        store, pool, a_holder(), cluster="default/demo", used_by=nobody, wanted=wanted
+    )
 
     assert again.spec.address == wanted
     assert again.spec.released_at is None
     with pytest.raises(ConflictError, match="claimed by Machine m"):
-        await claim(store, pool, a_holder(), cluster="default/demo", wanted=wanted)
+        await claim(store, pool, a_holder(), cluster="default/demo", used_by=nobody, wanted=wanted)
 
 
 async def test_another_cluster_may_follow_in_a_pool_for_one_cluster(
@@ -129,10 +135,10 @@ async def test_another_cluster_may_follow_in_a_pool_for_one_cluster(
 ) -> None:
     pool = await make_pool(store, restrict_to_single_cluster=True)
     owner = a_holder()
-    await claim(store, pool, owner, cluster="default/one")
+    await claim(store, pool, owner, cluster="default/one", used_by=nobody)
     await release(store, owner.uid, now=clock.now())
 
-    assert await claim(store, pool, a_holder(), cluster="default/two")
+    assert await claim(store, pool, a_holder(), cluster="default/two", used_by=nobody)
 
 
 async def test_without_hold_off_nothing_is_kept(store: SqlStore, clock: FakeClock) -> None:

@@ -140,6 +140,7 @@ async def describe(name: str) -> None:
         ("claimed", f"{pool.status.claimed} of {pool.status.total}"),
         ("held back", f"{pool.status.held_back}, for {pool.spec.hold_off_s} s each"),
         *((str(a.spec.address), _holder(a)) for a in held),
+        *((str(c.address), f"conflict: {c.used_by}") for c in pool.status.conflicts),
     ]
     show_one(pool, lambda: describe_resource(pool, facts))
 

@@ -2,11 +2,24 @@
 
 from moorage.ipam.allocate import (
     PoolExhaustedError,
+    UsedBy,
     claim,
     claims_of,
     forget,
     held_back_of,
+    nobody,
     release,
 )
+from moorage.ipam.probe import who_answers
 
-__all__ = ["PoolExhaustedError", "claim", "claims_of", "forget", "held_back_of", "release"]
+__all__ = [
+    "PoolExhaustedError",
+    "UsedBy",
+    "claim",
+    "claims_of",
+    "forget",
+    "held_back_of",
+    "nobody",
+    "release",
+    "who_answers",
+]

@@ -1,5 +1,6 @@
 """Claim and release addresses of a pool."""
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from ipaddress import IPv4Address
@@ -18,28 +19,37 @@ class PoolExhaustedError(MoorageError):
     """Every address of the pool is claimed."""
 
 
+UsedBy = Callable[[IPv4Address], Awaitable[str | None]]
+"""Tells in words who else uses an address, ``None`` when nobody is known to."""
+
+
+async def nobody(_: IPv4Address) -> None:
+    """Know of no other user of any address."""
+
+
 async def claim(
-    store: Store, pool: IPPool, owner: Owner, *, cluster: str, wanted: IPv4Address | None = None
+    store: Store,
+    pool: IPPool,
+    owner: Owner,
+    *,
+    cluster: str,
+    used_by: UsedBy,
+    wanted: IPv4Address | None = None,
 ) -> IPAddress:
     """Return the address that ``owner`` holds in the pool, claiming one if it holds none.
 
     ``cluster`` is the ``project/name`` that the claim is shown under. With ``wanted`` only
-    that address will do. One that is held back is given when it is wanted, or the last.
+    that address will do. One that is held back is given when it is wanted, or the last; one
+    that ``used_by`` knows a user of is not given at all.
 
     Raises ``PoolExhaustedError`` when no address is free, ``ConflictError`` when ``wanted``
-    is claimed by another or when the pool belongs to another cluster.
+    is claimed by another, or used, or when the pool belongs to another cluster.
     """
     for address in await store.list(IPAddress, owner=owner.uid):
         if address.spec.pool == pool.metadata.name:
             return address
     if pool.spec.restrict_to_single_cluster:
-        claims = await claims_of(store, pool.metadata.name)
-        foreign = {held.spec.cluster for held in claims} - {cluster}
-        if foreign:
-            raise ConflictError(
-                f"{pool} is restricted to a single cluster and serves "
-                f"{', '.join(sorted(foreign))}: use another pool"
-            )
+        await _check_is_alone(store, pool, cluster)
     # The names say it: reading the claims themselves would cost each machine of a thousand all
     # of the others'. What is held back has a name too, and so is passed over.
     held = await store.overview(IPAddress, labels=_label(pool.metadata.name))
@@ -47,7 +57,12 @@ async def claim(
     while True:
         chosen = wanted or choose_address(pool.spec, taken)
         if chosen is None:
-            return await _claim_held_back(store, pool, owner, cluster)
+            return await _claim_held_back(store, pool, owner, cluster, used_by)
+        if (user := await used_by(chosen)) is not None:
+            if wanted is not None:
+                raise ConflictError(f"{wanted} is used by {user}")
+            taken.add(chosen)
+            continue
         new = _claim(pool, chosen, owner, cluster)
         try:
             return await store.create(new)
@@ -95,18 +110,31 @@ async def forget(store: Store, held: IPAddress) -> None:
         await store.request_deletion(IPAddress, *held.key, if_version=version)
 
 
-async def _claim_held_back(store: Store, pool: IPPool, owner: Owner, cluster: str) -> IPAddress:
+async def _check_is_alone(store: Store, pool: IPPool, cluster: str) -> None:
+    claims = await claims_of(store, pool.metadata.name)
+    foreign = {held.spec.cluster for held in claims} - {cluster}
+    if foreign:
+        raise ConflictError(
+            f"{pool} is restricted to a single cluster and serves "
+            f"{', '.join(sorted(foreign))}: use another pool"
+        )
+
+
+async def _claim_held_back(
+    store: Store, pool: IPPool, owner: Owner, cluster: str, used_by: UsedBy
+) -> IPAddress:
     """Give the address that has been free for longest: there is no other."""
     for held in await held_back_of(store, pool.metadata.name):
         address = held.spec.address
-        if not pool.spec.may_give(address):
+        if not pool.spec.may_give(address) or await used_by(address) is not None:
             continue
         try:
             return await _take_over(store, held, _claim(pool, address, owner, cluster))
         except (ConflictError, NotFoundError):
             continue  # given to another, or over, a moment ago
     raise PoolExhaustedError(
-        f"all {pool.spec.usable()} addresses of {pool} are claimed: widen it, or delete machines"
+        f"all {pool.spec.usable()} addresses of {pool} are claimed, or used by others (see its "
+        "status.conflicts): widen it, or delete machines"
     )
 
 

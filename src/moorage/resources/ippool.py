@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, IPvAnyAddress, model_validator
 
-from moorage.resources.meta import Name, Owner, Ownership, Resource, Scope, Spec, Status
+from moorage.resources.meta import Model, Name, Owner, Ownership, Resource, Scope, Spec, Status
 
 MAX_POOL_SIZE = 65_536
 
@@ -34,6 +34,10 @@ class IPPoolSpec(Spec):
     hold_off_s: int = Field(default=300, ge=0, le=7 * 24 * 3600)
     """Seconds for which a released address is not given again, while ARP caches and DNS still
     name its last holder; unless the pool has no other. 0: given again at once."""
+    probe: bool = False
+    """Try to reach an address from the gateway before it is given: by ping, where the system
+    lets ordinary users, and at TCP ports 22, 443, 6443 and 10250. It costs a second for each
+    machine, and tells nothing where a firewall drops, or answers for others."""
 
     @model_validator(mode="after")
     def _is_a_range_or_a_subnet(self) -> Self:
@@ -99,6 +103,19 @@ class IPPoolSpec(Spec):
         return {int(self.router), *(int(address) for address in self.exclude)}
 
 
+class AddressConflict(Model):
+    """An address of the pool that somebody else uses: it is not given while that lasts."""
+
+    address: IPv4Address
+    used_by: str
+    """Who, in words: a VM that reports it, or what answered."""
+    account: str | None = None
+    """Cloud account in whose vCenter that VM was seen; ``None`` for an answer from the network."""
+    network: str | None = None
+    """Moref of the network there."""
+    since: datetime
+
+
 class IPPoolStatus(Status):
     """How full the pool is."""
 
@@ -110,6 +127,8 @@ class IPPoolStatus(Status):
     """What is not claimed, those held back among it."""
     clusters: list[str] = Field(default_factory=list)
     """``project/name`` of the clusters that hold addresses."""
+    conflicts: list[AddressConflict] = Field(default_factory=list)
+    """Addresses that were passed over, because somebody else uses them."""
 
 
 class IPPool(Resource):

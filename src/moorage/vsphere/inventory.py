@@ -1,7 +1,7 @@
 """The VMs of one vCenter in memory: what the stream pushed, read by everybody.
 
 Kept are VMs that bear an owner mark, templates, and what came after the first sync (a clone of
-ours may get its mark a moment after it appears). Of all other VMs, nothing is kept.
+ours may get its mark a moment after it appears). Of all other VMs, only their addresses are kept.
 """
 
 import threading
@@ -37,17 +37,18 @@ def _is_usable(address: str) -> bool:
         return False
 
 
+def card_addresses(nics: Any) -> tuple[str, ...]:
+    """Return the addresses in a ``guest.net``, of the VM's own cards and not link-local."""
+    # Bridges and tunnels of a pod network have no card of the VM behind them: the API says -1.
+    cards = [nic for nic in nics or () if nic.deviceConfigId >= 0]
+    usable = (ip for nic in cards for ip in nic.ipAddress or () if _is_usable(ip))
+    return tuple(islice(usable, _MOST_ADDRESSES))
+
+
 def _network(_: VM, nics: Any) -> Mapping[str, Any]:
     nics = nics or ()
-    # Bridges and tunnels of a pod network have no card of the VM behind them: the API says -1.
-    cards = [nic for nic in nics if nic.deviceConfigId >= 0]
     return {
-        "addresses": tuple(
-            islice(
-                (ip for nic in cards for ip in nic.ipAddress or () if _is_usable(ip)),
-                _MOST_ADDRESSES,
-            )
-        ),
+        "addresses": card_addresses(nics),
         "macs": tuple(lower(nic.macAddress) for nic in nics if nic.macAddress)[:_MOST_ADDRESSES],
     }
 
@@ -110,6 +111,28 @@ class Model:
     vms: dict[str, VM] = field(default_factory=dict)
     by_uid: dict[str, set[str]] = field(default_factory=dict)
     by_cluster: dict[str, set[str]] = field(default_factory=dict)
+    at_address: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Address -> VMs that report it, strangers among them."""
+    addresses: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """The other way round."""
+
+    def put_addresses(self, moref_: str, addresses: tuple[str, ...]) -> None:
+        """Take what a VM reports now, in place of what it did."""
+        before = self.addresses.get(moref_, ())
+        if before == addresses:
+            return
+        for one in before:
+            left = tuple(other for other in self.at_address[one] if other != moref_)
+            if left:
+                self.at_address[one] = left
+            else:
+                del self.at_address[one]
+        for one in dict.fromkeys(addresses):
+            self.at_address[one] = (*self.at_address.get(one, ()), moref_)
+        if addresses:
+            self.addresses[moref_] = tuple(dict.fromkeys(addresses))
+        else:
+            self.addresses.pop(moref_, None)
 
     def put(self, vm: VM) -> None:
         """Insert or replace."""
@@ -192,9 +215,10 @@ class Inventory:
     def enter(self, model: Model, moref_: str, values: Values, *, first: bool) -> frozenset[str]:
         """Take a VM that came into view."""
         vm = make_vm(moref_, values, self.paths)
-        if first and vm.owner is None and not vm.template:
-            return frozenset()
         with self._lock:
+            model.put_addresses(moref_, vm.addresses)
+            if first and vm.owner is None and not vm.template:
+                return frozenset()
             old = model.vms.get(moref_)
             model.put(vm)
         return keys_of(vm) | keys_of(old)
@@ -209,14 +233,18 @@ class Inventory:
                 for path, value in values.items():
                     if path in self.paths:
                         fields |= self.paths[path](blank, value)
+                if "addresses" in fields:
+                    model.put_addresses(moref_, fields["addresses"])
                 return None if fields.get("owner") or fields.get("template") else frozenset()
             new = changed_vm(old, values, self.paths)
             model.put(new)
+            model.put_addresses(moref_, new.addresses)
         return keys_of(old) | keys_of(new) if new != old else frozenset()
 
     def leave(self, model: Model, moref_: str) -> frozenset[str]:
         """Take the end of a VM."""
         with self._lock:
+            model.put_addresses(moref_, ())
             return keys_of(model.drop(moref_))
 
     # For everybody
@@ -235,6 +263,11 @@ class Inventory:
     def get(self, moref_: str) -> VM | None:
         """Return a kept VM."""
         return self._model.vms.get(moref_)
+
+    def seen_at(self, address: str) -> tuple[str, ...]:
+        """Return the morefs of all VMs, strangers among them, that report an address."""
+        with self._lock:
+            return self._model.at_address.get(address, ())
 
     def all(self) -> Iterator[VM]:
         """Return all kept VMs, by moref."""

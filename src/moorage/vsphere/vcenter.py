@@ -16,6 +16,7 @@ from moorage.kit.errors import (
 )
 from moorage.vsphere import power
 from moorage.vsphere.access import Access
+from moorage.vsphere.addresses import Addresses
 from moorage.vsphere.clearing import Clearing
 from moorage.vsphere.clocks import Clocks
 from moorage.vsphere.effects import Effects
@@ -82,6 +83,8 @@ class VCenter:
         """Hosts and datastores, for who plans."""
         self.marks = Marks(self._session, self._stream, self._ownership)
         """Which VMs bear the mark of a cluster, and with which epoch."""
+        self.addresses = Addresses(self._session, self._inventory)
+        """Which VM says that it has an address."""
         self.access = Access(self._session, self._stream, self._ownership)
         """Which privileges the account lacks."""
         self.zones = Zones(self._session, self._stream, self._rest)

@@ -3,8 +3,10 @@
 from collections import Counter
 from ipaddress import IPv4Address
 
+from moorage.controllers.gateway.conflicts import user_of
 from moorage.controllers.gateway.env import Env, key_of
 from moorage.controllers.gateway.machines import allowed_domains
+from moorage.controllers.gateway.place import targets_of_cluster
 from moorage.engine import DONE, Outcome, step, wait
 from moorage.ipam import PoolExhaustedError, claim, claims_of, release
 from moorage.kit.errors import ConflictError
@@ -30,9 +32,17 @@ async def ensure_endpoint(cluster: Cluster, env: Env) -> Outcome:
     inside = host is not None and pool is not None and pool.spec.may_give(IPv4Address(host))
     if pool is not None and asked.type is EndpointType.VIP and (host is None or inside):
         wanted = IPv4Address(host) if host else None
+        # A VIP moves inside one network only, which is that of any of the failure domains.
+        _, _, target = targets_of_cluster(cluster)[0]
+        account, uid = cluster.spec.account, cluster.metadata.uid
         try:
             address = await claim(
-                env.store, pool, cluster.owner(), cluster=key_of(cluster), wanted=wanted
+                env.store,
+                pool,
+                cluster.owner(),
+                cluster=key_of(cluster),
+                used_by=user_of(env, pool, account, target, uid),
+                wanted=wanted,
             )
         except PoolExhaustedError as error:
             return wait("PoolExhausted", str(error), after=30)

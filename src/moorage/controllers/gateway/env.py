@@ -7,6 +7,7 @@ from typing import Protocol
 
 from moorage.controllers.gateway.access import ClusterAccess
 from moorage.controllers.gateway.brake import DeletionBrake
+from moorage.controllers.gateway.conflicts import Conflicts
 from moorage.controllers.gateway.index import Index
 from moorage.engine.store import Store
 from moorage.kit.clock import Clock
@@ -73,6 +74,7 @@ class Env:
     """What the hub has said of its time: that in which it says when requests end."""
     trigger: Trigger
     index: Index = field(default_factory=Index)
+    conflicts: Conflicts = field(default_factory=Conflicts)
     leaving: dict[str, float] = field(default_factory=dict)
     """UID of a machine -> since when this process takes it away, by the steady clock."""
 

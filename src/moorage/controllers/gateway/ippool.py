@@ -2,11 +2,15 @@
 
 from datetime import datetime, timedelta
 
+from moorage.controllers.gateway.conflicts import still_used
 from moorage.controllers.gateway.env import Env
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
 from moorage.ipam import claims_of, forget, held_back_of
 from moorage.resources import IPPool
 from moorage.resources.meta import GATEWAY_FINALIZER
+
+_SHOWN = 5
+_LOOK_AGAIN_S = 30.0
 
 
 @step("Counted")
@@ -20,6 +24,32 @@ async def ensure_counted(pool: IPPool, env: Env) -> Outcome:
     pool.status.free = pool.status.total - sum(1 for one in claimed if pool.spec.may_give(one))
     pool.status.clusters = sorted({claim.spec.cluster for claim in claims})
     return DONE
+
+
+@step("ConflictFree")
+async def ensure_conflict_free(pool: IPPool, env: Env) -> Outcome:
+    """Say which addresses others use, until they no longer do or the pool no longer has them."""
+    known = {one.address: one for one in pool.status.conflicts}
+    for found in env.conflicts.take(pool.metadata.name):
+        known[found.address] = known.get(found.address, found)
+    claimed = {one.spec.address for one in await claims_of(env.store, pool.metadata.name)}
+    left = []
+    for address, conflict in sorted(known.items()):
+        if address in claimed or not pool.spec.may_give(address):
+            continue
+        if (now := await still_used(env, conflict)) is not None:
+            left.append(now)
+    pool.status.conflicts = left
+    if not left:
+        return DONE
+    shown = "; ".join(f"{one.address} is used by {one.used_by}" for one in left[:_SHOWN])
+    more = f"; and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
+    return wait(
+        "AddressConflict",
+        f"{shown}{more}: they are not given until they are free; exclude them from the pool, or "
+        "change these machines",
+        after=_LOOK_AGAIN_S,
+    )
 
 
 @step("Unused")
@@ -53,5 +83,8 @@ async def _let_go(pool: IPPool, env: Env) -> int:
 
 
 IPPOOL = StepReconciler(
-    kind=IPPool, steps=(ensure_counted,), teardown=(ensure_unused,), finalizer=GATEWAY_FINALIZER
+    kind=IPPool,
+    steps=(ensure_counted, ensure_conflict_free),
+    teardown=(ensure_unused,),
+    finalizer=GATEWAY_FINALIZER,
 )

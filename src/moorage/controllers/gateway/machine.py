@@ -2,7 +2,6 @@
 
 from moorage.bootstrap import (
     NodeInput,
-    StaticAddress,
     bootstrap_token_name,
     bootstrap_token_secret,
     render_guestinfo,
@@ -11,6 +10,7 @@ from moorage.controllers.gateway.clock import MISSED_S, clock_disagreement
 from moorage.controllers.gateway.env import MACHINE_FINALIZER, Env
 from moorage.controllers.gateway.fence import assigned, bears_mark, mark_of
 from moorage.controllers.gateway.inside import FIELD_MANAGER
+from moorage.controllers.gateway.machine_address import ensure_address, static_address
 from moorage.controllers.gateway.machine_teardown import (
     ensure_address_released,
     ensure_drained,
@@ -23,10 +23,9 @@ from moorage.controllers.gateway.place import resolve_machine
 from moorage.controllers.gateway.placing import ROOM_AGAIN_S, Group, place_machines
 from moorage.controllers.gateway.progress import describe_progress, note_progress
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
-from moorage.ipam import PoolExhaustedError, claim
 from moorage.kit.errors import TerminalError, UnavailableError
 from moorage.kube import NodeInfo
-from moorage.resources import Cluster, IPAddress, IPPool, Machine
+from moorage.resources import Cluster, Machine
 from moorage.vsphere import (
     VM,
     Absent,
@@ -45,21 +44,6 @@ _LOOK_AGAIN_S = 2.0
 _TASK_PATIENCE_S = 60.0
 _MISSED_S = 30.0
 """Only the replica whose pass saw the milestone wakes the machines, and it may die before."""
-
-
-@step("AddressClaimed")
-async def ensure_address(machine: Machine, env: Env) -> Outcome:
-    pool_name = machine.spec.failure_domain.ip_pool
-    if pool_name is None:
-        return DONE
-    pool = await env.store.find(IPPool, "", pool_name)
-    if pool is None:
-        return wait("PoolNotFound", f"IP pool {pool_name} is not at this gateway")
-    try:
-        await claim(env.store, pool, machine.owner(), cluster=_cluster_key(machine))
-    except PoolExhaustedError as error:
-        return wait("PoolExhausted", str(error), after=30)
-    return DONE
 
 
 @step("VMCreated")
@@ -219,7 +203,7 @@ async def _clone(machine: Machine, env: Env) -> Outcome:
     if (not_yet := await _not_yet(machine, cluster, vcenter, env)) is not None:
         return not_yet
     target = await resolve_machine(vcenter, machine.spec)
-    address = await _static_address(machine, env)
+    address = await static_address(machine, env)
     host, _, port = cluster.status.endpoint.rpartition(":")
     node = NodeInput(
         machine=machine,
@@ -325,20 +309,6 @@ def _labels(machine: Machine) -> dict[str, str]:
     return {**machine.spec.labels, "node-role.kubernetes.io/worker": ""}
 
 
-async def _static_address(machine: Machine, env: Env) -> StaticAddress | None:
-    held = await env.store.list(IPAddress, owner=machine.metadata.uid)
-    if not held:
-        return None
-    pool = await env.store.get(IPPool, "", held[0].spec.pool)
-    return StaticAddress(
-        address=str(held[0].spec.address),
-        prefix=pool.spec.prefix_length,
-        router=str(pool.spec.router),
-        name_servers=tuple(str(server) for server in pool.spec.name_servers),
-        search=tuple(pool.spec.search),
-    )
-
-
 async def _node(machine: Machine, env: Env, *, max_age_s: float) -> NodeInfo | None:
     cluster = await _cluster(machine, env)
     nodes = await env.access.nodes(cluster, max_age_s=max_age_s)
@@ -347,10 +317,6 @@ async def _node(machine: Machine, env: Env, *, max_age_s: float) -> NodeInfo | N
 
 async def _cluster(machine: Machine, env: Env) -> Cluster:
     return await env.store.get(Cluster, machine.metadata.project, machine.spec.cluster)
-
-
-def _cluster_key(machine: Machine) -> str:
-    return f"{machine.metadata.project}/{machine.spec.cluster}"
 
 
 MACHINE = StepReconciler(

@@ -64,13 +64,17 @@ def targets_of_cluster(cluster: Cluster) -> list[tuple[str, str, Target]]:
     ]
 
 
-async def resolve_machine(vcenter: VCenter, spec: MachineSpec) -> ResolvedTarget:
-    """Return the references that a machine's clone needs; raises ``TerminalError``."""
-    target = _target(
+def target_of_machine(spec: MachineSpec) -> Target:
+    """Return what to look up for a machine."""
+    return _target(
         spec.datacenter, spec.folder, spec.template, spec.failure_domain, "spec.failureDomain"
     )
+
+
+async def resolve_machine(vcenter: VCenter, spec: MachineSpec) -> ResolvedTarget:
+    """Return the references that a machine's clone needs; raises ``TerminalError``."""
     try:
-        return await vcenter.resolve(target)
+        return await vcenter.resolve(target_of_machine(spec))
     except InvalidError as error:
         raise TerminalError("PlacementInvalid", str(error)) from error
 
