@@ -74,12 +74,14 @@ def test_flags_win_over_environment_and_environment_over_file(tmp_path: Path) ->
     (tmp_path / "config.yaml").write_text(
         "logLevel: debug\nhealth: 127.0.0.1:1\nproxy: http://file:1\n"
         "deletionBrake: {clustersPerHour: 2}\n"
+        "vcenter: {callsInFlight: 2, clonesInFlight: 30, clonesPerHost: 4}\n"
     )
     environment = {
         "MOORAGE_GATEWAY_HEALTH": "127.0.0.1:2",
         "MOORAGE_GATEWAY_PROXY": "http://environment:2",
         "MOORAGE_GATEWAY_NO_PROXY": "a,b",
         "MOORAGE_GATEWAY_DELETION_BRAKE": "ignored",
+        "MOORAGE_GATEWAY_VCENTER": "ignored",
     }
 
     config = load_config(
@@ -92,15 +94,28 @@ def test_flags_win_over_environment_and_environment_over_file(tmp_path: Path) ->
     assert config.no_proxy == ["a", "b"]
     assert config.deletion_brake.clusters_per_hour == 2
     assert config.deletion_brake.machines_per_hour == 50
+    limits = config.vcenter.limits()
+    assert (limits.calls, limits.clones, limits.clones_per_host) == (2, 30, 4)
+    assert limits.clones_per_datastore == 8, "the default"
 
 
 def test_all_wrong_settings_are_named_at_once(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").write_text("logLevel: loud\nhealth: nowhere\ncolour: blue\n")
+    (tmp_path / "config.yaml").write_text(
+        "logLevel: loud\nhealth: nowhere\ncolour: blue\n"
+        "vcenter: {callsInFlight: 0, clonesPerHost: many, clones: 3}\n"
+    )
 
     with pytest.raises(InvalidError) as caught:
         load_config(tmp_path, environment={})
 
-    assert {fault.path for fault in caught.value.faults} == {"logLevel", "health", "colour"}
+    assert {fault.path for fault in caught.value.faults} == {
+        "logLevel",
+        "health",
+        "colour",
+        "vcenter.callsInFlight",
+        "vcenter.clonesPerHost",
+        "vcenter.clones",
+    }
 
 
 @pytest.mark.parametrize("text", ["- a list\n", "{", "just words\n"])

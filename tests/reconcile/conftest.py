@@ -29,6 +29,7 @@ from moorage.resources.account import CloudAccountSpec, SecretSpec, Trust, crede
 from moorage.resources.gateway import AssignmentSpec
 from moorage.resources.meta import GATEWAY_FINALIZER
 from moorage.store import SqlStore, open_store
+from moorage.vsphere import Limits
 from moorage_lab.api import VCenterProcess
 from tests.clocks import ShiftedClock
 
@@ -53,6 +54,7 @@ class World:
     vcenter: VCenterProcess
     database: Path
     brake: dict[str, int] = field(default_factory=dict)
+    limits: Limits | None = None
     clock: Clock = field(default_factory=SystemClock)
     user: str = ""
     """Who logs in to vCenter; its own first user by default. All have the same password."""
@@ -91,6 +93,7 @@ class World:
             acknowledged=_all_acknowledged,
             hub_clock=self.hub_clock,
             kube_timeout_s=1,
+            limits=self.limits,
             **self.brake,
         )
         self._tasks = await self._stack.enter_async_context(anyio.create_task_group())

@@ -245,14 +245,16 @@ async def test_no_more_clones_run_than_allowed_and_the_next_is_woken(site: Site)
     site.process.control.fault("ModifyListView", "delay", seconds=0.3)
 
     await vcenter.clone(first)
-    assert vcenter.has_turn_to_clone(first.uid), "it runs, and holds its place"
-    assert not vcenter.has_turn_to_clone(second.uid)
-    with pytest.raises(BusyError, match="limit of 1"):
+    assert vcenter.ask_to_clone(first) is None, "it runs, and holds its place"
+    assert vcenter.why_clone_waits(second.uid) is None, "it has not asked yet"
+    assert "no more than 1" in str(vcenter.ask_to_clone(second))
+    with pytest.raises(BusyError, match="1 clones are running in this vCenter"):
         await vcenter.clone(second)
+    assert vcenter.why_clone_waits(second.uid) is not None
     site.seen.clear()
 
     await until(lambda: any(second.uid in uids for uids in site.seen))
-    assert vcenter.has_turn_to_clone(second.uid)
+    assert vcenter.why_clone_waits(second.uid) is None
     await vcenter.clone(second)
     await until(lambda: len(site.vms()) == 2)
 
@@ -286,7 +288,8 @@ async def test_one_machine_costs_at_most_five_calls(site: Site) -> None:
 
 
 async def test_many_machines_share_the_watching_of_tasks(site: Site) -> None:
-    vcenter = await site.connect()
+    limits = Limits(clones_per_host=16, clones_per_datastore=16)
+    vcenter = await site.connect(limits=limits)
     target = await vcenter.resolve(TARGET)
     site.process.control.reset_counters()
     requests = [a_request(target) for _ in range(12)]

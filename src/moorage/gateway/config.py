@@ -12,9 +12,13 @@ from pydantic.alias_generators import to_camel
 from moorage.controllers.gateway.brake import CLUSTERS_PER_HOUR, MACHINES_PER_HOUR
 from moorage.kit.errors import FieldFault, InvalidError
 from moorage.kit.net import ProxySettings, read_pem
+from moorage.vsphere import Limits
 
 PREFIX = "MOORAGE_GATEWAY_"
 FILE_NAME = "config.yaml"
+_FILE_ONLY = ("deletion_brake", "vcenter")
+"""They belong to whoever runs the machine."""
+_LIMITS = Limits()
 
 
 class DeletionBrake(BaseModel):
@@ -24,6 +28,26 @@ class DeletionBrake(BaseModel):
 
     clusters_per_hour: int = Field(default=CLUSTERS_PER_HOUR, ge=0)
     machines_per_hour: int = Field(default=MACHINES_PER_HOUR, ge=0)
+
+
+class VCenterLimits(BaseModel):
+    """What each gateway process asks of a vCenter at a time, for each account."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
+
+    calls_in_flight: int = Field(default=_LIMITS.calls, ge=1, le=64)
+    clones_in_flight: int = Field(default=_LIMITS.clones, ge=1, le=512)
+    clones_per_host: int = Field(default=_LIMITS.clones_per_host, ge=1, le=512)
+    clones_per_datastore: int = Field(default=_LIMITS.clones_per_datastore, ge=1, le=512)
+
+    def limits(self) -> Limits:
+        """Return them as a session takes them."""
+        return Limits(
+            calls=self.calls_in_flight,
+            clones=self.clones_in_flight,
+            clones_per_host=self.clones_per_host,
+            clones_per_datastore=self.clones_per_datastore,
+        )
 
 
 class GatewayConfig(BaseModel):
@@ -54,6 +78,7 @@ class GatewayConfig(BaseModel):
     """``postgresql+psycopg://user:password@host/database`` for replicas that share it; without it
     an SQLite file in the data directory, for one process."""
     deletion_brake: DeletionBrake = Field(default_factory=DeletionBrake)
+    vcenter: VCenterLimits = Field(default_factory=VCenterLimits)
 
     def proxy_settings(self, environment: Mapping[str, str] | None = None) -> ProxySettings:
         """Return which proxy leads to the hub."""
@@ -120,8 +145,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in GatewayConfig.model_fields:
         text = environment.get(PREFIX + name.upper())
-        if not text or name == "deletion_brake":
-            # The brake is set in the file only, which belongs to whoever runs the machine.
+        if not text or name in _FILE_ONLY:
             continue
         found[to_camel(name)] = text.split(",") if name == "no_proxy" else text
     return found

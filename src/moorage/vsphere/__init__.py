@@ -1,8 +1,9 @@
 """vSphere: one session and one live inventory for each account, and what is done there."""
 
 from moorage.vsphere.clone import copied_bytes
-from moorage.vsphere.effects import BusyError
+from moorage.vsphere.limits import Limits
 from moorage.vsphere.session import SessionNote
+from moorage.vsphere.turns import BusyError
 from moorage.vsphere.types import (
     VM,
     Absent,
@@ -11,10 +12,10 @@ from moorage.vsphere.types import (
     Counters,
     Endpoint,
     Found,
-    Limits,
     OwnerMark,
     Power,
     Presence,
+    Rank,
     ResolvedTarget,
     State,
     Target,
@@ -41,6 +42,7 @@ __all__ = [
     "OwnerMark",
     "Power",
     "Presence",
+    "Rank",
     "ResolvedTarget",
     "SessionNote",
     "State",

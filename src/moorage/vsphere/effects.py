@@ -6,7 +6,6 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from itertools import islice
 from typing import Any
 
 from pyVmomi import vim
@@ -18,13 +17,10 @@ from moorage.vsphere.ownership import Ownership
 from moorage.vsphere.properties import moref
 from moorage.vsphere.session import Session
 from moorage.vsphere.tasks import AT_ONCE, CLONE, SHOWN, Tasks
+from moorage.vsphere.turns import Claim, Turns
 from moorage.vsphere.types import VM, CloneRequest, Task, TaskRef, TaskState
 
 Start = Callable[[Session, VM], Any]
-
-
-class BusyError(UnavailableError):
-    """As many clones are running as this vCenter is asked to do at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +32,18 @@ class _Started:
 class Effects:
     """Starts tasks, remembers them until they are over, and keeps to the limits."""
 
-    def __init__(self, session: Session, tasks: Tasks, ownership: Ownership) -> None:
+    def __init__(self, session: Session, tasks: Tasks, ownership: Ownership, turns: Turns) -> None:
         self._session = session
         self._tasks = tasks
         self._ownership = ownership
+        self.turns = turns
+        """Whose turn it is to be cloned."""
         self._limits = session.limits
         self._lock = threading.Lock()
         self._started: dict[str, dict[Hashable, _Started]] = {}
         """By UID, then by what makes two effects the same."""
         self._clones: dict[str, str] = {}
         """UID -> its last clone task."""
-        self._cloning: set[str] = set()
-        """UIDs whose clone task is not known to be over, or is just being asked for."""
-        self._waiting: dict[str, None] = {}
         self._folders: dict[str, str] = {}
         self._made_at: dict[str, float] = {}
 
@@ -124,10 +119,9 @@ class Effects:
                 return TaskRef(last.moref)
             self._clones.pop(uid, None)
             taken = last is not None and last.fault == "DuplicateName"
-            if not taken:
-                self._take_slot(uid)
         if taken:
             return await self._name_is_taken(request)
+        self.turns.take(self.claim(request))
         what = f"clone {request.target.template.name} to VM {request.name}"
 
         def work() -> str:
@@ -145,9 +139,8 @@ class Effects:
         else:
             return TaskRef(task)
         finally:
-            with self._lock:
-                if uid not in self._clones:
-                    self._cloning.discard(uid)
+            if uid not in self._clones:
+                self.turns.end(uid)
         return await self._name_is_taken(request)
 
     async def _name_is_taken(self, request: CloneRequest) -> TaskRef:
@@ -174,23 +167,18 @@ class Effects:
                 )
         raise AssertionError(holder)
 
-    def has_turn(self, uid: str) -> bool:
-        """Tell whether a clone would be let in; if not, it is woken when there is room."""
-        with self._lock:
-            if uid in self._cloning or len(self._cloning) < self._limits.clones:
-                return True
-            self._waiting[uid] = None
-            return False
-
-    def _take_slot(self, uid: str) -> None:
-        if uid not in self._cloning and len(self._cloning) >= self._limits.clones:
-            self._waiting[uid] = None
-            raise BusyError(
-                f"{len(self._cloning)} clones are running in this vCenter, "
-                f"which is the limit of {self._limits.clones}: this one waits its turn"
-            )
-        self._waiting.pop(uid, None)
-        self._cloning.add(uid)
+    def claim(self, request: CloneRequest) -> Claim:
+        """Return what a clone would keep busy."""
+        target = request.target
+        template = self._ownership.inventory.get(target.template.moref)
+        hosts = (template.host if template is not None else None, request.host)
+        return Claim(
+            uid=request.uid,
+            cluster=request.mark.cluster,
+            rank=request.rank,
+            datastore=target.datastore,
+            hosts=frozenset(host for host in hosts if host is not None),
+        )
 
     def _last_clone(self, uid: str) -> Task | None:
         task = self._clones.get(uid)
@@ -211,7 +199,7 @@ class Effects:
                 with self._lock:
                     if uid not in self._clones:
                         self._clones[uid] = task
-                        self._cloning.add(uid)
+                        self.turns.note_running(uid)
         return known
 
     def known_task(self, task: str) -> Task | None:
@@ -234,14 +222,15 @@ class Effects:
 
     # What the stream tells
 
-    def changed(self, uids: frozenset[str]) -> frozenset[str]:
-        """Take note of changes; returns further UIDs whose turn has come."""
+    def changed(self, uids: frozenset[str]) -> None:
+        """Take note of changes; those whose turn has come then are called."""
+        cloned = []
         with self._lock:
             for uid in uids & self._clones.keys():
                 last = self._last_clone(uid)
                 if last is not None and not last.is_over:
                     continue
-                self._cloning.discard(uid)
+                cloned.append(uid)
                 made = last.result if last is not None else None
                 if made is not None and self._ownership.made.get(uid) != made:
                     self._note_made(uid, made)
@@ -252,11 +241,7 @@ class Effects:
             for uid in uids & self._made_at.keys():
                 if self._ownership.inventory.get(self._ownership.made[uid]) is not None:
                     del self._made_at[uid]  # shown: from now on its absence means something
-            free = max(0, self._limits.clones - len(self._cloning))
-            woken = list(islice(self._waiting, free))
-            for uid in woken:
-                del self._waiting[uid]
-        return frozenset(woken)
+        self.turns.end(*cloned)
 
     def _is_over(self, started: _Started) -> bool:
         """Tell what need not be remembered: failures must, until somebody has heard of them."""

@@ -26,7 +26,8 @@ from moorage.vsphere.faults import (
     no_answer,
     translate,
 )
-from moorage.vsphere.types import Endpoint, Limits, State
+from moorage.vsphere.limits import Limits
+from moorage.vsphere.types import Endpoint, State
 from moorage.vsphere.wire import Stub, server_fingerprint
 
 log = structlog.get_logger(__name__)

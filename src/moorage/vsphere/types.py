@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Literal
 
 from pydantic.alias_generators import to_camel
@@ -48,34 +48,13 @@ class Endpoint:
         return host, int(port) if colon else 443
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one account may ask of its vCenter at a time."""
+class Rank(IntEnum):
+    """Who of a cluster is cloned first, where not all can be at once."""
 
-    calls: int = 4
-    """Calls in flight, which is also connections: HTTP/1.1 carries one call each."""
-    clones: int = 16
-    """Clone tasks in flight."""
-    read_s: float = 30.0
-    """Default deadline of a call that changes nothing."""
-    effect_s: float = 30.0
-    """Default deadline of a call that starts something."""
-    stream_wait_s: int = 45
-    """How long vCenter holds a quiet ``WaitForUpdatesEx``."""
-    stream_fresh_s: int = 2
-    """The same while effects rest on what the inventory says. What is known is as old as the last
-    request that was answered, which is up to two waits: together less than the fence's 5 s."""
-    stream_rate: float = 1.6
-    """Returns of the stream a second, on average, when much happens."""
-    stream_burst: int = 2
-    """Returns that may come faster than that after a quiet time: with the rate these are two a
-    second over any five seconds, and still a change after quiet, and its answer, come at once."""
-    page: int = 500
-    """Objects in one return of the stream."""
-    zone_ttl_s: float = 300.0
-    """How long the tags of compute clusters and what is above them are taken as still true."""
-    template_ttl_s: float = 60.0
-    """How long a template's details and a port group's switch are taken as still true."""
+    FIRST_CONTROL_PLANE = 0
+    """All others wait for it."""
+    CONTROL_PLANE = 1
+    WORKER = 2
 
 
 class State(StrEnum):
@@ -344,6 +323,8 @@ class CloneRequest:
     """Moref of the host; ``None`` leaves it to vCenter."""
     mode: CloneMode = "auto"
     disk_enable_uuid: bool = True
+    rank: Rank = Rank.WORKER
+    """Whose turn it is before others of its cluster, which the mark names."""
 
 
 @dataclass(frozen=True, slots=True)

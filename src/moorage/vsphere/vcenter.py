@@ -22,6 +22,7 @@ from moorage.vsphere.clocks import Clocks
 from moorage.vsphere.effects import Effects
 from moorage.vsphere.estate import Estate
 from moorage.vsphere.inventory import Inventory
+from moorage.vsphere.limits import Limits
 from moorage.vsphere.lookup import Lookup
 from moorage.vsphere.marks import Marks
 from moorage.vsphere.ownership import Ownership
@@ -29,13 +30,13 @@ from moorage.vsphere.rest import Rest
 from moorage.vsphere.session import Session, SessionNote
 from moorage.vsphere.stream import Stream
 from moorage.vsphere.tasks import Tasks
+from moorage.vsphere.turns import Turns
 from moorage.vsphere.types import (
     OWNER_KEY,
     VM,
     CloneRequest,
     Counters,
     Endpoint,
-    Limits,
     OwnerMark,
     Power,
     Presence,
@@ -76,7 +77,8 @@ class VCenter:
         self._ownership = Ownership(self._inventory, installation)
         self._tasks = Tasks()
         self._stream = Stream(self._session, self._inventory, self._tasks, self._changed)
-        self._effects = Effects(self._session, self._tasks, self._ownership)
+        turns = Turns(session.limits, on_change, session.endpoint.server)
+        self._effects = Effects(self._session, self._tasks, self._ownership, turns)
         self._clearing = Clearing(self._session, self._inventory, self._effects)
         self._lookup = Lookup(self._session, self._stream, self._ownership, self._effects)
         self.estate = Estate(self._session, self._stream)
@@ -144,6 +146,7 @@ class VCenter:
             self._rest.close()
             self._session.close()
             self._stream.join(_JOIN_S)
+            self._effects.turns.close()
 
         await anyio.to_thread.run_sync(close)
 
@@ -283,21 +286,28 @@ class VCenter:
         """
         return self._effects.task(moref, uid)
 
-    @property
-    def clone_limit(self) -> int:
-        """Clones that may run at a time."""
-        return self._session.limits.clones
+    def why_clone_waits(self, uid: str) -> str | None:
+        """Say why a clone that was asked for waits; ``None`` when it is its turn, or not known."""
+        return self._effects.turns.why_wait(uid)
 
-    def has_turn_to_clone(self, uid: str) -> bool:
-        """Tell whether ``clone`` would be let in now; if not, ``on_change`` gets the UID later."""
-        return self._effects.has_turn(uid)
+    def ask_to_clone(self, request: CloneRequest) -> str | None:
+        """Keep a place for a clone, or say why it waits; ``on_change`` then gets the UID later.
+
+        Places are shared fairly between the clusters that the marks name; inside of one they go
+        by rank. The request's ``guestinfo`` may be empty yet.
+        """
+        return self._effects.turns.ask(self._effects.claim(request))
+
+    def give_up_clone(self, uid: str) -> None:
+        """Let others have the place of a machine that shall not be cloned any more."""
+        self._effects.turns.leave(uid)
 
     async def clone(self, request: CloneRequest, *, deadline_s: float | None = None) -> TaskRef:
         """Start to clone, or return what was started already for this UID.
 
         Raises:
-            BusyError: As many clones as allowed are running; ``on_change`` gets the UID when
-                there is room.
+            BusyError: It is not its turn: as many clones as allowed are running; ``on_change``
+                gets the UID when there is a place for it.
             TerminalError: ``NameTaken`` by a VM that is not ours, or an impossible request.
         """
         try:
@@ -359,7 +369,8 @@ class VCenter:
     # Smaller parts
 
     def _changed(self, uids: frozenset[str]) -> None:
-        self._notify(uids | self._effects.changed(uids))
+        self._effects.changed(uids)
+        self._notify(uids)
 
     def _has_power(self, moref: str, wanted: Power) -> bool:
         vm = self._inventory.get(moref)

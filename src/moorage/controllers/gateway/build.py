@@ -38,7 +38,7 @@ from moorage.resources import (
     Secret,
 )
 from moorage.resources.ippool import claimed_address
-from moorage.vsphere import SessionNote
+from moorage.vsphere import Limits, SessionNote
 
 PACE = timedelta(milliseconds=250)
 """A hundred machines change at once: what counts them looks at them four times a second."""
@@ -78,6 +78,7 @@ def wire(
     kube_timeout_s: float = 10.0,
     clusters_per_hour: int = CLUSTERS_PER_HOUR,
     machines_per_hour: int = MACHINES_PER_HOUR,
+    limits: Limits | None = None,
     lease_ttl: timedelta = timedelta(seconds=60),
     note_for: Callable[[str], SessionNote | None] = lambda _: None,
 ) -> Work:
@@ -94,6 +95,7 @@ def wire(
         kube_timeout_s: Default deadline of a call to a cluster's API server.
         clusters_per_hour: How many may be deleted before the brake holds the next.
         machines_per_hour: The same for machines, those of deleted clusters among them.
+        limits: How much may be asked of each vCenter at a time.
         lease_ttl: How long others leave a key alone whose replica no longer renews its lease.
         note_for: Returns where the vCenter session of an account is written down.
     """
@@ -118,6 +120,7 @@ def wire(
         on_state=lambda name: trigger("account", f"/{name}"),
         on_open=on_open,
         note_for=note_for,
+        limits=limits,
     )
     env = Env(
         store=store,

@@ -1,5 +1,7 @@
 """Turn a Machine into a running VM that is a Kubernetes node."""
 
+from dataclasses import replace
+
 from moorage.bootstrap import (
     NodeInput,
     bootstrap_token_name,
@@ -26,6 +28,7 @@ from moorage.engine import DONE, Outcome, StepReconciler, step, wait
 from moorage.kit.errors import TerminalError, UnavailableError
 from moorage.kube import NodeInfo
 from moorage.resources import Cluster, Machine
+from moorage.resources.kubernetes import Role
 from moorage.vsphere import (
     VM,
     Absent,
@@ -34,6 +37,7 @@ from moorage.vsphere import (
     Found,
     Power,
     Presence,
+    Rank,
     TaskState,
     Unknown,
     VCenter,
@@ -203,6 +207,20 @@ async def _clone(machine: Machine, env: Env) -> Outcome:
     if (not_yet := await _not_yet(machine, cluster, vcenter, env)) is not None:
         return not_yet
     target = await resolve_machine(vcenter, machine.spec)
+    request = CloneRequest(
+        uid=machine.metadata.uid,
+        rank=_rank(machine),
+        name=machine.metadata.name,
+        target=target,
+        mark=mark_of(machine, env),
+        cpus=machine.spec.cpus,
+        memory_mib=machine.spec.memory_mib,
+        disk_gib=machine.spec.disk_gib,
+        host=machine.spec.host,
+        mode=machine.spec.clone_mode,
+    )
+    if (why := vcenter.ask_to_clone(request)) is not None:
+        return _waits_its_turn(why)
     address = await static_address(machine, env)
     host, _, port = cluster.status.endpoint.rpartition(":")
     node = NodeInput(
@@ -213,22 +231,10 @@ async def _clone(machine: Machine, env: Env) -> Outcome:
         pki=keys,
         address=address,
     )
-    request = CloneRequest(
-        uid=machine.metadata.uid,
-        name=machine.metadata.name,
-        target=target,
-        mark=mark_of(machine, env),
-        guestinfo=render_guestinfo(node),
-        cpus=machine.spec.cpus,
-        memory_mib=machine.spec.memory_mib,
-        disk_gib=machine.spec.disk_gib,
-        host=machine.spec.host,
-        mode=machine.spec.clone_mode,
-    )
     try:
-        task = await vcenter.clone(request)
-    except BusyError:
-        return _waits_its_turn(vcenter)
+        task = await vcenter.clone(replace(request, guestinfo=render_guestinfo(node)))
+    except BusyError as error:
+        return _waits_its_turn(str(error))
     except TerminalError as error:
         if error.reason != "NameTaken":
             raise
@@ -245,8 +251,8 @@ async def _not_yet(
     skewed = await clock_disagreement(machine.spec.account, env)
     if skewed is not None:
         return wait("ClockSkewed", f"not cloned yet: {skewed}", after=MISSED_S)
-    if not vcenter.has_turn_to_clone(machine.metadata.uid):
-        return _waits_its_turn(vcenter)
+    if (why := vcenter.why_clone_waits(machine.metadata.uid)) is not None:
+        return _waits_its_turn(why)
     host = machine.spec.host
     if machine.status.clone_failed or (host and vcenter.estate.out_of_service(host)):
         return await _place_again(machine, cluster, env)
@@ -273,14 +279,15 @@ async def _place_again(machine: Machine, cluster: Cluster, env: Env) -> Outcome 
     return None
 
 
-def _waits_its_turn(vcenter: VCenter) -> Outcome:
-    """Wait to be woken: asking again by itself, a hundred machines would do little else."""
-    return wait(
-        "ClonesInFlight",
-        f"{vcenter.clone_limit} clones are running in this vCenter, which is as many as are asked "
-        "of it at a time: this one is next when its turn comes",
-        after=_TASK_PATIENCE_S,
-    )
+def _rank(machine: Machine) -> Rank:
+    if machine.spec.bootstrap == "init":
+        return Rank.FIRST_CONTROL_PLANE
+    return Rank.WORKER if machine.spec.role is Role.WORKER else Rank.CONTROL_PLANE
+
+
+def _waits_its_turn(why: str) -> Outcome:
+    """Wait to be called: asking again by itself, a hundred machines would do little else."""
+    return wait("ClonesInFlight", why, after=_TASK_PATIENCE_S)
 
 
 async def _name_taken(machine: Machine, env: Env, said: str) -> Outcome:

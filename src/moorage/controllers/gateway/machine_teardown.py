@@ -62,6 +62,7 @@ async def ensure_no_vm(machine: Machine, env: Env) -> Outcome:
         return wait(
             "AccountNotReady", f"cloud account {machine.spec.account} is not connected", after=30
         )
+    vcenter.give_up_clone(machine.metadata.uid)
     if machine.status.clone_task is not None and machine.status.vm is None:
         task = vcenter.task(machine.status.clone_task, machine.metadata.uid)
         if task is not None and task.state is TaskState.RUNNING:

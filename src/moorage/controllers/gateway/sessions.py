@@ -10,7 +10,7 @@ import anyio
 from moorage.kit.clock import Clock
 from moorage.resources import CloudAccount
 from moorage.resources.account import Trust
-from moorage.vsphere import Endpoint, SessionNote, VCenter
+from moorage.vsphere import Endpoint, Limits, SessionNote, VCenter
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,8 @@ class Sessions:
     """Called when an account can be used that could not be before."""
     note_for: Callable[[str], SessionNote | None] = lambda _: None
     """Returns where the session of an account is written down, if anywhere."""
+    limits: Limits | None = None
+    """How much may be asked of each vCenter at a time."""
     _opened: dict[str, _Opened] = field(default_factory=dict)
     _turns: defaultdict[str, anyio.Lock] = field(default_factory=lambda: defaultdict(anyio.Lock))
     """By account: its own pass and the keeper must not open two sessions."""
@@ -55,6 +57,7 @@ class Sessions:
                     installation=self.installation,
                     on_change=self.on_change,
                     on_state=lambda: self.on_state(name),
+                    limits=self.limits,
                     clock=self.clock,
                     note=self.note_for(name),
                     rest_note=self.note_for(f"{name}/rest"),  # no account has such a name

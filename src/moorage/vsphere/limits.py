@@ -1,0 +1,38 @@
+"""How gentle we are with a vCenter."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one account may ask of its vCenter at a time."""
+
+    calls: int = 4
+    """Calls in flight, which is also connections: HTTP/1.1 carries one call each."""
+    clones: int = 16
+    """Clone tasks in flight."""
+    clones_per_host: int = 8
+    """Of these, on one host: vCenter itself does no more provisioning there at a time, and queues
+    the rest ("vCenter Server Limits on Simultaneous Migrations" in the vSphere documentation)."""
+    clones_per_datastore: int = 8
+    """Of these, to one datastore: as many as vCenter allows of migrations of storage there."""
+    read_s: float = 30.0
+    """Default deadline of a call that changes nothing."""
+    effect_s: float = 30.0
+    """Default deadline of a call that starts something."""
+    stream_wait_s: int = 45
+    """How long vCenter holds a quiet ``WaitForUpdatesEx``."""
+    stream_fresh_s: int = 2
+    """The same while effects rest on what the inventory says. What is known is as old as the last
+    request that was answered, which is up to two waits: together less than the fence's 5 s."""
+    stream_rate: float = 1.6
+    """Returns of the stream a second, on average, when much happens."""
+    stream_burst: int = 2
+    """Returns that may come faster than that after a quiet time: with the rate these are two a
+    second over any five seconds, and still a change after quiet, and its answer, come at once."""
+    page: int = 500
+    """Objects in one return of the stream."""
+    zone_ttl_s: float = 300.0
+    """How long the tags of compute clusters and what is above them are taken as still true."""
+    template_ttl_s: float = 60.0
+    """How long a template's details and a port group's switch are taken as still true."""
