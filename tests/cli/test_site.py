@@ -235,6 +235,19 @@ spec: {gateway: site-a, start: 10.77.1.10, end: 10.77.1.50, prefix: 16, router: 
     assert "10.77.0.1" in site.ok("ippools describe nodes -o table").out
 
 
+def test_an_ip_pool_has_several_ranges_with_holes(site: World) -> None:
+    said = site.ok(
+        f"ippools add holes --gateway {GATEWAY} --range 10.9.0.10-10.9.0.19 "
+        "--range 10.9.0.50-10.9.0.59 --exclude 10.9.0.12-10.9.0.13 --exclude 10.9.0.56/30 "
+        "--prefix 24 --router 10.9.0.1 --hold-off-s 60"
+    )
+
+    assert "14 addresses" in said.out + said.err
+    pool = site.get(IPPool, "holes").spec
+    assert (pool.size(), pool.usable(), pool.hold_off_s) == (20, 14, 60)
+    assert "10.9.0.10 to 10.9.0.19, 10.9.0.50 to 10.9.0.59" in site.ok("ippools list -o table").out
+
+
 def test_faults_of_an_ip_pool_are_told_with_their_fields(site: World) -> None:
     told = site.refused(
         f"ippools add bad --gateway {GATEWAY} --start 10.0.0.9 --end 10.0.0.1 --prefix 99 "

@@ -1,12 +1,16 @@
 """Addresses come in order, each once, and never the router's or an excluded one."""
 
 from ipaddress import IPv4Address
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from moorage.planning import choose_address, missing_addresses
 from moorage.resources.ippool import IPPoolSpec, claim_name, claimed_address
+from moorage.resources.spans import overlap
 from tests.builders import an_ip_pool
 
 
@@ -48,12 +52,106 @@ def test_what_may_be_given_is_what_is_yielded() -> None:
         ),
     ):
         every = {IPv4Address(number) for number in spec.numbers()}
-        low, high = spec.bounds()
+        low, high = min(map(int, every)), max(map(int, every))
 
         assert spec.usable() == len(every)
         assert {
             IPv4Address(n) for n in range(low - 2, high + 3) if spec.may_give(IPv4Address(n))
         } == every
+
+
+LOW = int(IPv4Address("10.0.0.0"))
+
+
+def a_span(numbers: tuple[int, int]) -> str:
+    first, last = sorted(numbers)
+    return f"{IPv4Address(LOW + first)}-{IPv4Address(LOW + last)}"
+
+
+pairs = st.tuples(st.integers(0, 255), st.integers(0, 255))
+
+
+@given(st.lists(pairs, max_size=5), st.lists(pairs, max_size=5))
+def test_ranges_and_exclusions_give_what_sets_would(
+    ranges: list[tuple[int, int]], excluded: list[tuple[int, int]]
+) -> None:
+    given = [set(range(min(pair), max(pair) + 1)) for pair in ranges]
+    kept_back = {n for pair in excluded for n in range(min(pair), max(pair) + 1)} | {200}
+    document = {
+        "gateway": "g",
+        "router": str(IPv4Address(LOW + 200)),
+        "prefix": 24,
+        "ranges": [
+            {"start": str(IPv4Address(LOW + min(p))), "end": str(IPv4Address(LOW + max(p)))}
+            for p in ranges
+        ],
+        "exclude": [a_span(pair) for pair in excluded],
+    }
+    if not given or sum(map(len, given)) != len(set().union(*given)):
+        with pytest.raises(ValidationError):  # none, or some that overlap
+            IPPoolSpec.model_validate(document)
+        return
+
+    spec = IPPoolSpec.model_validate(document)
+
+    expected = set().union(*given) - kept_back
+    assert {n - LOW for n in spec.numbers()} == expected
+    assert list(spec.numbers()) == sorted(spec.numbers())
+    assert spec.usable() == len(expected)
+    assert all(spec.may_give(IPv4Address(LOW + n)) == (n in expected) for n in range(256))
+    every = [IPv4Address(LOW + n) for n in range(256)]
+    assert {int(one) - LOW for one in spec.of_these(every)} == expected
+
+
+@given(pairs, pairs)
+def test_what_is_in_both_overlaps(one: tuple[int, int], other: tuple[int, int]) -> None:
+    first, second = (min(one), max(one)), (min(other), max(other))
+    both = set(range(first[0], first[1] + 1)) & set(range(second[0], second[1] + 1))
+
+    assert overlap([first], [second]) == ((min(both), max(both)) if both else None)
+
+
+@pytest.mark.parametrize(
+    ("exclude", "left"),
+    [
+        (["10.0.0.0/28"], 239),
+        (["10.0.0.10"], 253 - 1),
+        (["10.0.0.10 - 10.0.0.19", "10.0.0.15-10.0.0.24"], 253 - 15),
+        (["10.0.1.0/24", "10.0.0.255"], 253),
+        ([], 253),
+    ],
+)
+def test_exclusions_are_addresses_ranges_and_networks(exclude: list[str], left: int) -> None:
+    spec = IPPoolSpec.model_validate(
+        {"gateway": "g", "subnet": "10.0.0.0/24", "router": "10.0.0.1", "exclude": exclude}
+    )
+
+    assert spec.usable() == left
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"exclude": ["10.0.0.1/24"]}, "has host bits set"),
+        ({"exclude": ["10.0.0.9-10.0.0.1"]}, "begins behind its end"),
+        ({"exclude": ["printer"]}, "no IPv4 address, range"),
+        ({"ranges": [{"start": "10.0.0.9", "end": "10.0.0.1"}]}, "lies behind end"),
+        ({"ranges": [{"start": "10.0.0.9", "end": "10.0.1.1"}]}, "must lie in 10.0.0.0/24"),
+        ({"start": "10.0.0.9", "end": "10.0.0.10"}, "either start and end, or ranges"),
+        ({"prefix": None}, "needs start, end and prefix"),
+        ({"ranges": []}, "either start and end, or ranges"),
+    ],
+)
+def test_faults_of_ranges_and_exclusions_are_told(changes: dict[str, Any], said: str) -> None:
+    document = {
+        "gateway": "g",
+        "ranges": [{"start": "10.0.0.2", "end": "10.0.0.5"}],
+        "prefix": 24,
+        "router": "10.0.0.1",
+    }
+
+    with pytest.raises(ValidationError, match=said):
+        IPPoolSpec.model_validate({**document, **changes})
 
 
 def test_the_name_of_a_claim_says_pool_and_address() -> None:

@@ -18,7 +18,8 @@ app = App(name="ippools", help="IP pools: static addresses for machines and endp
     help_epilogue=examples(
         "moorage ippools add nodes --gateway site-a --start 10.0.4.10 --end 10.0.4.99 \\\n"
         "    --prefix 24 --router 10.0.4.1 --name-server 10.0.0.53",
-        "moorage ippools add all --gateway site-a --subnet 10.0.5.0/24 --router 10.0.5.1",
+        "moorage ippools add all --gateway site-a --subnet 10.0.5.0/24 --router 10.0.5.1 \\\n"
+        "    --exclude 10.0.5.2-10.0.5.9",
     )
 )
 async def add(
@@ -29,6 +30,8 @@ async def add(
     start: str | None = None,
     end: str | None = None,
     subnet: str | None = None,
+    range_: Annotated[list[str] | None, Parameter(name="--range")] = None,
+    exclude: list[str] | None = None,
     prefix: int | None = None,
     name_server: list[str] | None = None,
     search: list[str] | None = None,
@@ -44,7 +47,9 @@ async def add(
         start: First address of a range.
         end: Last address of a range.
         subnet: Network in CIDR form, instead of a range.
-        prefix: Prefix length of the addresses of a range.
+        range_: Several ranges of one network, each FIRST-LAST, instead of start and end.
+        exclude: Address, FIRST-LAST or CIDR that is never given; may be repeated.
+        prefix: Prefix length of the addresses of ranges.
         name_server: Name server of the nodes; may be repeated.
         search: Search domain of the nodes; may be repeated.
         restrict_to_single_cluster: Serve only the first cluster that claims an address.
@@ -56,6 +61,8 @@ async def add(
         "start": start,
         "end": end,
         "subnet": subnet,
+        "ranges": [_range(one) for one in range_ or []],
+        "exclude": exclude or [],
         "prefix": prefix,
         "nameServers": name_server or [],
         "search": search or [],
@@ -69,7 +76,7 @@ async def add(
     pool = build(IPPool, f"IP pool {name}", {"metadata": {"name": name}, "spec": given})
     async with Context.current().api() as api:
         await api.create(pool)
-    say(f"IP pool {name} added: {pool.spec.size()} addresses")
+    say(f"IP pool {name} added: {pool.spec.usable()} addresses")
 
 
 @app.command(help_epilogue=examples("moorage ippools apply -f pools.yaml"))
@@ -115,7 +122,7 @@ async def list_() -> None:
             ("NAME", lambda p: p.metadata.name),
             ("STATE", phase),
             ("GATEWAY", lambda p: p.spec.gateway),
-            ("ADDRESSES", lambda p: str(p.spec.subnet or f"{p.spec.start}-{p.spec.end}")),
+            ("ADDRESSES", lambda p: p.spec.shown()),
             ("CLAIMED", lambda p: f"{p.status.claimed}/{p.status.total}"),
         ),
     )
@@ -157,6 +164,11 @@ async def delete(name: str, *, yes: bool = False) -> None:
     from moorage.resources import IPPool
 
     await delete_named(IPPool, "IP pool", name, yes=yes)
+
+
+def _range(text: str) -> dict[str, str]:
+    start, _, end = text.partition("-")
+    return {"start": start.strip(), "end": end.strip()}
 
 
 def _holder(address: "IPAddress") -> str:

@@ -15,5 +15,5 @@ def choose_address(pool: IPPoolSpec, taken: Collection[IPv4Address]) -> IPv4Addr
 
 def missing_addresses(pool: IPPoolSpec, taken: Collection[IPv4Address], needed: int) -> int:
     """Return how many of ``needed`` further addresses the pool cannot give."""
-    held = sum(1 for address in set(taken) if pool.may_give(address))
+    held = len(pool.of_these(set(taken)))
     return max(0, needed - (pool.usable() - held))

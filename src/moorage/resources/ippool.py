@@ -1,35 +1,58 @@
 """IPPool and IPAddress: addresses that Moorage may give, and those it gave."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network
-from typing import ClassVar, Literal, Self
+from itertools import pairwise
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, IPvAnyAddress, model_validator
+from pydantic import BeforeValidator, Field, IPvAnyAddress, model_validator
 
 from moorage.resources.meta import Model, Name, Owner, Ownership, Resource, Scope, Spec, Status
+from moorage.resources.spans import Span, count, holds, read_span, show, without
 
 MAX_POOL_SIZE = 65_536
 
 _MAX_POOL_NAME = 47
+_MOST_PARTS = 256
+
+
+def _is_exclusion(given: object) -> str:
+    text = str(given)
+    read_span(text)
+    return text
+
+
+Exclusion = Annotated[str, BeforeValidator(_is_exclusion)]
+"""An address, a range ``first-last``, or a network in CIDR form."""
+
+
+class AddressRange(Model):
+    """Addresses from ``start`` to ``end``, both included."""
+
+    start: IPv4Address
+    end: IPv4Address
 
 
 class IPPoolSpec(Spec):
-    """A range (``start`` to ``end``) or a ``subnet``, and what a node needs beside its address."""
+    """A range (``start`` to ``end``), several ``ranges`` or a ``subnet``, with what nodes need."""
 
     gateway: Name
     """Moorage gateway that gives the addresses out; immutable. (The router is ``router``.)"""
     start: IPv4Address | None = None
     end: IPv4Address | None = None
+    ranges: list[AddressRange] = Field(default_factory=list, max_length=_MOST_PARTS)
+    """Instead of ``start`` and ``end``: several ranges of one network."""
     subnet: IPv4Network | None = None
     """Instead of a range: all usable addresses of the network, the router's left out."""
     prefix: int | None = Field(default=None, ge=1, le=32)
-    """Prefix length of the addresses; required with a range, the subnet's own otherwise."""
+    """Prefix length of the addresses; required with ranges, the subnet's own otherwise."""
     router: IPv4Address
     """Default gateway of the nodes."""
     name_servers: list[IPvAnyAddress] = Field(default_factory=list)
     search: list[str] = Field(default_factory=list)
-    exclude: list[IPv4Address] = Field(default_factory=list)
+    exclude: list[Exclusion] = Field(default_factory=list, max_length=_MOST_PARTS)
+    """What is never given: addresses, ranges (``10.0.4.10-10.0.4.19``) and networks (CIDR)."""
     restrict_to_single_cluster: bool = False
     hold_off_s: int = Field(default=300, ge=0, le=7 * 24 * 3600)
     """Seconds for which a released address is not given again, while ARP caches and DNS still
@@ -40,26 +63,37 @@ class IPPoolSpec(Spec):
     machine, and tells nothing where a firewall drops, or answers for others."""
 
     @model_validator(mode="after")
-    def _is_a_range_or_a_subnet(self) -> Self:
+    def _is_ranges_or_a_subnet(self) -> Self:
         is_range = self.start is not None or self.end is not None
-        if is_range == (self.subnet is not None):
-            raise ValueError("give either start and end, or subnet")
-        if is_range:
-            if self.start is None or self.end is None or self.prefix is None:
-                raise ValueError("a range needs start, end and prefix")
-            if int(self.start) > int(self.end):
-                raise ValueError(f"start {self.start} lies behind end {self.end}")
-            network = IPv4Network((self.start, self.prefix), strict=False)
-            if self.end not in network or self.router not in network:
-                raise ValueError(f"end and router must lie in {network}, the network of start")
-        elif self.subnet is not None:
+        if [is_range, bool(self.ranges), self.subnet is not None].count(True) != 1:
+            raise ValueError("give either start and end, or ranges, or subnet")
+        if self.subnet is not None:
             if self.prefix is not None and self.prefix != self.subnet.prefixlen:
                 raise ValueError("prefix contradicts subnet; leave it out")
             if self.router not in self.subnet:
                 raise ValueError(f"router must lie in {self.subnet}")
+        else:
+            self._check_ranges()
         if self.size() > MAX_POOL_SIZE:
             raise ValueError(f"a pool may hold {MAX_POOL_SIZE} addresses at most")
         return self
+
+    def _check_ranges(self) -> None:
+        one_is_missing = not self.ranges and (self.start is None or self.end is None)
+        if one_is_missing or self.prefix is None:
+            raise ValueError("a range needs start, end and prefix")
+        spans = sorted(self._asked())
+        for first, last in spans:
+            if first > last:
+                raise ValueError(f"start {IPv4Address(first)} lies behind end {IPv4Address(last)}")
+        network = IPv4Network((spans[0][0], self.prefix), strict=False)
+        for first, last in spans:
+            inside = IPv4Address(first) in network and IPv4Address(last) in network
+            if not inside or self.router not in network:
+                raise ValueError(f"ends and router must lie in {network}, the network of start")
+        for (_, last), following in pairwise(spans):
+            if following[0] <= last:
+                raise ValueError(f"ranges overlap at {IPv4Address(following[0])}")
 
     @property
     def prefix_length(self) -> int:
@@ -69,38 +103,50 @@ class IPPoolSpec(Spec):
         assert self.prefix is not None  # noqa: S101 - the validator has seen to it
         return self.prefix
 
-    def bounds(self) -> tuple[int, int]:
-        """Return the first and last address as integers, exclusions not considered."""
-        if self.subnet is not None:
-            low, high = int(self.subnet.network_address), int(self.subnet.broadcast_address)
-            return (low + 1, high - 1) if self.subnet.prefixlen < 31 else (low, high)  # noqa: PLR2004
-        assert self.start is not None  # noqa: S101
-        assert self.end is not None  # noqa: S101
-        return int(self.start), int(self.end)
+    def spans(self) -> tuple[Span, ...]:
+        """Return what may be given, in order: without the router, and without exclusions."""
+        kept_back = (read_span(one) for one in self.exclude)
+        return without(self._asked(), [(int(self.router), int(self.router)), *kept_back])
 
     def size(self) -> int:
-        """Return how many addresses the bounds hold, exclusions not considered."""
-        low, high = self.bounds()
-        return high - low + 1
+        """Return how many addresses were asked for, exclusions not considered."""
+        return count(self._asked())
 
     def numbers(self) -> Iterator[int]:
         """Yield every address that may be given, in order, as integers."""
-        kept_back = self._kept_back()
-        low, high = self.bounds()
-        return (number for number in range(low, high + 1) if number not in kept_back)
+        return (number for first, last in self.spans() for number in range(first, last + 1))
 
     def usable(self) -> int:
         """Return how many addresses may be given."""
-        low, high = self.bounds()
-        return self.size() - sum(1 for number in self._kept_back() if low <= number <= high)
+        return count(self.spans())
 
     def may_give(self, address: IPv4Address) -> bool:
         """Tell whether an address is one of the pool's."""
-        low, high = self.bounds()
-        return low <= int(address) <= high and int(address) not in self._kept_back()
+        return holds(self.spans(), int(address))
 
-    def _kept_back(self) -> set[int]:
-        return {int(self.router), *(int(address) for address in self.exclude)}
+    def of_these(self, addresses: Iterable[IPv4Address]) -> list[IPv4Address]:
+        """Return those of many addresses that are the pool's."""
+        spans = self.spans()
+        return [address for address in addresses if holds(spans, int(address))]
+
+    def shown(self) -> str:
+        """Return what was asked for, for people."""
+        return str(self.subnet or ", ".join(map(show, self._asked())))
+
+    @property
+    def path(self) -> str:
+        """Field path of what says which addresses there are."""
+        if self.subnet is not None:
+            return "spec.subnet"
+        return "spec.ranges" if self.ranges else "spec.start"
+
+    def _asked(self) -> list[Span]:
+        if self.subnet is not None:
+            low, high = int(self.subnet.network_address), int(self.subnet.broadcast_address)
+            return [(low + 1, high - 1) if self.subnet.prefixlen < 31 else (low, high)]  # noqa: PLR2004
+        if self.start is not None and self.end is not None:
+            return [(int(self.start), int(self.end))]
+        return [(int(one.start), int(one.end)) for one in self.ranges]
 
 
 class AddressConflict(Model):

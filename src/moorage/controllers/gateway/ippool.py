@@ -21,7 +21,7 @@ async def ensure_counted(pool: IPPool, env: Env) -> Outcome:
     claimed = {claim.spec.address for claim in claims}
     pool.status.total = pool.spec.usable()
     pool.status.claimed = len(claimed)
-    pool.status.free = pool.status.total - sum(1 for one in claimed if pool.spec.may_give(one))
+    pool.status.free = pool.status.total - len(pool.spec.of_these(claimed))
     pool.status.clusters = sorted({claim.spec.cluster for claim in claims})
     return DONE
 

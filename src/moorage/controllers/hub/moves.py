@@ -19,6 +19,7 @@ from moorage.resources import (
     Resource,
 )
 from moorage.resources.gateway import MovedAway, assignment_name
+from moorage.resources.spans import overlap
 
 _LOOK_AGAIN_S = 1.0
 
@@ -132,10 +133,9 @@ async def check_target(store: Store, group: Group, to: str) -> None:
             f"gateway {to} is of a release that cannot take clusters over: upgrade it first"
         )
     for pool in group.ip_pools:
-        low, high = pool.spec.bounds()
+        spans = pool.spec.spans()
         for other in await store.list(IPPool):
-            theirs = other.spec.bounds()
-            if other.spec.gateway == to and low <= theirs[1] and theirs[0] <= high:
+            if other.spec.gateway == to and overlap(spans, other.spec.spans()):
                 raise ConflictError(
                     f"{pool} overlaps {other} of gateway {to}: addresses would be given out twice"
                 )

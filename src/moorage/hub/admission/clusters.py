@@ -192,8 +192,9 @@ def _given_vip(
     for pool in estate.ip_pools.values():
         if pool.metadata.name == source:
             continue  # then exactly this address is claimed from it
-        low, high = pool.spec.bounds()
-        if low <= int(host) <= high and host not in pool.spec.exclude and _same(pool, networks):
+        if host == pool.spec.router and _same(pool, networks):
+            yield FieldFault(path, f"{host} is the router of IP pool {pool.metadata.name}")
+        if pool.spec.may_give(host) and _same(pool, networks):
             yield FieldFault(
                 path,
                 f"{host} lies in IP pool {pool.metadata.name}, which gives it to machines: "

@@ -1,13 +1,13 @@
 """Rules of the hub-wide kinds: gateways, accounts, secrets, IP pools, users, projects."""
 
 from collections.abc import Iterator, Sequence
-from ipaddress import IPv4Address
 
 from moorage.hub.admission.estate import Estate, network_of
 from moorage.kit.errors import FieldFault, InvalidError
 from moorage.kit.seal import PublicSealingKey
 from moorage.resources import CloudAccount, IPPool, Secret, User
 from moorage.resources.access import AccessRole
+from moorage.resources.spans import holds, overlap, show
 
 
 def account_faults(
@@ -76,19 +76,16 @@ def ip_pool_faults(
     """Return every fault of an IP pool: overlaps, and what is in use must stay."""
     spec, name = pool.spec, pool.metadata.name
     faults = list(_gateway(spec.gateway, estate))
-    low, high = spec.bounds()
-    path = "spec.subnet" if spec.subnet is not None else "spec.start"
+    spans, path = spec.spans(), spec.path
     for other in estate.ip_pools.values():
         if other.metadata.name == name or other.spec.gateway != spec.gateway:
             continue
-        other_low, other_high = other.spec.bounds()
-        if low <= other_high and other_low <= high:
+        if both := overlap(spans, other.spec.spans()):
             faults.append(
                 FieldFault(
                     path,
-                    f"{IPv4Address(low)} to {IPv4Address(high)} overlaps IP pool "
-                    f"{other.metadata.name} ({IPv4Address(other_low)} to {IPv4Address(other_high)})"
-                    " of the same gateway",
+                    f"{show(both)} overlaps IP pool {other.metadata.name} ({other.spec.shown()}) "
+                    "of the same gateway",
                 )
             )
     users = estate.tally.users_of_pool(name) if spec.restrict_to_single_cluster else set()
@@ -178,13 +175,8 @@ def _ip_pool_changes(
     claims = list(estate.tally.claims(after.metadata.name))
     if not claims:
         return
-    low, high = after.spec.bounds()
-    taboo = {after.spec.router, *after.spec.exclude}
-    lost = sorted(
-        claim.address
-        for claim in claims
-        if not low <= int(claim.address) <= high or claim.address in taboo
-    )
+    spans = after.spec.spans()
+    lost = sorted(claim.address for claim in claims if not holds(spans, int(claim.address)))
     if lost:
         shown = ", ".join(str(address) for address in lost[:5])
         yield FieldFault(path, f"{len(lost)} addresses in use would be left out: {shown}")

@@ -16,6 +16,7 @@ from moorage.hub.admission.needs import (
 )
 from moorage.resources import KINDS, Cluster, IPAddress, IPPool, NodePool
 from moorage.resources.cluster import ClusterStatus
+from moorage.resources.spans import holds
 from moorage.store.codec import Stored, decode
 from moorage.store.view import View
 
@@ -134,11 +135,11 @@ class Tally(View):
 
     def claimed(self, pool: IPPool) -> Counter[str]:
         """Return how many addresses each cluster holds of those that the pool may give."""
-        usable = set(pool.spec.numbers())
+        spans = pool.spec.spans()
         return Counter(
             claim.cluster
             for claim in self.claims(pool.metadata.name)
-            if int(claim.address) in usable
+            if holds(spans, int(claim.address))
         )
 
     def users_of_pool(self, ip_pool: str) -> set[str]:
