@@ -96,6 +96,8 @@ func (s *Server) replacement(ctx *simulator.Context, method *simulator.Method) (
 		return &searchIndex{SearchIndex: object, server: s}, nil
 	case *simulator.VirtualMachine:
 		return &machine{VirtualMachine: object, server: s}, nil
+	case *simulator.ClusterComputeResource:
+		return &computeCluster{ClusterComputeResource: object, server: s}, nil
 	case *simulator.HostSystem:
 		return &host{HostSystem: object, server: s}, nil
 	case *simulator.Folder:

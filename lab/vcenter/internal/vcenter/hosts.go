@@ -147,6 +147,7 @@ func (s *Server) RemoveHost(name string) error {
 			vm.UnregisterVM(ctx, &types.UnregisterVM{This: vm.Self})
 		})
 		s.machines.forget(self)
+		s.dropFromRules(ctx, self)
 		s.hub.Touch(around...)
 		if err := s.options.Hypervisor.Delete(ctx, uuid); err != nil {
 			return err

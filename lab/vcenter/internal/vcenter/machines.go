@@ -16,15 +16,16 @@ import (
 
 // machines keeps what the simulator's virtual machines have no field for.
 type machines struct {
-	server *Server
-	mu     sync.Mutex
-	macs   uint32
-	images map[ref]string     // what the hypervisor boots, inherited by clones
-	names  map[nameInUse]bool // taken by clones under way
-	uuids  map[string]bool    // instance UUIDs taken by clones under way
-	byUUID map[string]ref     // BIOS UUID to machine, checked when used
-	busy   map[ref]operating  // the operation under way on a machine
-	coming coming             // clones under way, by host
+	server  *Server
+	mu      sync.Mutex
+	macs    uint32
+	images  map[ref]string     // what the hypervisor boots, inherited by clones
+	names   map[nameInUse]bool // taken by clones under way
+	uuids   map[string]bool    // instance UUIDs taken by clones under way
+	byUUID  map[string]ref     // BIOS UUID to machine, checked when used
+	busy    map[ref]operating  // the operation under way on a machine
+	coming  coming             // clones under way, by host
+	placing placing            // of machines that are powered on
 }
 
 // coming are the machines that are being made on hosts: who places the next one counts them too.
@@ -50,7 +51,7 @@ func newMachines(s *Server, images map[ref]string) *machines {
 	m := &machines{
 		server: s, images: images,
 		names: map[nameInUse]bool{}, uuids: map[string]bool{}, byUUID: map[string]ref{}, busy: map[ref]operating{},
-		coming: coming{number: map[ref]int{}},
+		coming: coming{number: map[ref]int{}}, placing: placing{starting: map[ref]bool{}},
 	}
 	for _, entity := range s.registry.All("VirtualMachine") {
 		m.complete(entity.(*simulator.VirtualMachine))

@@ -132,6 +132,11 @@ func (s *Server) powerOn(ctx *simulator.Context, task *running, vm *simulator.Vi
 	if refused := s.orphaned(vm); refused != nil {
 		return refused
 	}
+	placed, refused := s.drs(ctx, vm)
+	defer placed()
+	if refused != nil {
+		return refused
+	}
 	leave, alive := s.tasks.spend(task, "PowerOnVM_Task", 0, *vm.Runtime.Host)
 	if !alive {
 		return nil

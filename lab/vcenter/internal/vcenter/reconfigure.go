@@ -212,6 +212,7 @@ func (s *Server) destroy(ctx *simulator.Context, task *running, vm *simulator.Vi
 		s.correctSpace(ctx, disk, -1)
 	}
 	s.machines.forget(vm.Self)
+	s.dropFromRules(ctx, vm.Self)
 	s.hub.Touch(around...)
 	if s.machines.find(ctx, doc.UUID) == nil {
 		if err := s.options.Hypervisor.Delete(ctx, doc.UUID); err != nil {
