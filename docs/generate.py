@@ -34,6 +34,7 @@ MADE = "<!-- Made by docs/generate.py: change the code, then run it. -->\n\n"
 
 _KINDS = {
     "account": "CloudAccount",
+    "apart": "Cluster, NodePool, Machine",
     "cluster": "Cluster",
     "endpoint": "Cluster",
     "inside": "Cluster",

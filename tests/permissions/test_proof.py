@@ -12,7 +12,9 @@ import anyio
 import pytest
 
 from moorage.kit.errors import ConflictError, ForbiddenError, InvalidError, UnavailableError
+from moorage.kit.ids import new_uid, uid_suffix
 from moorage.permissions import ROWS, On, Row
+from moorage.planning import rule_name
 from moorage.resources.permission import FindingState
 from moorage.vsphere import VM, Power, Unknown, VCenter
 from tests.permissions.conftest import connect
@@ -50,6 +52,7 @@ async def test_the_tables_privileges_suffice_for_a_whole_life(site: Site, admin:
         lambda vm: vcenter.set_guestinfo(vm, {KEY: "1"}),
         lambda vm: site.vms()[vm.name]["extraConfig"].get(KEY) == "1",
     )
+    await make_rule(vcenter, vm)
     mark = a_mark(uid, instance_uuid=uid, epoch=2)
     await until_done(
         vcenter, uid, lambda vm: vcenter.set_identity(vm, mark), lambda vm: vm.owner == mark
@@ -101,6 +104,16 @@ async def set_identity(vcenter: VCenter, vm: VM) -> None:
     await vcenter.set_identity(vm, a_mark(vm.owner.uid, instance_uuid=vm.owner.uid, epoch=3))
 
 
+async def make_rule(vcenter: VCenter, vm: VM) -> None:
+    other = await clone_and_wait(vcenter, a_request(await vcenter.resolve(TARGET)))
+    place = vcenter.rules.compute_cluster(vm)
+    assert place is not None
+    name = rule_name("proof", "workers", uid_suffix(new_uid()))
+    members = frozenset({vm.moref, other.moref})
+    while not await vcenter.rules.ensure(place.moref, {name: members}, "proof"):  # noqa: ASYNC110
+        await anyio.sleep(0.05)
+
+
 ACTS: dict[str, Act] = {
     "clone": clone,
     "clone: size and identity": clone,
@@ -112,6 +125,7 @@ ACTS: dict[str, Act] = {
     "set the identity again, take a cluster over": set_identity,
     "delete a running machine": VCenter.power_off,
     "delete a machine": VCenter.destroy,
+    "keep machines apart by rules of DRS": make_rule,
 }
 READS = [row for row in ROWS if row.privilege == "System.Read"]
 EFFECTS = [row for row in ROWS if row not in READS]
@@ -142,7 +156,7 @@ async def test_each_privilege_is_needed_and_its_absence_is_named(
         passed_on = {one.privilege for one in others if one.on is On.VM}
         if row.on is On.FOLDER:
             kept |= passed_on - {row.privilege}
-        admin.grant(PATHS[row.on], kept, propagate=row.on is On.FOLDER)
+        admin.grant(PATHS[row.on], kept, propagate=row.on in (On.FOLDER, On.COMPUTE_CLUSTER))
 
     result = await vcenter.access.check([TARGET])
 

@@ -176,7 +176,9 @@ function Set-MooragePermission([string] $Role, [bool] $Propagate, [string] $Path
   $manager.SetEntityPermissions($entity, @($permission))
 }
 
-Set-MoorageRole 'moorage-read' @()
+Set-MoorageRole 'moorage-compute-cluster' @(
+  'Host.Inventory.EditCluster'
+)
 Set-MoorageRole 'moorage-resource-pool' @(
   'Resource.AssignVMToPool'
 )
@@ -203,8 +205,9 @@ Set-MoorageRole 'moorage-datastore' @(
 Set-MoorageRole 'moorage-network' @(
   'Network.Assign'
 )
+Set-MoorageRole 'moorage-read' @()
 
-Set-MooragePermission 'moorage-read' $true 'Zürich ''A''/host/cc $(id) ''x'''
+Set-MooragePermission 'moorage-compute-cluster' $true 'Zürich ''A''/host/cc $(id) ''x'''
 Set-MooragePermission 'moorage-resource-pool' $false 'Zürich ''A''/host/cc $(id) ''x''/Resources'
 Set-MooragePermission 'moorage-vm-folder' $true 'Zürich ''A''/vm/Über "all" [x] $HOME'
 Set-MooragePermission 'moorage-template' $false 'Zürich ''A''/vm/tmpl `id`/ubuntu; exit 1'
@@ -231,9 +234,11 @@ locals {
   moorage_user = "VSPHERE.LOCAL\\\\least"
 }
 
-resource "vsphere_role" "moorage_read" {
-  name            = "moorage-read"
-  role_privileges = []
+resource "vsphere_role" "moorage_compute_cluster" {
+  name = "moorage-compute-cluster"
+  role_privileges = [
+    "Host.Inventory.EditCluster",
+  ]
 }
 
 resource "vsphere_role" "moorage_resource_pool" {
@@ -282,6 +287,11 @@ resource "vsphere_role" "moorage_network" {
   ]
 }
 
+resource "vsphere_role" "moorage_read" {
+  name            = "moorage-read"
+  role_privileges = []
+}
+
 data "vsphere_compute_cluster" "moorage_compute_cluster_1" {
   name = "/Zürich 'A'/host/cc $(id) 'x'"
 }
@@ -293,7 +303,7 @@ resource "vsphere_entity_permissions" "moorage_compute_cluster_1" {
     user_or_group = local.moorage_user
     propagate     = true
     is_group      = false
-    role_id       = vsphere_role.moorage_read.id
+    role_id       = vsphere_role.moorage_compute_cluster.id
   }
 }
 

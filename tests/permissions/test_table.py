@@ -62,12 +62,15 @@ def test_every_row_cites_a_book_and_a_page() -> None:
 def test_a_role_holds_the_privileges_of_all_that_its_object_passes_on_to() -> None:
     assert privileges_granted_on(On.DATASTORE) == ("Datastore.AllocateSpace",)
     assert "VirtualMachine.Interact.PowerOn" in privileges_granted_on(On.FOLDER)
-    assert privileges_granted_on(On.COMPUTE_CLUSTER) == ()
+    assert privileges_granted_on(On.COMPUTE_CLUSTER) == ("Host.Inventory.EditCluster",)
+    assert privileges_granted_on(On.COMPUTE_CLUSTER, rows_for("", (Feature.CLUSTERS,))) == ()
     assert all(row.on in GRANTED_ON for row in ROWS)
 
 
 def test_a_later_feature_only_adds_rows() -> None:
-    assert rows_for("6.7.3", (Feature.CLUSTERS,)) == ROWS
+    alone = rows_for("6.7.3", (Feature.CLUSTERS,))
+    assert {row.feature for row in alone} == {Feature.CLUSTERS}
+    assert set(alone) < set(ROWS) == set(rows_for("6.7.3"))
     assert rows_for("8.0.3.0", ()) == ()
 
 

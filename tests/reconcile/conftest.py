@@ -16,6 +16,7 @@ import anyio
 import pytest
 from anyio.abc import TaskGroup
 from pyVim.connect import Disconnect, SmartConnect
+from pyVim.task import WaitForTask
 from pyVmomi import vim
 
 from moorage.controllers.gateway.build import Work, wire
@@ -223,6 +224,17 @@ class World:
             while task.info.state not in ("success", "error"):
                 time.sleep(0.01)
             assert task.info.state == "success", task.info.error
+
+    def make_rule(self, name: str, vms: list[str]) -> None:
+        """Make a rule in compute cluster cc1 that keeps VMs apart, as another user would."""
+        with self._as_somebody() as index:
+            cluster = index.FindByInventoryPath("/dc1/host/cc1")
+            stub = cluster._stub
+            members = [vim.VirtualMachine(one, stub) for one in vms]
+            info = vim.cluster.AntiAffinityRuleSpec(name=name, enabled=True, vm=members)
+            spec = vim.cluster.RuleSpec(operation="add", info=info)
+            change = vim.cluster.ConfigSpecEx(rulesSpec=[spec])
+            WaitForTask(cluster.ReconfigureComputeResource_Task(change, modify=True))
 
     @contextmanager
     def _as_somebody(self) -> Iterator[Any]:

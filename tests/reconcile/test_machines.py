@@ -93,6 +93,8 @@ async def test_a_machine_costs_few_calls(world: World) -> None:
     stream = {"WaitForUpdatesEx", "ModifyListView"}
     effects = {name: count for name, count in calls.items() if name not in stream}
     assert effects["CloneVM_Task"] == effects["PowerOnVM_Task"] == 5
+    changes = effects.pop("ReconfigureComputeResource_Task")
+    assert changes <= 2, "one for each role at most, never one for each machine"
     assert sum(effects.values()) <= 5 * 3, effects
 
 

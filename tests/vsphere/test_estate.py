@@ -19,6 +19,7 @@ async def test_domains_of_one_placement_are_read_in_one_call(mixed: Site) -> Non
         name: [await vcenter.resolve(Target(**{**EAST, "compute_cluster": cluster}))]
         for name, cluster in where.items()
     }
+    await vcenter.rules.learn()  # as an account does once, when it connects
     mixed.process.control.reset_counters()
 
     drs, none, solo = await vcenter.estate.domains(targets)

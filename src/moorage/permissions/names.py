@@ -33,6 +33,7 @@ _NAMES: dict[str, _Names] = {
     **_CONFIG,
     "System.Read": {(6, 7): ("Read-only (in every role)",)},
     "Datastore.AllocateSpace": {(6, 7): ("Datastore", "Allocate space")},
+    "Host.Inventory.EditCluster": {(6, 7): ("Host", "Inventory", "Modify cluster")},
     "Network.Assign": {(6, 7): ("Network", "Assign network")},
     "Resource.AssignVMToPool": {(6, 7): ("Resource", "Assign virtual machine to resource pool")},
     "VirtualMachine.Interact.PowerOn": {

@@ -43,6 +43,9 @@ class Feature(StrEnum):
 
     CLUSTERS = "clusters"
     """Make, scale, repair and delete clusters from a template that is there."""
+    ANTI_AFFINITY = "anti-affinity"
+    """Let DRS keep the machines of a role apart. Without it each is made on a host of its own, as
+    where there is no DRS, and stays on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +70,14 @@ class Row:
 
 
 def _rows(
-    operation: str, calls: tuple[str, ...], needs: Iterable[tuple[str, On, str]]
+    operation: str,
+    calls: tuple[str, ...],
+    needs: Iterable[tuple[str, On, str]],
+    feature: Feature = Feature.CLUSTERS,
 ) -> tuple[Row, ...]:
-    return tuple(Row(operation, calls, privilege, on, source) for privilege, on, source in needs)
+    return tuple(
+        Row(operation, calls, privilege, on, source, feature) for privilege, on, source in needs
+    )
 
 
 _TASK = 'Security, Required Privileges for Common Tasks, "Deploy a virtual machine from a template"'
@@ -77,8 +85,10 @@ _POWER_ON = 'Security, Required Privileges for Common Tasks, "Power on a virtual
 _CONFIG = "Security, Defined Privileges, Virtual Machine Configuration Privileges"
 _INTERACT = "Security, Defined Privileges, Virtual Machine Interaction Privileges"
 _INVENTORY = "Security, Defined Privileges, Virtual Machine Inventory Privileges"
+_HOST_INVENTORY = "Security, Defined Privileges, Host Inventory Privileges"
 _PROVISIONING = "Security, Defined Privileges, Virtual Machine Provisioning Privileges"
 _READ = "Security, Using Roles to Assign Privileges, Read Only Role"
+_RECONFIGURE = "Web Services API, ComputeResource ReconfigureComputeResource_Task"
 _API_SPEC = "Web Services API, VirtualMachineConfigSpec"
 
 ROWS: tuple[Row, ...] = (
@@ -227,6 +237,18 @@ ROWS: tuple[Row, ...] = (
             )
             for kind in (On.VM, On.FOLDER)
         ],
+    ),
+    *_rows(
+        "keep machines apart by rules of DRS",
+        ("ReconfigureComputeResource_Task",),
+        [
+            (
+                "Host.Inventory.EditCluster",
+                On.COMPUTE_CLUSTER,
+                f"{_HOST_INVENTORY}, Modify cluster; {_RECONFIGURE}",
+            )
+        ],
+        Feature.ANTI_AFFINITY,
     ),
 )
 """Every privilege that is used now. A later feature adds rows with its own ``feature``."""

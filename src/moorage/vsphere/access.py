@@ -66,7 +66,7 @@ class Access:
         rows = rows_for(session.api_version or "")
         asked = [one for one in subjects if one.on is not On.HOST]
         wanted = needed(asked, rows)
-        held = _held(session, {one.moref: one.kind for one in asked if one.moref}, wanted)
+        held = held_privileges(session, {one.moref: one.kind for one in asked if one.moref}, wanted)
         # What the stream could read of a host needs no question.
         held |= {one.moref: {READ} for one in subjects if one.on is On.HOST and one.moref}
         return judge(subjects, held, rows, session.api_version or "")
@@ -167,7 +167,7 @@ class Access:
             yield Subject(On.SWITCH, path, switch, "DistributedVirtualSwitch")
 
 
-def _held(
+def held_privileges(
     session: Session, kinds: Mapping[str, str], wanted: Mapping[str, set[str]]
 ) -> dict[str, set[str]]:
     """Return which of the wanted privileges the session has on each object.

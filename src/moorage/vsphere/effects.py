@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from pyVmomi import vim
 
@@ -19,6 +19,8 @@ from moorage.vsphere.session import Session
 from moorage.vsphere.tasks import AT_ONCE, CLONE, SHOWN, Tasks
 from moorage.vsphere.turns import Claim, Turns
 from moorage.vsphere.types import VM, CloneRequest, Task, TaskRef, TaskState
+
+T = TypeVar("T")
 
 Start = Callable[[Session, VM], Any]
 
@@ -94,18 +96,20 @@ class Effects:
                 self._started.setdefault(uid, {})[key] = _Started(task, is_done)
             return task
 
-        return TaskRef(await self._call(what, work, deadline_s), vm.moref)
+        return TaskRef(await self.under_lease(what, work, deadline_s), vm.moref)
 
-    async def _call(self, what: str, work: Callable[[], str], deadline_s: float | None) -> str:
+    async def under_lease(
+        self, what: str, work: Callable[[], T], deadline_s: float | None = None
+    ) -> T:
         """Make a call that starts something, if the running pass's lease outlives its deadline."""
         deadline = deadline_s or self._limits.effect_s
         await lease.hold(timedelta(seconds=deadline))
 
-        def under_lease() -> str:
+        def guarded() -> T:
             with self._session.stub.deadline.with_lease():
                 return work()
 
-        return await self._session.call(what, under_lease, deadline_s=deadline)
+        return await self._session.call(what, guarded, deadline_s=deadline)
 
     # Clones
 
@@ -132,7 +136,7 @@ class Effects:
             return task
 
         try:
-            task = await self._call(what, work, deadline_s)
+            task = await self.under_lease(what, work, deadline_s)
         except ConflictError as error:
             if not isinstance(error.__cause__, vim.fault.DuplicateName):
                 raise

@@ -16,6 +16,7 @@ from pyVmomi import vim
 from moorage.planning.solver import Datastore, Domain, Host, Resident
 from moorage.vsphere.places import Place, Places
 from moorage.vsphere.properties import Values, Want, retrieve
+from moorage.vsphere.rules import Rules
 from moorage.vsphere.session import Session
 from moorage.vsphere.stream import Stream
 from moorage.vsphere.types import ResolvedTarget
@@ -34,9 +35,10 @@ _CLUSTER = "ClusterComputeResource"
 class Estate:
     """Reads the hosts and datastores of failure domains, several in one call."""
 
-    def __init__(self, session: Session, stream: Stream) -> None:
+    def __init__(self, session: Session, stream: Stream, rules: Rules) -> None:
         self._session = session
         self._stream = stream
+        self._rules = rules
         self._turn = anyio.Lock()
         self._read: dict[str, tuple[float, Values]] = {}
         self._promised: list[tuple[float, Resident]] = []
@@ -47,7 +49,8 @@ class Estate:
         Args:
             targets: By name; each with a target for each of its datastores.
 
-        One call at most for all of them; none when everything was read a moment ago.
+        One call at most for all of them; none when everything was read a moment ago. What the
+        account may do with rules is asked besides, once for many minutes.
         """
         places, every = self._stream.places, list(chain.from_iterable(targets.values()))
         async with self._turn:
@@ -63,7 +66,16 @@ class Estate:
                     "read hosts and datastores", partial(self._retrieve, lacking)
                 )
                 self._read.update({moref: (asked_at, found.get(moref, {})) for moref in lacking})
-        return [self._domain(name, there, places) for name, there in targets.items() if there]
+        ruled = {
+            one.compute_cluster
+            for one in every
+            if _is_cluster(places, one) and await self._rules.may_edit(one.compute_cluster)
+        }
+        return [
+            self._domain(name, there, places, ruled=there[0].compute_cluster in ruled)
+            for name, there in targets.items()
+            if there
+        ]
 
     def forget(self) -> None:
         """Read everything again next time: vCenter has just refused what the figures let expect."""
@@ -97,19 +109,20 @@ class Estate:
         ]
         return retrieve(self._session, wants)
 
-    def _domain(self, name: str, targets: Sequence[ResolvedTarget], places: Places) -> Domain:
+    def _domain(
+        self, name: str, targets: Sequence[ResolvedTarget], places: Places, *, ruled: bool
+    ) -> Domain:
         target = targets[0]  # they differ in the datastore only
         drs = self._values(target.compute_cluster)
         enabled, behaviour = (drs.get(path) for path in _DRS)
-        compute = places.get(target.compute_cluster)
         return Domain(
             name=name,
             hosts=tuple(self._host(host) for host in places.hosts(target.compute_cluster)),
             datastores=tuple(self._datastore(one.datastore, places) for one in targets),
             network=target.network.moref,
-            pins_host=compute is not None
-            and compute.kind == _CLUSTER
-            and not (enabled and str(behaviour) == "fullyAutomated"),
+            # DRS keeps machines apart by our rules; where we may set none, it does not.
+            pins_host=_is_cluster(places, target)
+            and not (ruled and enabled and str(behaviour) == "fullyAutomated"),
         )
 
     def _host(self, place: Place) -> Host:
@@ -143,7 +156,12 @@ class Estate:
 def _objects(target: ResolvedTarget, places: Places) -> dict[str, str]:
     """Return moref -> type of what is read of one failure domain."""
     found = {host.moref: "HostSystem" for host in places.hosts(target.compute_cluster)}
-    compute = places.get(target.compute_cluster)
-    if compute is not None and compute.kind == _CLUSTER:
+    if _is_cluster(places, target):
         found[target.compute_cluster] = _CLUSTER
     return found | {target.datastore: "Datastore"}
+
+
+def _is_cluster(places: Places, target: ResolvedTarget) -> bool:
+    """Tell a compute cluster from a standalone host."""
+    compute = places.get(target.compute_cluster)
+    return compute is not None and compute.kind == _CLUSTER

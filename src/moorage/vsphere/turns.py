@@ -85,6 +85,11 @@ class Turns:
 
     # What passes ask
 
+    @property
+    def any_running(self) -> bool:
+        """Tell whether clones are being made, as far as is known."""
+        return bool(self._running)
+
     def why_wait(self, uid: str) -> str | None:
         """Say why a machine that has asked waits; ``None`` when it is called, or did not ask."""
         with self._lock:

@@ -27,6 +27,7 @@ from moorage.vsphere.lookup import Lookup
 from moorage.vsphere.marks import Marks
 from moorage.vsphere.ownership import Ownership
 from moorage.vsphere.rest import Rest
+from moorage.vsphere.rules import Rules
 from moorage.vsphere.session import Session, SessionNote
 from moorage.vsphere.stream import Stream
 from moorage.vsphere.tasks import Tasks
@@ -81,7 +82,9 @@ class VCenter:
         self._effects = Effects(self._session, self._tasks, self._ownership, turns)
         self._clearing = Clearing(self._session, self._inventory, self._effects)
         self._lookup = Lookup(self._session, self._stream, self._ownership, self._effects)
-        self.estate = Estate(self._session, self._stream)
+        self.rules = Rules(self._session, self._stream, self._tasks, self._effects)
+        """Rules of DRS that keep machines apart."""
+        self.estate = Estate(self._session, self._stream, self.rules)
         """Hosts and datastores, for who plans."""
         self.marks = Marks(self._session, self._stream, self._ownership)
         """Which VMs bear the mark of a cluster, and with which epoch."""
@@ -290,6 +293,11 @@ class VCenter:
         """Say why a clone that was asked for waits; ``None`` when it is its turn, or not known."""
         return self._effects.turns.why_wait(uid)
 
+    @property
+    def is_cloning(self) -> bool:
+        """Tell whether more VMs of ours are about to appear."""
+        return self._effects.turns.any_running
+
     def ask_to_clone(self, request: CloneRequest) -> str | None:
         """Keep a place for a clone, or say why it waits; ``on_change`` then gets the UID later.
 
@@ -370,7 +378,7 @@ class VCenter:
 
     def _changed(self, uids: frozenset[str]) -> None:
         self._effects.changed(uids)
-        self._notify(uids)
+        self._notify(uids | self.rules.changed())
 
     def _has_power(self, moref: str, wanted: Power) -> bool:
         vm = self._inventory.get(moref)

@@ -22,6 +22,7 @@ type Listing struct {
 	Networks        []Listed          `json:"networks"`
 	Datastores      []ListedDatastore `json:"datastores"`
 	VMs             []ListedVM        `json:"vms"`
+	Rules           []ListedRule      `json:"rules"`
 }
 
 // Listed is any object.
@@ -59,6 +60,14 @@ type ListedVM struct {
 	ToolsRunning bool              `json:"toolsRunning"`
 }
 
+// ListedRule is a rule between machines of a compute cluster.
+type ListedRule struct {
+	Path      string   `json:"path"` // of the compute cluster, and the name
+	Name      string   `json:"name"`
+	Mandatory bool     `json:"mandatory"`
+	VMs       []string `json:"vms"` // morefs
+}
+
 // ListedDisk says whether the disk hangs on another one.
 type ListedDisk struct {
 	File   string `json:"file"`
@@ -83,6 +92,7 @@ func (s *Server) Inventory() Listing {
 		Networks:        append(s.list("Network"), s.list("DistributedVirtualPortgroup")...),
 		Datastores:      []ListedDatastore{},
 		VMs:             []ListedVM{},
+		Rules:           []ListedRule{},
 	}
 	ctx := s.internal()
 	for _, entity := range s.registry.All("Datastore") {
@@ -96,6 +106,10 @@ func (s *Server) Inventory() Listing {
 	for _, entity := range s.registry.All("VirtualMachine") {
 		vm := entity.(*simulator.VirtualMachine)
 		ctx.WithLock(vm, func() { out.VMs = append(out.VMs, s.listedVM(vm)) })
+	}
+	for _, entity := range s.registry.All("ClusterComputeResource") {
+		cluster := entity.(*simulator.ClusterComputeResource)
+		ctx.WithLock(cluster, func() { out.Rules = append(out.Rules, s.listedRules(cluster)...) })
 	}
 	for _, list := range []*[]Listed{&out.Folders, &out.Datacenters, &out.ComputeClusters, &out.Hosts, &out.ResourcePools, &out.Networks} {
 		slices.SortFunc(*list, compareListed)

@@ -127,6 +127,27 @@ func (s *Server) checkMembers(cluster *simulator.ClusterComputeResource, rule ty
 	return nil
 }
 
+// listedRules are those between machines. The caller holds the compute cluster's lock.
+func (s *Server) listedRules(cluster *simulator.ClusterComputeResource) []ListedRule {
+	var out []ListedRule
+	for _, rule := range rulesOf(cluster).Rule {
+		var members []ref
+		switch of := rule.(type) {
+		case *types.ClusterAntiAffinityRuleSpec:
+			members = of.Vm
+		case *types.ClusterAffinityRuleSpec:
+			members = of.Vm
+		}
+		info := rule.GetClusterRuleInfo()
+		listed := ListedRule{Path: s.path(cluster) + "/" + info.Name, Name: info.Name, Mandatory: isTrue(info.Mandatory), VMs: []string{}}
+		for _, vm := range members {
+			listed.VMs = append(listed.VMs, vm.Value)
+		}
+		out = append(out, listed)
+	}
+	return out
+}
+
 // dropFromRules is what becomes of rules when a machine goes: they lose it. One that has too few machines
 // left stays, until somebody removes it.
 func (s *Server) dropFromRules(ctx *simulator.Context, vm ref) {

@@ -56,6 +56,7 @@ async def ensure_synced(account: CloudAccount, env: Env) -> Outcome:
     if vcenter is None:
         return wait("NotConnected", "the session was closed; it is opened again", after=1)
     await vcenter.wait_synced(_SYNC_TIMEOUT_S)
+    await vcenter.rules.learn()  # known before the first machine has to wait for it
     account.status.templates = [t.path for t in await vcenter.templates()][:_MAX_TEMPLATES]
     return DONE
 

@@ -108,6 +108,8 @@ def wire(
             known = env.index.machines.get(uid)
             if known is not None:
                 trigger("machine", known[0])
+            elif (cluster := env.index.clusters.get(uid)) is not None:
+                trigger("cluster", cluster)
 
     def on_open() -> None:
         for key, _ in env.index.machines.values():

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from moorage.bootstrap import generate
+from moorage.controllers.gateway.apart import ensure_no_rules, keep_apart
 from moorage.controllers.gateway.brake import LOOK_AGAIN_S
 from moorage.controllers.gateway.clock import MISSED_S, any_waits_for_clock, clock_disagreement
 from moorage.controllers.gateway.endpoint import ensure_endpoint, ensure_no_endpoint
@@ -88,6 +89,7 @@ async def ensure_control_plane(cluster: Cluster, env: Env) -> Outcome:
         machines.append(await env.store.create(made))
         env.stamp(cluster.status.timeline, "MachinesCreated")
     cluster.status.control_plane_replicas = len(machines)
+    await keep_apart(cluster, cluster, machines, env)
     if placed.no_room:
         return wait("NoRoom", placed.no_room, after=ROOM_AGAIN_S)
     return DONE
@@ -184,6 +186,7 @@ CLUSTER = StepReconciler(
         ensure_epoch_written,
         ensure_permitted,
         ensure_no_machines,
+        ensure_no_rules,
         ensure_no_endpoint,
         ensure_no_keys,
     ),

@@ -78,6 +78,11 @@ class Env:
     leaving: dict[str, float] = field(default_factory=dict)
     """UID of a machine -> since when this process takes it away, by the steady clock."""
 
+    gathering: dict[str, float] = field(default_factory=dict)
+    """UID of a machine -> since when it waits for others that join the same rule."""
+    first_to_boot: dict[str, str] = field(default_factory=dict)
+    """Name of a rule -> VM that boots without it, being the first of its role."""
+
     def hub_now(self) -> datetime:
         """Return the hub's time; ours, if the hub was not heard since this process began."""
         return self.hub_clock.now() or self.clock.now()

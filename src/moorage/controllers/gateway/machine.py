@@ -8,6 +8,7 @@ from moorage.bootstrap import (
     bootstrap_token_secret,
     render_guestinfo,
 )
+from moorage.controllers.gateway.apart import ensure_rule_joined
 from moorage.controllers.gateway.clock import MISSED_S, clock_disagreement
 from moorage.controllers.gateway.env import MACHINE_FINALIZER, Env
 from moorage.controllers.gateway.fence import assigned, bears_mark, mark_of
@@ -332,6 +333,7 @@ MACHINE = StepReconciler(
         assigned(),
         ensure_address,
         ensure_vm,
+        ensure_rule_joined,
         ensure_powered_on,
         ensure_token,
         ensure_joined,

@@ -14,6 +14,11 @@ CONTROL_PLANE = "cp"
 """Stands in the names of control-plane machines where workers have their pool's name."""
 
 
+def machine_stem(cluster: str, pool: str | None) -> str:
+    """Return what the names of a role's machines have before the end that is the UID's."""
+    return f"{cluster}-{pool or CONTROL_PLANE}"
+
+
 async def machines_of(env: Env, cluster: Cluster, pool: str | None) -> list[Machine]:
     """Return the machines of one pool, those being deleted included; ``None``: control plane."""
     machines = await env.store.list(Machine, owner=cluster.metadata.uid)
@@ -78,7 +83,6 @@ def _machine(
     sized: dict[str, object],
 ) -> Machine:
     uid = new_uid()
-    word = pool or CONTROL_PLANE
     placement = cluster.spec.placement
     spec = MachineSpec.model_validate(
         {
@@ -99,10 +103,10 @@ def _machine(
     )
     return Machine(
         metadata=Metadata(
-            name=f"{cluster.metadata.name}-{word}-{uid_suffix(uid)}",
+            name=f"{machine_stem(cluster.metadata.name, pool)}-{uid_suffix(uid)}",
             project=cluster.metadata.project,
             uid=uid,
-            labels={LABEL_CLUSTER: cluster.metadata.name, LABEL_POOL: word},
+            labels={LABEL_CLUSTER: cluster.metadata.name, LABEL_POOL: pool or CONTROL_PLANE},
             finalizers=[MACHINE_FINALIZER],
             owner=cluster.owner(),
             route=env.gateway,

@@ -1,5 +1,6 @@
 """Keep as many worker machines as a node pool asks for."""
 
+from moorage.controllers.gateway.apart import ensure_no_rule_of_pool, keep_apart
 from moorage.controllers.gateway.clock import any_waits_for_clock
 from moorage.controllers.gateway.env import Env
 from moorage.controllers.gateway.fence import assigned
@@ -47,6 +48,7 @@ async def ensure_machines(pool: NodePool, env: Env) -> Outcome:
         await env.store.create(worker_machine(env, cluster, pool, spot))
     for doomed in plan.delete:
         await env.store.request_deletion(Machine, *doomed.key)
+    await keep_apart(cluster, pool, machines, env)
     leaving = sum(1 for machine in machines if machine.is_deleting) + len(plan.delete)
     pool.status.replicas = len(machines) + len(placed.spots) - leaving
     if placed.no_room:
@@ -89,6 +91,7 @@ NODEPOOL = StepReconciler(
     teardown=(
         assigned(),
         ensure_no_machines,
+        ensure_no_rule_of_pool,
     ),
     finalizer=GATEWAY_FINALIZER,
 )
