@@ -101,7 +101,7 @@ class Tagger:
                 tags[name] = sorted(each["id"] for each in objects)
             found[category["name"]] = {
                 "cardinality": category["cardinality"],
-                "types": category["associable_types"],
+                "types": category.get("associable_types") or [],
                 "tags": tags,
             }
         return found

@@ -7,6 +7,7 @@ from cyclopts import App, Parameter
 
 from moorage.cli.permissions import CHECK_EXAMPLES, ROLES_EXAMPLES, check, roles
 from moorage.cli.say import examples, say
+from moorage.cli.zones import ZONES_EXAMPLES, zones
 from moorage.kit.errors import ConflictError, NotFoundError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 app = App(name="accounts", help="Cloud accounts: users of vCenters.")
 app.command(check, help_epilogue=CHECK_EXAMPLES)
 app.command(roles, help_epilogue=ROLES_EXAMPLES)
+app.command(zones, help_epilogue=ZONES_EXAMPLES)
 
 PasswordFile = Annotated[Path | None, Parameter(name="--password-file")]
 

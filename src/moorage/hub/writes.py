@@ -72,6 +72,7 @@ async def create(hub: Hub, actor: Actor, rules: Rules[R], new: R, *, dry_run: bo
     ) as (store, note):
         if new.metadata.name and await store.find(kind, *new.key) is not None:
             raise ConflictError(f"{new} exists already: choose another name, or change it with PUT")
+        rules.permit(new, actor.principal)
         await rules.admit(store, new, None)
         rules.sign(new, actor.principal.username)
         stored = await store.create(new)

@@ -20,6 +20,8 @@ class Verb(StrEnum):
     """Subject is a worker's Machine: its pool makes another one in its place."""
     CHECK = "check"
     """Subject is a CloudAccount. Arguments and result: see ``resources.permission``."""
+    ZONES = "zones"
+    """Subject is a CloudAccount. Arguments and result: see ``resources.zones``."""
 
 
 class OperationSpec(Spec):

@@ -49,6 +49,7 @@ from moorage.vsphere.types import (
     TemplateInfo,
 )
 from moorage.vsphere.zones import Zones
+from moorage.vsphere.zoning import Zoning
 
 _ERRORS: dict[State, Callable[[str], MoorageError]] = {
     State.INVALID_CREDENTIALS: ForbiddenError,
@@ -94,6 +95,8 @@ class VCenter:
         """Which privileges the account lacks."""
         self.zones = Zones(self._session, self._stream, self._rest)
         """Which regions and zones tags tell."""
+        self.zoning = Zoning(self._session, self._stream, self._rest, self.zones)
+        """Makes such tags."""
 
     @classmethod
     async def connect(

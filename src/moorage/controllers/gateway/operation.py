@@ -16,12 +16,14 @@ from moorage.controllers.gateway.clock import LOOK_AGAIN_S, clock_disagreement
 from moorage.controllers.gateway.env import Env
 from moorage.controllers.gateway.fence import assigned
 from moorage.controllers.gateway.privileges import target_of
+from moorage.controllers.gateway.zones import tag_zones
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
-from moorage.kit.errors import InvalidError, NotFoundError
-from moorage.resources import Cluster, Machine, Operation
+from moorage.kit.errors import ForbiddenError, InvalidError, NotFoundError
+from moorage.resources import CloudAccount, Cluster, Machine, Operation
 from moorage.resources.kubernetes import Role
 from moorage.resources.operation import Verb
 from moorage.resources.permission import CheckArguments
+from moorage.resources.zones import ZonesArguments
 from moorage.vsphere import Found
 
 REQUESTED_BY = "moorage.dev/requested-by"
@@ -124,6 +126,22 @@ async def _check(operation: Operation, env: Env) -> Outcome:
     return _end(operation, env)
 
 
+async def _zones(operation: Operation, env: Env) -> Outcome:
+    arguments = ZonesArguments.model_validate(operation.spec.arguments)
+    account = await env.store.get(CloudAccount, "", operation.spec.subject_name)
+    vcenter = env.accounts.get(account.metadata.name)
+    if vcenter is None or not vcenter.marks.is_complete:
+        why = vcenter.message if vcenter is not None else "it has no session"
+        name = account.metadata.name
+        return wait("AccountNotReady", f"cloud account {name} is not connected: {why}", after=1)
+    try:
+        result = await tag_zones(vcenter, account, arguments)
+    except ForbiddenError as error:
+        return _end(operation, env, failed=str(error))
+    operation.status.result = result.document()
+    return _end(operation, env)
+
+
 def _end(operation: Operation, env: Env, *, failed: str | None = None) -> Outcome:
     operation.status.completed_at = env.clock.now()
     operation.status.failed = failed is not None
@@ -136,6 +154,7 @@ _WORK = {
     Verb.LOGS: _logs,
     Verb.DELETE: _delete,
     Verb.CHECK: _check,
+    Verb.ZONES: _zones,
 }
 
 OPERATION = StepReconciler(kind=Operation, steps=(assigned(), ensure_completed))

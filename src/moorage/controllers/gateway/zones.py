@@ -7,8 +7,14 @@ from moorage.controllers.gateway.place import targets_of_cluster
 from moorage.kit.errors import ForbiddenError, TerminalError, UnavailableError
 from moorage.resources import CloudAccount, Cluster
 from moorage.resources.cluster import DomainTopology, FailureDomain
-from moorage.vsphere import Categories, Topology
+from moorage.resources.zones import TaggedObject, ZonesArguments, ZonesResult
+from moorage.vsphere import Categories, Topology, VCenter
 
+_KINDS = {
+    "Datacenter": "datacenter",
+    "ClusterComputeResource": "compute cluster",
+    "HostSystem": "host",
+}
 _WITHOUT = "Name region and zone of each failure domain in the placement to do without tags"
 
 
@@ -70,6 +76,39 @@ async def _read(cluster: Cluster, env: Env, unclear: list[FailureDomain]) -> dic
     except (ForbiddenError, UnavailableError) as error:
         raise type(error)(f"{error}. {_WITHOUT}") from error
     return dict(zip(targets, told, strict=True))
+
+
+async def tag_zones(vcenter: VCenter, account: CloudAccount, asked: ZonesArguments) -> ZonesResult:
+    """Show the region and zone tags of a vCenter, after making those that are asked for.
+
+    Raises ``InvalidError`` before anything is changed, where something is in the way.
+    """
+    categories = categories_of(account)
+    wishes = vcenter.zoning.wishes(asked.regions, asked.zones, categories)
+    changes = await vcenter.zoning.change(wishes, apply=asked.apply)
+    return ZonesResult(
+        region_category=categories.region,
+        zone_category=categories.zone,
+        objects=[
+            TaggedObject(
+                kind=_KINDS.get(place.kind, place.kind),
+                object=path,
+                region=told.region.value,
+                region_from=told.region.on,
+                zone=told.zone.value,
+                zone_from=told.zone.on,
+                message="; ".join(
+                    [
+                        *dict.fromkeys(filter(None, (told.region.fault, told.zone.fault))),
+                        *(f"the account may not read the tags of {one}" for one in told.unread),
+                    ]
+                ),
+            )
+            for place, path, told in await vcenter.zoning.survey(categories)
+        ],
+        changes=changes,
+        applied=asked.apply,
+    )
 
 
 def categories_of(account: CloudAccount) -> Categories:

@@ -3,6 +3,7 @@
 import json
 from typing import Generic, TypeVar
 
+from moorage.auth import Principal
 from moorage.engine.store import Store
 from moorage.hub.admission import Estate, Tally
 from moorage.kit.errors import ConflictError, FieldFault, InvalidError, NotFoundError
@@ -41,6 +42,9 @@ class Rules(Generic[R]):
     async def faults(self, store: Store, resource: R, before: R | None) -> list[FieldFault]:
         """Return all faults that only other resources show."""
         return []
+
+    def permit(self, resource: R, principal: Principal) -> None:
+        """Raise ``ForbiddenError`` for what needs more rights than to create such a resource."""
 
     def sign(self, resource: R, username: str) -> None:
         """Note in a new resource who asked for it, where the gateway has to know."""

@@ -1,22 +1,27 @@
 """Clusters, node pools and operations: what the hub adds, and what it refuses."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from cryptography import x509
 from pydantic import ValidationError
 
+from moorage.auth import Decision, Principal, decide
+from moorage.auth import Verb as Right
 from moorage.engine.store import Store
 from moorage.hub.admission import cluster_faults, pool_faults
 from moorage.hub.problems import invalid_from
 from moorage.hub.rules.base import Rules, assign, load_estate, release_unseen, route_to
 from moorage.kit.clock import Clock
-from moorage.kit.errors import FieldFault
+from moorage.kit.errors import FieldFault, ForbiddenError
 from moorage.resources import KINDS, CloudAccount, Cluster, NodePool, Operation, Resource
-from moorage.resources.meta import Scope
+from moorage.resources.meta import Model, Scope
 from moorage.resources.nodepool import pool_resource_name
 from moorage.resources.operation import Verb
 from moorage.resources.permission import CheckArguments
+from moorage.resources.zones import ZonesArguments
 
 REQUESTED_BY = "moorage.dev/requested-by"
 """Label of an operation: the user for whom the gateway does it."""
@@ -29,6 +34,7 @@ _SUBJECTS = {
     Verb.LOGS: "Machine",
     Verb.DELETE: "Machine",
     Verb.CHECK: "CloudAccount",
+    Verb.ZONES: "CloudAccount",
 }
 
 
@@ -132,6 +138,18 @@ class OperationRules(Rules[Operation]):
         check = _ARGUMENTS.get(spec.verb, _no_arguments)
         return [*faults, *check(spec.arguments)]
 
+    def permit(self, resource: Operation, principal: Principal) -> None:
+        """Tags in vCenter are everybody's: who works in one project does not change them."""
+        asked = resource.spec
+        if asked.verb is not Verb.ZONES or not asked.arguments.get("apply"):
+            return
+        if decide(principal, Right.UPDATE, "accounts") is not Decision.ALLOWED:
+            raise ForbiddenError(
+                f"{principal.username} may not change tags in vCenter: all projects' nodes get "
+                "their region and zone from them. Ask an administrator of the whole installation; "
+                "without `apply` everybody may see what would be done"
+            )
+
     def sign(self, resource: Operation, username: str) -> None:
         resource.metadata.labels[REQUESTED_BY] = username
 
@@ -182,12 +200,16 @@ def _no_arguments(arguments: dict[str, Any]) -> list[FieldFault]:
     return [FieldFault(f"spec.arguments.{name}", "there is no such argument") for name in arguments]
 
 
-def _check_faults(arguments: dict[str, Any]) -> list[FieldFault]:
+def _faults_of(model: type[Model], arguments: dict[str, Any]) -> list[FieldFault]:
     try:
-        CheckArguments.model_validate(arguments)
+        model.model_validate(arguments)
     except ValidationError as error:
-        return list(invalid_from(error, "the check", root="spec.arguments").faults)
+        return list(invalid_from(error, "the arguments", root="spec.arguments").faults)
     return []
 
 
-_ARGUMENTS = {Verb.KUBECONFIG: _kubeconfig_faults, Verb.CHECK: _check_faults}
+_ARGUMENTS: dict[Verb, Callable[[dict[str, Any]], list[FieldFault]]] = {
+    Verb.KUBECONFIG: _kubeconfig_faults,
+    Verb.CHECK: partial(_faults_of, CheckArguments),
+    Verb.ZONES: partial(_faults_of, ZonesArguments),
+}
