@@ -4,10 +4,12 @@ import base64
 import json
 import random
 import string
+from typing import Any
 
 import pytest
 import yaml
 from inline_snapshot import snapshot
+from pydantic import ValidationError
 
 from moorage.bootstrap import render_guestinfo
 from moorage.bootstrap.cloudinit import MAX_GUESTINFO_BYTES
@@ -16,9 +18,11 @@ from moorage.kit.errors import InvalidError
 from .builders import (
     ALL_ROLES,
     CONTROL_PLANE,
+    DOMAIN,
     FOUNDER,
     WORKER,
     a_cluster,
+    a_machine,
     a_node,
     a_pki,
     cloud_config_of,
@@ -32,6 +36,12 @@ def metadata_of(**given: object) -> dict[str, object]:
     values = render_guestinfo(a_node(**given))  # type: ignore[arg-type]
     document: dict[str, object] = json.loads(base64.b64decode(values["guestinfo.metadata"]))
     return document
+
+
+def ethernet_of(**given: object) -> dict[str, Any]:
+    network: Any = metadata_of(**given)["network"]
+    found: dict[str, Any] = network["ethernets"]["eth0"]
+    return found
 
 
 def test_metadata_with_a_static_address() -> None:
@@ -71,6 +81,29 @@ def test_metadata_with_dhcp() -> None:
             "version": 2,
         }
     )
+
+
+def test_a_failure_domain_says_how_names_are_resolved() -> None:
+    domain = {**DOMAIN, "nameServers": ["10.1.0.53"], "search": ["a.example.com", "example.com"]}
+    lone = {**DOMAIN, "search": ["a.example.com"]}
+
+    assert ethernet_of(failureDomain=domain)["nameservers"] == {
+        "addresses": ["10.1.0.53"],
+        "search": ["a.example.com", "example.com"],
+    }
+    assert ethernet_of(failureDomain=lone)["nameservers"] == {
+        "addresses": ["10.77.0.1"],
+        "search": ["a.example.com", "example.com"],
+    }
+    by_dhcp = ethernet_of(failureDomain=lone, address=None)
+    assert by_dhcp["dhcp4"] is True
+    assert by_dhcp["nameservers"] == {"search": ["a.example.com"]}
+
+
+@pytest.mark.parametrize("domain", ["", "a..b", "-a.example.com", "a b", "x" * 64])
+def test_a_search_domain_that_cannot_be_is_refused(domain: str) -> None:
+    with pytest.raises(ValidationError, match="search"):
+        a_machine(failureDomain={**DOMAIN, "search": [domain]})
 
 
 def test_encodings_are_told() -> None:

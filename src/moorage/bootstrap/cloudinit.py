@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from moorage.bootstrap.node import StaticAddress
+from moorage.bootstrap.node import DNS, StaticAddress
 from moorage.kit.errors import FieldFault, InvalidError
 
 MAX_GUESTINFO_BYTES = 64 * 1024
@@ -35,7 +35,7 @@ class File:
 
 
 def render_metadata(
-    *, instance_id: str, hostname: str, interface: str, address: StaticAddress | None
+    *, instance_id: str, hostname: str, interface: str, address: StaticAddress | None, dns: DNS
 ) -> dict[str, Any]:
     """Return the metadata. It stays in guestinfo for good, so it never holds a secret.
 
@@ -47,29 +47,31 @@ def render_metadata(
     return {
         "instance-id": instance_id,
         "local-hostname": hostname,
-        "network": {"version": 2, "ethernets": {interface: _ethernet(address)}},
+        "network": {"version": 2, "ethernets": {interface: _ethernet(address, dns)}},
         "redact": ["userdata", "vendordata"],
     }
 
 
-def _ethernet(address: StaticAddress | None) -> dict[str, Any]:
+def _ethernet(address: StaticAddress | None, dns: DNS) -> dict[str, Any]:
     # The MAC is vCenter's choice and not known before the clone. netplan matches by the pattern;
     # cloud-init's other renderers match by the key, the name of the cluster's interface.
     ethernet: dict[str, Any] = {"match": {"name": "e*"}}
     if address is None:
         # By MAC: clones of one template may share the machine-id that a DUID is made from.
-        return {**ethernet, "dhcp4": True, "dhcp6": False, "dhcp-identifier": "mac"}
-    ethernet |= {
-        "dhcp4": False,
-        "dhcp6": False,
-        "addresses": [f"{address.address}/{address.prefix}"],
-        "routes": [{"to": "0.0.0.0/0", "via": address.router}],
-    }
+        ethernet |= {"dhcp4": True, "dhcp6": False, "dhcp-identifier": "mac"}
+    else:
+        ethernet |= {
+            "dhcp4": False,
+            "dhcp6": False,
+            "addresses": [f"{address.address}/{address.prefix}"],
+            "routes": [{"to": "0.0.0.0/0", "via": address.router}],
+        }
+        dns = dns.over(address)
     name_servers: dict[str, list[str]] = {}
-    if address.name_servers:
-        name_servers["addresses"] = list(address.name_servers)
-    if address.search:
-        name_servers["search"] = list(address.search)
+    if dns.name_servers:
+        name_servers["addresses"] = list(dns.name_servers)
+    if dns.search:
+        name_servers["search"] = list(dns.search)
     if name_servers:
         ethernet["nameservers"] = name_servers
     return ethernet

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from moorage.bootstrap.pki import ClusterPKI
-from moorage.resources.cluster import Cluster
+from moorage.resources.cluster import Cluster, FailureDomain
 from moorage.resources.kubernetes import Role
 from moorage.resources.machine import Machine
 
@@ -17,6 +17,26 @@ class StaticAddress:
     router: str
     name_servers: tuple[str, ...] = ()
     search: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DNS:
+    """What a failure domain says of name resolution; with DHCP it adds to the lease."""
+
+    name_servers: tuple[str, ...] = ()
+    search: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, domain: FailureDomain) -> "DNS":
+        """Return what a failure domain says."""
+        return cls(tuple(map(str, domain.name_servers)), tuple(domain.search))
+
+    def over(self, address: StaticAddress) -> "DNS":
+        """Return it with what the IP pool says: other name servers, further search domains."""
+        return DNS(
+            self.name_servers or address.name_servers,
+            tuple(dict.fromkeys((*self.search, *address.search))),
+        )
 
 
 @dataclass(frozen=True, slots=True)

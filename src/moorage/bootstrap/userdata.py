@@ -10,7 +10,7 @@ from moorage.bootstrap.clientcert import render_kubeconfig
 from moorage.bootstrap.cloudinit import File, encode_guestinfo, render_cloud_config, render_metadata
 from moorage.bootstrap.kubeadm import DISCOVERY_PATH, NODE_IP, PROVIDER_ID, render_kubeadm
 from moorage.bootstrap.kubevip import MANIFEST_PATH, render_kube_vip, uses_kube_vip
-from moorage.bootstrap.node import NodeInput
+from moorage.bootstrap.node import DNS, NodeInput
 from moorage.bootstrap.pki import bootstrap_token, helper_key
 from moorage.bootstrap.runtime import runtime_files
 
@@ -33,6 +33,7 @@ def render_guestinfo(node: NodeInput) -> dict[str, str]:
         hostname=node.name,
         interface=node.cluster.spec.endpoint.interface,
         address=node.address,
+        dns=DNS.of(node.machine.spec.failure_domain),
     )
     return encode_guestinfo(metadata, render_cloud_config(cloud_config(node)))
 

@@ -34,6 +34,17 @@ InventoryPath = Annotated[
 """Name or inventory path; ``%2f`` stands for a slash inside a name, as in vSphere itself."""
 
 
+SearchDomain = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^[A-Za-z0-9_]([-A-Za-z0-9_]{0,61}[A-Za-z0-9])?"
+        r"(\.[A-Za-z0-9_]([-A-Za-z0-9_]{0,61}[A-Za-z0-9])?)*\.?$",
+        max_length=253,
+    ),
+]
+"""A DNS domain that nodes try short names in."""
+
+
 class FailureDomain(Model):
     """A place where machines may go; what fails together shares one."""
 
@@ -49,6 +60,10 @@ class FailureDomain(Model):
     """Port group (standard or distributed) or NSX segment of the first NIC."""
     ip_pool: Name | None = None
     """Where static addresses come from; ``None`` means DHCP."""
+    name_servers: list[IPvAnyAddress] = Field(default_factory=list, max_length=8)
+    """Of the nodes here: in place of the IP pool's, or beside those that DHCP names."""
+    search: list[SearchDomain] = Field(default_factory=list, max_length=16)
+    """Search domains of the nodes here, before those of the IP pool or of DHCP."""
     region: LabelValue = ""
     """Becomes ``topology.kubernetes.io/region`` on the nodes.
 
