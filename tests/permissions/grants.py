@@ -60,7 +60,10 @@ class Admin:
 
     def find(self, path: str) -> Any:
         """Return the object at an inventory path."""
-        found = self._service.RetrieveContent().searchIndex.FindByInventoryPath(path)
+        content = self._service.RetrieveContent()
+        if path == "/":
+            return content.rootFolder
+        found = content.searchIndex.FindByInventoryPath(path)
         assert found is not None, path
         return found
 

@@ -10,6 +10,7 @@ from pyVmomi import vim
 from moorage.permissions import (
     GRANTED_ON,
     ROWS,
+    ZONE_TAG_ROWS,
     Feature,
     On,
     privileges_granted_on,
@@ -52,7 +53,7 @@ def test_every_method_of_ours_that_changes_something_has_a_row_and_no_other() ->
 
 
 def test_every_row_cites_a_book_and_a_page() -> None:
-    for row in ROWS:
+    for row in (*ROWS, *ZONE_TAG_ROWS):
         book, _, page = row.source.partition(", ")
         assert book in ("Security", "Web Services API"), row
         assert page, row
@@ -64,7 +65,7 @@ def test_a_role_holds_the_privileges_of_all_that_its_object_passes_on_to() -> No
     assert "VirtualMachine.Interact.PowerOn" in privileges_granted_on(On.FOLDER)
     assert privileges_granted_on(On.COMPUTE_CLUSTER) == ("Host.Inventory.EditCluster",)
     assert privileges_granted_on(On.COMPUTE_CLUSTER, rows_for("", (Feature.CLUSTERS,))) == ()
-    assert all(row.on in GRANTED_ON for row in ROWS)
+    assert all(row.on in GRANTED_ON for row in (*ROWS, *ZONE_TAG_ROWS))
 
 
 def test_a_later_feature_only_adds_rows() -> None:
@@ -72,6 +73,11 @@ def test_a_later_feature_only_adds_rows() -> None:
     assert {row.feature for row in alone} == {Feature.CLUSTERS}
     assert set(alone) < set(ROWS) == set(rows_for("6.7.3"))
     assert rows_for("8.0.3.0", ()) == ()
+    assert rows_for("8.0.3.0", (Feature.ZONE_TAGS,)) == ZONE_TAG_ROWS
+    older = {row.privilege for row in rows_for("6.7.3", (Feature.ZONE_TAGS,))}
+    assert {row.privilege for row in ZONE_TAG_ROWS} - older == {
+        "InventoryService.Tagging.ObjectAttachable"
+    }
 
 
 def test_the_client_calls_a_privilege_by_the_name_of_its_release() -> None:
@@ -81,4 +87,4 @@ def test_the_client_calls_a_privilege_by_the_name_of_its_release() -> None:
     assert shown_name(privilege, "7.0.3.0") == "Virtual machine > Edit inventory > Remove"
     assert shown_name(privilege, "8.0.3.0") == shown_name(privilege)
     assert [since for since, _ in renames(privilege)] == ["6.7", "7.0"]
-    assert all(shown_name(row.privilege) for row in ROWS)
+    assert all(shown_name(row.privilege) for row in (*ROWS, *ZONE_TAG_ROWS))

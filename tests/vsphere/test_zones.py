@@ -133,14 +133,14 @@ async def test_the_nearest_object_counts_and_a_standalone_host_stands_for_itself
     site: Site, tagger: Tagger
 ) -> None:
     tagger.put("k8s-zone", "far", "/dc1")
-    tagger.put("k8s-zone", "middle", "/dc1/host")
+    tagger.put("k8s-zone", "nowhere", "/dc1/host")
     tagger.put("k8s-zone", "near", "/dc1/host/cc1")
     tagger.put("k8s-zone", "alone", "/dc1/host/solo.lab/solo.lab")
-    tagger.put("my-regions", "north", "/dc1/host")
+    tagger.put("my-regions", "north", "/dc1")
     vcenter = await site.connect()
 
     assert (await read(vcenter)).zone.value == "near"
-    assert (await read(vcenter, compute_cluster="cc2")).zone.value == "middle"
+    assert (await read(vcenter, compute_cluster="cc2")).zone.value == "far"
     assert (await read(vcenter, compute_cluster="solo.lab")).zone.value == "alone"
     (told,) = await vcenter.zones.read([TARGET], Categories(region="my-regions", zone="none"))
     assert (told.region.value, told.zone.value) == ("north", "")

@@ -115,6 +115,7 @@ async def check(
     name: str,
     *,
     places: Places = Places(),
+    zone_tags: Annotated[bool, Parameter(negative=())] = False,
     timeout_s: float = 30,
 ) -> int:
     """Check what the account may do in vCenter, where machines are to live.
@@ -126,6 +127,7 @@ async def check(
     Args:
         name: Name of the account.
         places: Where machines are to live.
+        zone_tags: Also check what it takes to read, make and attach tags of regions and zones.
         timeout_s: How long to wait for the gateway's answer, in seconds.
     """
     from moorage.cli.context import Context
@@ -143,7 +145,7 @@ async def check(
             verb=Verb.CHECK,
             subject_kind="CloudAccount",
             subject_name=name,
-            arguments=CheckArguments(targets=targets).document(),
+            arguments=CheckArguments(targets=targets, zone_tags=zone_tags).document(),
         )
         operation = await operate(api, context.project, spec, timeout_s)
     result = CheckResult.model_validate(operation.status.result)

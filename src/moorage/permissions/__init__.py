@@ -8,6 +8,8 @@ from moorage.permissions.scripts import govc_script, powercli_script
 from moorage.permissions.table import (
     GRANTED_ON,
     ROWS,
+    STANDARD,
+    ZONE_TAG_ROWS,
     Feature,
     On,
     Row,
@@ -20,6 +22,8 @@ __all__ = [
     "GRANTED_ON",
     "READ",
     "ROWS",
+    "STANDARD",
+    "ZONE_TAG_ROWS",
     "Feature",
     "Grant",
     "On",

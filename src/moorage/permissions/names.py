@@ -29,8 +29,18 @@ _CONFIG: dict[str, _Names] = {
         ("Settings", "Change Settings"),
     )
 }
+_TAGGING: dict[str, _Names] = {
+    f"InventoryService.Tagging.{word}": {since: ("vSphere Tagging", shown)}
+    for word, shown, since in (
+        ("AttachTag", "Assign or Unassign vSphere Tag", (6, 7)),
+        ("CreateCategory", "Create vSphere Tag Category", (6, 7)),
+        ("CreateTag", "Create vSphere Tag", (6, 7)),
+        ("ObjectAttachable", "Assign or Unassign vSphere Tag on Object", (7, 0)),
+    )
+}
 _NAMES: dict[str, _Names] = {
     **_CONFIG,
+    **_TAGGING,
     "System.Read": {(6, 7): ("Read-only (in every role)",)},
     "Datastore.AllocateSpace": {(6, 7): ("Datastore", "Allocate space")},
     "Host.Inventory.EditCluster": {(6, 7): ("Host", "Inventory", "Modify cluster")},

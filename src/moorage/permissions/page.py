@@ -1,7 +1,16 @@
 """The reference page of all privileges, made from the table."""
 
+from collections.abc import Sequence
+
 from moorage.permissions.names import renames
-from moorage.permissions.table import GRANTED_ON, ROWS, privileges_granted_on
+from moorage.permissions.table import (
+    GRANTED_ON,
+    ROWS,
+    ZONE_TAG_ROWS,
+    On,
+    Row,
+    privileges_granted_on,
+)
 
 _INTRO = """# Privileges in vCenter
 
@@ -16,21 +25,28 @@ One permission on each of these objects. *Propagates*: the permission's box "Pro
 is ticked. No permission is needed on the vCenter itself: what leads to a permitted object is seen.
 
 """
+_ZONE_TAGS = """
+### For region and zone tags
+
+Beside these, and only for who wants [regions and zones from tags](../howto/zones.md). To read tags,
+the built-in role Read-only is enough in all three places; the privileges are for who makes tags.
+Those on the vCenter count for tags as *global permissions* only (Administration, Access Control,
+Global Permissions, propagating to children), which no script of ours sets.
+`moorage accounts check --zone-tags` asks for them.
+
+"""
 _READ_ONLY = "built-in role Read-only"
 
 
 def privileges_page() -> str:
     """Return the page: roles by object, names in the Client, and every row."""
-    text = _INTRO + "| permission on | propagates | privileges |\n|---|---|---|\n"
-    for on in dict.fromkeys(GRANTED_ON.values()):
-        names = ", ".join(f"`{name}`" for name in privileges_granted_on(on)) or _READ_ONLY
-        reaches = any(row.propagate for row in ROWS if GRANTED_ON[row.on] is on)
-        text += f"| {on} | {'yes' if reaches else 'no'} | {names} |\n"
+    every = (*ROWS, *ZONE_TAG_ROWS)
+    text = f"{_INTRO}{_roles(ROWS)}{_ZONE_TAGS}{_roles(ZONE_TAG_ROWS)}"
     text += (
         "\n## Names in the vSphere Client\n\nWhere a release is named, the name holds from it on."
         "\n\n| privilege | in the vSphere Client |\n|---|---|\n"
     )
-    for privilege in sorted({row.privilege for row in ROWS}):
+    for privilege in sorted({row.privilege for row in every}):
         names_ = renames(privilege)
         shown = names_[0][1] if len(names_) == 1 else "; ".join(f"{r}: {n}" for r, n in names_)
         text += f"| `{privilege}` | {shown} |\n"
@@ -39,7 +55,7 @@ def privileges_page() -> str:
         "| operation | calls | privilege | on | propagated | feature | since | said by |\n"
         "|---|---|---|---|---|---|---|---|\n"
     )
-    for row in ROWS:
+    for row in every:
         calls = ", ".join(f"`{call}`" for call in row.calls)
         where = f"{row.on} (by {GRANTED_ON[row.on]})" if row.propagate else f"{row.on}"
         since = f"{row.since[0]}.{row.since[1]}"
@@ -47,4 +63,15 @@ def privileges_page() -> str:
             f"| {row.operation} | {calls} | `{row.privilege}` | {where} | "
             f"{'yes' if row.propagate else 'no'} | {row.feature} | {since} | {row.source} |\n"
         )
+    return text
+
+
+def _roles(rows: Sequence[Row]) -> str:
+    """Return the table of what is granted where."""
+    text = "| permission on | propagates | privileges |\n|---|---|---|\n"
+    granted = {GRANTED_ON[row.on] for row in rows}
+    for on in (on for on in On if on in granted):
+        names = ", ".join(f"`{name}`" for name in privileges_granted_on(on, rows)) or _READ_ONLY
+        reaches = any(row.propagate for row in rows if GRANTED_ON[row.on] is on)
+        text += f"| {on} | {'yes' if reaches else 'no'} | {names} |\n"
     return text

@@ -17,8 +17,10 @@ from moorage.permissions.names import release
 class On(StrEnum):
     """What a privilege is needed on."""
 
+    ROOT = "vCenter"
+    """The vCenter itself: its root folder, to which global permissions propagate."""
     DATACENTER = "datacenter"
-    """Has no row: it is seen because of what is permitted in it, and nothing else is needed."""
+    """For clusters it has no row: it is seen because of what is permitted in it."""
     COMPUTE_CLUSTER = "compute cluster"
     HOST = "host"
     """Every host of the compute cluster."""
@@ -33,7 +35,7 @@ class On(StrEnum):
     """Of a distributed port group; other networks have none."""
 
 
-GRANTED_ON: dict[On, On] = {kind: kind for kind in On if kind is not On.DATACENTER}
+GRANTED_ON: dict[On, On] = {kind: kind for kind in On}
 GRANTED_ON |= {On.HOST: On.COMPUTE_CLUSTER, On.VM: On.FOLDER}
 """Object that carries the permission: where it is another one, the permission propagates."""
 
@@ -46,6 +48,12 @@ class Feature(StrEnum):
     ANTI_AFFINITY = "anti-affinity"
     """Let DRS keep the machines of a role apart. Without it each is made on a host of its own, as
     where there is no DRS, and stays on it."""
+    ZONE_TAGS = "zone-tags"
+    """Read regions and zones from vSphere tags, make such tags. Asked for by who wants it only."""
+
+
+STANDARD = tuple(feature for feature in Feature if feature is not Feature.ZONE_TAGS)
+"""What is checked and granted unless somebody asks for more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +62,7 @@ class Row:
 
     operation: str
     calls: tuple[str, ...]
-    """Methods of the Web Services API that make up the operation."""
+    """Methods of the Web Services API, or operations of the Automation API, that make it up."""
     privilege: str
     on: On
     source: str
@@ -74,11 +82,15 @@ def _rows(
     calls: tuple[str, ...],
     needs: Iterable[tuple[str, On, str]],
     feature: Feature = Feature.CLUSTERS,
+    since: tuple[int, int] = (6, 7),
 ) -> tuple[Row, ...]:
     return tuple(
-        Row(operation, calls, privilege, on, source, feature) for privilege, on, source in needs
+        Row(operation, calls, privilege, on, source, feature, since)
+        for privilege, on, source in needs
     )
 
+
+_READ_BY_ALL = [kind for kind in On if kind not in (On.ROOT, On.DATACENTER, On.VM)]
 
 _TASK = 'Security, Required Privileges for Common Tasks, "Deploy a virtual machine from a template"'
 _POWER_ON = 'Security, Required Privileges for Common Tasks, "Power on a virtual machine"'
@@ -87,6 +99,9 @@ _INTERACT = "Security, Defined Privileges, Virtual Machine Interaction Privilege
 _INVENTORY = "Security, Defined Privileges, Virtual Machine Inventory Privileges"
 _HOST_INVENTORY = "Security, Defined Privileges, Host Inventory Privileges"
 _PROVISIONING = "Security, Defined Privileges, Virtual Machine Provisioning Privileges"
+_TAGGING = "Security, Defined Privileges, vSphere Tagging Privileges"
+_TAG_OBJECTS = "Security, Permissions on Tag Objects"
+_TAG_ASSOCIATION = "Automation API, cis tagging tag-association"
 _READ = "Security, Using Roles to Assign Privileges, Read Only Role"
 _RECONFIGURE = "Web Services API, ComputeResource ReconfigureComputeResource_Task"
 _API_SPEC = "Web Services API, VirtualMachineConfigSpec"
@@ -95,7 +110,7 @@ ROWS: tuple[Row, ...] = (
     *_rows(
         "follow the inventory",
         ("CreateContainerView", "WaitForUpdatesEx", "RetrievePropertiesEx"),
-        [("System.Read", kind, _READ) for kind in On if kind not in (On.DATACENTER, On.VM)],
+        [("System.Read", kind, _READ) for kind in _READ_BY_ALL],
     ),
     *_rows(
         "clone",
@@ -251,15 +266,74 @@ ROWS: tuple[Row, ...] = (
         Feature.ANTI_AFFINITY,
     ),
 )
-"""Every privilege that is used now. A later feature adds rows with its own ``feature``."""
+"""Every privilege of the standard features. A later one adds rows with its own ``feature``."""
+
+ZONE_TAG_ROWS: tuple[Row, ...] = (
+    *_rows(
+        "read region and zone tags",
+        ("list-attached-tags-on-objects", "tag get", "category get"),
+        [
+            ("System.Read", On.ROOT, f"{_TAG_OBJECTS}; {_READ}"),
+            *(
+                ("System.Read", kind, f"{_READ}; {_TAG_ASSOCIATION}, list-attached-tags-on-objects")
+                for kind in (On.DATACENTER, On.COMPUTE_CLUSTER)
+            ),
+        ],
+        Feature.ZONE_TAGS,
+    ),
+    *_rows(
+        "make region and zone tags",
+        ("category create", "tag create"),
+        [
+            (
+                "InventoryService.Tagging.CreateCategory",
+                On.ROOT,
+                f"{_TAGGING}, Create vSphere Tag Category; {_TAG_OBJECTS}",
+            ),
+            (
+                "InventoryService.Tagging.CreateTag",
+                On.ROOT,
+                f"{_TAGGING}, Create vSphere Tag; {_TAG_OBJECTS}",
+            ),
+        ],
+        Feature.ZONE_TAGS,
+    ),
+    *_rows(
+        "attach region and zone tags",
+        ("attach",),
+        [
+            (
+                "InventoryService.Tagging.AttachTag",
+                On.ROOT,
+                f"{_TAGGING}, Assign or Unassign vSphere Tag; {_TAG_OBJECTS}",
+            )
+        ],
+        Feature.ZONE_TAGS,
+    ),
+    *_rows(
+        "attach region and zone tags",
+        ("attach",),
+        [
+            (
+                "InventoryService.Tagging.ObjectAttachable",
+                kind,
+                f"{_TAGGING}, Assign or Unassign vSphere Tag on Object",
+            )
+            for kind in (On.DATACENTER, On.COMPUTE_CLUSTER)
+        ],
+        Feature.ZONE_TAGS,
+        since=(7, 0),
+    ),
+)
+"""Privileges for region and zone tags, which nothing else needs."""
 
 
-def rows_for(
-    api_version: str = "", features: Collection[Feature] = tuple(Feature)
-) -> tuple[Row, ...]:
+def rows_for(api_version: str = "", features: Collection[Feature] = STANDARD) -> tuple[Row, ...]:
     """Return the rows that matter to some features at one release; all releases by default."""
     at = release(api_version)
-    return tuple(row for row in ROWS if row.since <= at and row.feature in features)
+    return tuple(
+        row for row in (*ROWS, *ZONE_TAG_ROWS) if row.since <= at and row.feature in features
+    )
 
 
 def privileges_granted_on(on: On, rows: Iterable[Row] = ROWS) -> tuple[str, ...]:

@@ -46,6 +46,8 @@ class CheckArguments(Model):
     """Arguments of the verb ``check``."""
 
     targets: list[CheckTarget] = Field(min_length=1, max_length=200)
+    zone_tags: bool = False
+    """Also what it takes to read, make and attach tags of regions and zones."""
 
 
 class FindingState(StrEnum):

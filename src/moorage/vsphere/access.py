@@ -1,6 +1,6 @@
 """Which privileges the account lacks: one question to vCenter about many objects."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -8,7 +8,7 @@ from pyVmomi import vim
 from pyVmomi.VmomiSupport import GuessWsdlType
 
 from moorage.kit.errors import UnavailableError
-from moorage.permissions import READ, On, Subject, judge, needed, rows_for
+from moorage.permissions import READ, STANDARD, Feature, On, Subject, judge, needed, rows_for
 from moorage.resources.permission import CheckResult
 from moorage.vsphere.ownership import Ownership
 from moorage.vsphere.places import Place, encode, split_path
@@ -37,7 +37,9 @@ class Access:
         self._stream = stream
         self._ownership = ownership
 
-    async def check(self, targets: Sequence[Target]) -> CheckResult:
+    async def check(
+        self, targets: Sequence[Target], features: Collection[Feature] = STANDARD
+    ) -> CheckResult:
         """Say what is missing on which object, and which objects the account does not see.
 
         One call for all privileges, whatever the number of targets, and for distributed port
@@ -57,13 +59,15 @@ class Access:
         subjects = list(dict.fromkeys(self._subjects(targets)))
         return await session.call(
             f"ask which privileges {session.endpoint.username} has on {len(subjects)} objects",
-            partial(self._ask, subjects),
+            partial(self._ask, subjects, features),
         )
 
-    def _ask(self, subjects: list[Subject]) -> CheckResult:
+    def _ask(self, subjects: list[Subject], features: Collection[Feature]) -> CheckResult:
         session = self._session
         subjects = subjects + list(self._switches(subjects))
-        rows = rows_for(session.api_version or "")
+        rows = rows_for(session.api_version or "", features)
+        if any(row.on is On.ROOT for row in rows):
+            subjects.append(Subject(On.ROOT, "/", moref(session.content.rootFolder), "Folder"))
         asked = [one for one in subjects if one.on is not On.HOST]
         wanted = needed(asked, rows)
         held = held_privileges(session, {one.moref: one.kind for one in asked if one.moref}, wanted)

@@ -147,7 +147,8 @@ class Zones:
 def chain_of(places: Places, place: Place) -> Iterator[Place]:
     """Yield an object and what is above it, the nearest first, without vCenter's root folder.
 
-    A standalone host stands for its compute resource.
+    A standalone host stands for its compute resource. A datacenter's own folder of hosts is left
+    out: the Client does not show it, and a permission on the datacenter does not have to reach it.
     """
     if place.kind == _STANDALONE:
         yield from places.hosts(place.moref)
@@ -155,8 +156,10 @@ def chain_of(places: Places, place: Place) -> Iterator[Place]:
         yield place
     above = places.get(place.parent)
     while above is not None:
-        yield above
-        above = places.get(above.parent)
+        parent = places.get(above.parent)
+        if parent is None or parent.kind != "Datacenter":
+            yield above
+        above = parent
 
 
 def topology(
