@@ -8,7 +8,9 @@ import pytest
 from moorage.controllers.hub.moves import group_of, transfer
 from moorage.engine import Store, Tombstone
 from moorage.hub.rules.base import assign
+from moorage.ipam import claim, nobody, release
 from moorage.kit.clock import FakeClock
+from moorage.kit.ids import new_uid
 from moorage.kit.seal import PrivateSealingKey, seal
 from moorage.link.frames import Drop, Dropped
 from moorage.link.handover import drop_copies, take_over
@@ -18,9 +20,11 @@ from moorage.resources import (
     Cluster,
     Gateway,
     Handover,
+    IPAddress,
     IPPool,
     Machine,
     Metadata,
+    Owner,
     Secret,
 )
 from moorage.resources.account import CloudAccountSpec, SecretSpec
@@ -122,6 +126,28 @@ async def test_a_transfer_raises_the_epoch_and_tells_what_was_handed_over_first(
         ("IPPool", "nodes"),
         ("CloudAccount", "lab"),
     }
+
+
+async def test_an_address_that_is_held_back_is_forgotten_in_a_move(hub: Store) -> None:
+    await an_estate(hub)
+    pool = await hub.get(IPPool, "", "nodes")
+    pool.spec.hold_off_s = 300
+    pool = await hub.put_spec(pool)
+    web = await hub.get(Cluster, "default", "web")
+    last = Owner(kind="Machine", name="m", uid=new_uid())
+    kept = await claim(hub, pool, web.owner(), cluster="default/web", used_by=nobody)
+    await claim(hub, pool, last, cluster="default/web", used_by=nobody)
+    await release(hub, last.uid, now=FakeClock().now())
+    assert len(await hub.list(IPAddress)) == 2
+
+    async with hub.transaction() as store:
+        group = await group_of(store, "site-a", {"default/web"})
+        await transfer(store, group, "site-a", "site-b")
+
+    (found,) = await hub.list(IPAddress)
+    assert (found.metadata.uid, found.metadata.route) == (kept.metadata.uid, "site-b")
+    handed = [doc for one in await hub.list(Handover) for doc in one.spec.resources]
+    assert [doc["metadata"]["name"] for doc in handed] == [kept.metadata.name]
 
 
 async def test_a_handover_replaces_copies_of_an_earlier_time(gateway: Store) -> None:

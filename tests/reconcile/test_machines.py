@@ -128,7 +128,7 @@ async def test_a_pool_too_small_makes_no_machine(world: World) -> None:
         Cluster, lambda c: reason(c[0]) == "AddressesShort", "the shortage is said"
     )
 
-    assert "lacks 2 of the 4 addresses" in found[0].status.condition("Ready").message
+    assert "lacks 3 of the 5 addresses" in found[0].status.condition("Ready").message
     assert world.vms() == []
 
 

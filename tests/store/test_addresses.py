@@ -9,7 +9,9 @@ import anyio
 import pytest
 
 from moorage.controllers.gateway.build import Work, wire
+from moorage.engine import Tombstone
 from moorage.gateway.vault import Vault
+from moorage.hub.rules.base import assign
 from moorage.ipam import PoolExhaustedError, claim, claims_of, held_back_of, nobody, release
 from moorage.kit.clock import FakeClock
 from moorage.kit.errors import ConflictError
@@ -200,3 +202,22 @@ async def test_a_pool_that_is_deleted_waits_for_nothing_that_is_held_back(
 
     assert await store.list(IPAddress) == []
     assert await store.find(IPPool, *pool.key) is None
+
+
+async def test_a_pool_that_moved_away_takes_what_is_held_back_along(
+    store: SqlStore, clock: FakeClock, work: Work
+) -> None:
+    pool = await make_pool(store)
+    owner = a_holder()
+    await take(store, pool, owner)
+    await release(store, owner.uid, now=clock.now())
+    assignment = await assign(store, pool)
+    assignment.status.dropped_epoch = 2
+    await store.put_status(assignment)
+
+    await work.manager.settle()
+
+    assert await store.list(IPPool) == []
+    assert await store.list(IPAddress) == []
+    left = await store.changed_since(0)
+    assert not any(isinstance(row, Tombstone) for row in left), "they live on elsewhere, or nowhere"

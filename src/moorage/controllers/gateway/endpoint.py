@@ -74,6 +74,8 @@ async def _shortage(cluster: Cluster, env: Env) -> str | None:
             pool_of_domain = cluster.spec.failure_domain(name).ip_pool
             if pool_of_domain:
                 needed[pool_of_domain] += 1
+    for name in needed:
+        needed[name] += 1  # so that a machine can be replaced by making the new one first
     endpoint = cluster.spec.endpoint
     if endpoint.type is EndpointType.VIP and endpoint.host is None:
         vip_pool = endpoint.ip_pool or cluster.spec.placement.failure_domains[0].ip_pool
@@ -85,12 +87,13 @@ async def _shortage(cluster: Cluster, env: Env) -> str | None:
             return f"IP pool {name} is not at this gateway"
         claims = await claims_of(env.store, name)
         ours = sum(1 for held in claims if held.spec.cluster == key_of(cluster))
-        missing = missing_addresses(
-            pool.spec, {held.spec.address for held in claims}, max(0, count - ours)
-        )
+        taken = {held.spec.address for held in claims}
+        taken |= {conflict.address for conflict in pool.status.conflicts}
+        missing = missing_addresses(pool.spec, taken, max(0, count - ours))
         if missing:
             return (
-                f"IP pool {name} lacks {missing} of the {count} addresses that the cluster's "
-                "machines and endpoint need: widen it or ask for fewer machines"
+                f"IP pool {name} lacks {missing} of the {count} addresses that the cluster needs "
+                "(machines, endpoint, and one more to replace a machine): widen it or ask for "
+                "fewer machines"
             )
     return None
