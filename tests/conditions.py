@@ -23,7 +23,7 @@ class Raised(NamedTuple):
 
 
 def reasons() -> list[Raised]:
-    """Return every ``wait("Reason", …)`` and ``TerminalError("Reason", …)`` of the gateway."""
+    """Return every ``wait("Reason", …)`` and error with a reason of the gateway."""
     found: list[Raised] = []
     for package in PACKAGES:
         for path in sorted((SOURCE / package).rglob("*.py")):
@@ -53,7 +53,7 @@ def _in_module(tree: ast.Module, module: str) -> Iterator[Raised]:
         for node in ast.walk(function):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args:
                 name, first = node.func.id, node.args[0]
-                if name not in ("wait", "TerminalError"):
+                if name not in ("wait", "TerminalError", "DeferredError"):
                     continue
                 message = _text(node.args[1]) if len(node.args) > 1 else ""
                 for reason in _constants(first):

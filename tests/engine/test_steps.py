@@ -7,6 +7,7 @@ import pytest
 from moorage.engine import DONE, Outcome, wait
 from moorage.kit.errors import (
     ConflictError,
+    DeferredError,
     ForbiddenError,
     InvalidError,
     TerminalError,
@@ -157,6 +158,22 @@ async def test_a_terminal_error_waits_for_a_new_spec(sqlite_store: SqlStore) -> 
     project.spec.description = "another"
     await sqlite_store.put_spec(project)
     assert await manager.settle() == 1
+
+
+async def test_what_was_deferred_waits_for_its_time_with_its_own_reason(
+    sqlite_store: SqlStore,
+) -> None:
+    world = World(first=fail(DeferredError("WaitingForVCenter", "it ails", 20)))
+    manager = a_manager(sqlite_store, world)
+    await sqlite_store.create(a_project())
+    await manager.settle()
+    assert reasons(await read(sqlite_store))["Ready"] == "False/WaitingForVCenter"
+
+    for _ in range(3):
+        fake(sqlite_store).advance(timedelta(seconds=19))
+        assert await manager.settle() == 0
+        fake(sqlite_store).advance(timedelta(seconds=2))
+        assert await manager.settle() == 1, "no longer and longer pauses"
 
 
 async def test_back_off_grows_to_a_minute_and_ends_with_success(sqlite_store: SqlStore) -> None:

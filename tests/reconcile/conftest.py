@@ -125,17 +125,21 @@ class World:
         await self.store.put_mirror(wanted, keep_status=True)
         return await self.store.get(type(wanted), *wanted.key)
 
-    async def ask_account(self, name: str = "lab") -> CloudAccount:
-        """Put in an account of the simulated vCenter with its sealed password."""
+    async def ask_account(
+        self, name: str = "lab", vcenter: VCenterProcess | None = None, **more: Any
+    ) -> CloudAccount:
+        """Put in an account of a simulated vCenter with its sealed password."""
+        vcenter = vcenter or self.vcenter
         spec = CloudAccountSpec(
             gateway="site-a",
-            server=self.vcenter.address,
-            username=self.user or self.vcenter.user,
-            trust=Trust(ca_bundle=self.vcenter.ca_file.read_text()),
+            server=vcenter.address,
+            username=self.user or vcenter.user,
+            trust=Trust(ca_bundle=vcenter.ca_file.read_text()),
             secret=name,
+            **more,
         )
         sealed = seal(
-            self.vcenter.password.encode(),
+            vcenter.password.encode(),
             [self.sealing.public()],
             credential_context(INSTALLATION, name, spec),
         )

@@ -15,6 +15,7 @@ from moorage.engine.store import LeaseLostError, Store
 from moorage.kit.clock import Clock
 from moorage.kit.errors import (
     ConflictError,
+    DeferredError,
     ForbiddenError,
     InvalidError,
     MoorageError,
@@ -240,6 +241,9 @@ class StepReconciler(Generic[R, E]):
             message = redact_text(str(error))
             log.warning("step cannot succeed", step=step_.condition, reason=error.reason)
             return _Halt(error.reason, message, Result("waiting"))
+        except DeferredError as error:
+            message = redact_text(str(error))
+            return _Halt(error.reason, message, Result("waiting", after=error.after_s))
         except MoorageError as error:
             log.info("step failed", step=step_.condition, error=str(error))
             reason = next((r for t, r in _REASONS.items() if isinstance(error, t)), "Error")

@@ -49,6 +49,18 @@ class StorageFullError(UnavailableError):
     """The own database's disk is full. It goes on by itself once there is room again."""
 
 
+class DeferredError(UnavailableError):
+    """Not tried at all now, for a reason that passes without anybody's trying again and again.
+
+    ``reason`` becomes the condition's reason; ``after_s`` is when to look again at the latest.
+    """
+
+    def __init__(self, reason: str, message: str, after_s: float) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.after_s = after_s
+
+
 class TerminalError(MoorageError):
     """Trying again cannot help: the spec, or the world, must change first.
 

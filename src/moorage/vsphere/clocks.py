@@ -33,7 +33,7 @@ class Clocks:
         if self._is_doubtful():
             async with self._turn:  # one question for all who want to know
                 if self._is_doubtful():
-                    await self._ask()
+                    await self.ask()
         if not self._peer.is_skewed:
             self._pause_s = _FIRST_PAUSE_S
             return None
@@ -50,7 +50,8 @@ class Clocks:
         age = self._peer.clock.steady() - self._peer.heard_at
         return age > (self._pause_s if self._peer.is_skewed else _TRUST_S)
 
-    async def _ask(self) -> None:
+    async def ask(self) -> None:
+        """Ask vCenter for its time now, which is the least that it can be asked."""
         asked = self._peer.clock.steady()
         root = self._session.ref(vim.ServiceInstance, "ServiceInstance")
         told = await self._session.call("compare clocks", root.CurrentTime)

@@ -20,6 +20,8 @@ class Limits:
     """Default deadline of a call that changes nothing."""
     effect_s: float = 30.0
     """Default deadline of a call that starts something."""
+    slow_s: float = 10.0
+    """A call that is not answered by then speaks for a vCenter that ails."""
     stream_wait_s: int = 45
     """How long vCenter holds a quiet ``WaitForUpdatesEx``."""
     stream_fresh_s: int = 2

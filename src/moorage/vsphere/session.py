@@ -19,6 +19,8 @@ from pyVmomi import vim, vmodl
 from moorage.kit.clock import Clock, SystemClock
 from moorage.kit.errors import ForbiddenError, MoorageError, TerminalError, UnavailableError
 from moorage.kit.skew import PeerClock
+from moorage.vsphere.breaker import Breaker
+from moorage.vsphere.callqueue import CallQueue
 from moorage.vsphere.faults import (
     NETWORK_ERRORS,
     DeadlineError,
@@ -105,7 +107,9 @@ class Session:
         self._logged_in = False
         self._closed = False
         self._login_failed_at = 0.0
-        self._limiter = CapacityLimiter(limits.calls)
+        self.breaker = Breaker(endpoint.server, limits, on_state)
+        self._queue = CallQueue(limits.calls, self.breaker)
+        self._threads = CapacityLimiter(limits.calls)
 
     def __repr__(self) -> str:
         return f"Session({self.endpoint.username}@{self.endpoint.host}:{self.endpoint.port})"
@@ -137,11 +141,44 @@ class Session:
                 which means that it has done nothing.
             deadline_s: Everything is over then, waiting for the turn included: a call whose
                 deadline has passed is not sent.
+
+        Raises:
+            DeferredError: Nothing was sent, because vCenter ails.
         """
-        deadline = time.monotonic() + (deadline_s or self.limits.read_s)
-        return await anyio.to_thread.run_sync(
-            lambda: self.run(what, work, deadline=deadline), limiter=self._limiter
-        )
+        within_s = deadline_s or self.limits.read_s
+        deadline = time.monotonic() + within_s
+
+        def watched() -> T:
+            call = self.breaker.begin(what)
+            return self._watch(call, lambda: self.run(what, work, deadline=deadline))
+
+        try:
+            async with self._queue.turn(what, anyio.current_time() + within_s):
+                return await anyio.to_thread.run_sync(watched, limiter=self._threads)
+        except DeadlineError as error:
+            raise no_answer(error, self.endpoint, what) from error
+
+    def run_beside(self, what: str, work: Callable[[], T], *, deadline: float) -> T:
+        """Do the same in this thread, now: for the inventory's threads, which pause by themselves.
+
+        What becomes of it tells of vCenter's health too.
+        """
+        call = self.breaker.begin(what, is_held_back=False)
+        return self._watch(call, lambda: self.run(what, work, deadline=deadline))
+
+    def _watch(self, call: object, work: Callable[[], T]) -> T:
+        answered: bool | None = None
+        why = ""
+        try:
+            result = work()
+            answered = True
+        except MoorageError as error:
+            answered, why = _tells_of_health(error), str(error)
+            raise
+        else:
+            return result
+        finally:
+            self.breaker.end(call, answered=answered, why=why)
 
     def run(self, what: str, work: Callable[[], T], *, deadline: float) -> T:
         """Do blocking work in this thread until ``deadline`` (``time.monotonic``)."""
@@ -337,3 +374,13 @@ class Session:
         finally:
             self._login_lock.release()
         self.stub.hang_up()
+
+
+def _tells_of_health(error: MoorageError) -> bool | None:
+    """Tell whether an error is an answer of vCenter's; ``None`` if it says nothing about that."""
+    cause = error.__cause__
+    if isinstance(cause, vmodl.MethodFault):
+        return True
+    if isinstance(cause, (DeadlineError, ConnectionResetError, BrokenPipeError, ssl.SSLError)):
+        return None
+    return False if isinstance(cause, NETWORK_ERRORS) else None

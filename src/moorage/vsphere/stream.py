@@ -170,7 +170,7 @@ class Stream:
         return self.session.endpoint.server
 
     def _open(self) -> None:
-        self.session.run(
+        self.session.run_beside(
             "open the inventory stream", self._build, deadline=time.monotonic() + _GRACE_S
         )
 

@@ -62,6 +62,7 @@ class State(StrEnum):
 
     CONNECTING = "Connecting"
     CONNECTED = "Connected"
+    AILING = "VCenterAiling"
     UNREACHABLE = "VCenterUnreachable"
     INVALID_CREDENTIALS = "InvalidCredentials"
     UNTRUSTED_CERTIFICATE = "UntrustedCertificate"

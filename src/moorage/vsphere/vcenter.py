@@ -21,6 +21,7 @@ from moorage.vsphere.clearing import Clearing
 from moorage.vsphere.clocks import Clocks
 from moorage.vsphere.effects import Effects
 from moorage.vsphere.estate import Estate
+from moorage.vsphere.health import Health
 from moorage.vsphere.inventory import Inventory
 from moorage.vsphere.limits import Limits
 from moorage.vsphere.lookup import Lookup
@@ -75,6 +76,8 @@ class VCenter:
         self._notify = on_change
         self.clocks = Clocks(self._session)
         """Whether ours agrees with vCenter's."""
+        self.health = Health(self._session, self.clocks)
+        """Whether it answers as it should."""
         self._inventory = Inventory(owner_key)
         self._ownership = Ownership(self._inventory, installation)
         self._tasks = Tasks()
@@ -166,12 +169,12 @@ class VCenter:
     @property
     def state(self) -> State:
         """What the connection is like now; fits as a condition's reason."""
-        return self._session.state
+        return self.health.state
 
     @property
     def message(self) -> str:
         """What ``state`` means, for people."""
-        return self._session.message
+        return self.health.message
 
     @property
     def api_version(self) -> str | None:
@@ -202,8 +205,9 @@ class VCenter:
 
     def check(self) -> None:
         """Raise what is wrong with the connection now; asks nobody."""
-        if self.state is not State.CONNECTED:
-            raise _ERRORS.get(self.state, UnavailableError)(self.message)
+        session = self._session
+        if session.state is not State.CONNECTED:
+            raise _ERRORS.get(session.state, UnavailableError)(session.message)
 
     async def set_password(self, password: str) -> None:
         """Take a new password, and try it."""

@@ -8,6 +8,7 @@ from moorage.kit.errors import ForbiddenError, TerminalError
 from moorage.resources import CloudAccount, Secret
 from moorage.resources.account import TriedLogin, credentials_digest
 from moorage.resources.meta import GATEWAY_FINALIZER
+from moorage.vsphere import State
 
 _MAX_TEMPLATES = 200
 _SYNC_TIMEOUT_S = 20.0
@@ -50,6 +51,20 @@ async def ensure_connected(account: CloudAccount, env: Env) -> Outcome:
     return DONE
 
 
+@step("Responsive")
+async def ensure_responsive(account: CloudAccount, env: Env) -> Outcome:
+    """Ask an ailing vCenter now and then; wake who waits for it when it answers again."""
+    vcenter = env.accounts.get(account.metadata.name)
+    if vcenter is None:
+        return wait("NotConnected", "the session was closed; it is opened again", after=1)
+    await vcenter.health.ensure_responsive()
+    before = account.status.condition("Responsive")
+    if before is not None and before.reason == State.AILING:
+        for key, _ in env.index.machines.values():
+            env.trigger("machine", key)
+    return DONE
+
+
 @step("InventorySynced")
 async def ensure_synced(account: CloudAccount, env: Env) -> Outcome:
     vcenter = env.accounts.get(account.metadata.name)
@@ -69,7 +84,13 @@ async def ensure_disconnected(account: CloudAccount, env: Env) -> Outcome:
 
 ACCOUNT = StepReconciler(
     kind=CloudAccount,
-    steps=(ensure_connected, ensure_synced, ensure_clock, ensure_privileges_checked),
+    steps=(
+        ensure_connected,
+        ensure_responsive,
+        ensure_synced,
+        ensure_clock,
+        ensure_privileges_checked,
+    ),
     teardown=(ensure_disconnected,),
     finalizer=GATEWAY_FINALIZER,
 )

@@ -155,7 +155,7 @@ def controllers(env: Env) -> list[Controller[Any]]:
             reconciler=ACCOUNT,
             env=env,
             watches=(Watch(Secret, lambda _: sorted(index.accounts)),),
-            concurrency=4,
+            concurrency=16,  # of several vCenters that do not answer each holds one for a while
         ),
         Controller(
             name="ippool",

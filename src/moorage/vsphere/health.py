@@ -1,0 +1,43 @@
+"""Whether a vCenter that we are connected to also answers as it should."""
+
+from dataclasses import dataclass
+
+from moorage.kit.errors import DeferredError, UnavailableError
+from moorage.vsphere.clocks import Clocks
+from moorage.vsphere.session import Session
+from moorage.vsphere.types import State
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Of one session, by its breaker."""
+
+    _session: Session
+    _clocks: Clocks
+
+    @property
+    def state(self) -> State:
+        """What the connection is like now."""
+        session = self._session
+        if session.state is State.CONNECTED and session.breaker.is_open:
+            return State.AILING
+        return session.state
+
+    @property
+    def message(self) -> str:
+        """What ``state`` means, for people."""
+        return self._session.breaker.message or self._session.message
+
+    async def ensure_responsive(self) -> None:
+        """Return at once if vCenter answers as it should; else ask it, if it is time to.
+
+        Raises ``DeferredError`` with ``VCenterAiling`` while it does not.
+        """
+        breaker = self._session.breaker
+        if not breaker.is_open:
+            return
+        try:
+            await self._clocks.ask()
+        except UnavailableError as error:
+            said = breaker.message or str(error)
+            raise DeferredError(State.AILING, said, max(1.0, breaker.probe_in_s)) from error
