@@ -32,6 +32,8 @@ async def ensure_conflict_free(pool: IPPool, env: Env) -> Outcome:
     known = {one.address: one for one in pool.status.conflicts}
     for found in env.conflicts.take(pool.metadata.name):
         known[found.address] = known.get(found.address, found)
+    if not known:
+        return DONE
     claimed = {one.spec.address for one in await claims_of(env.store, pool.metadata.name)}
     left = []
     for address, conflict in sorted(known.items()):
