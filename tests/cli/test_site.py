@@ -186,6 +186,14 @@ def test_trust_is_changed_and_the_password_sealed_for_it(site: World) -> None:
     assert site.opened("lab", context_of(site)) == b"the same"
 
 
+def test_an_account_is_made_read_only_and_let_go_again(site: World) -> None:
+    site.ok("accounts set-read-only lab")
+    assert site.get(CloudAccount, "lab").spec.read_only
+
+    site.ok("accounts set-read-only lab --off")
+    assert not site.get(CloudAccount, "lab").spec.read_only
+
+
 def test_deleting_an_account_takes_its_secret_along(site: World) -> None:
     later = site.meanwhile(lambda: site.let_go(CloudAccount, "lab"), after_s=2)
     site.ok("accounts delete lab --yes")

@@ -152,6 +152,30 @@ async def set_trust(
     say(f"account {name} verifies vCenter anew")
 
 
+@app.command(
+    help_epilogue=examples(
+        "moorage accounts set-read-only prod",
+        "moorage accounts set-read-only prod --off",
+    )
+)
+async def set_read_only(name: str, *, off: bool = False) -> None:
+    """Let nothing be changed in an account's vCenter; inventory, checks and status go on.
+
+    Args:
+        name: Name of the account.
+        off: Let it be changed again: everything that waited goes on.
+    """
+    from moorage.cli.context import Context
+    from moorage.resources import CloudAccount
+
+    def change(account: CloudAccount) -> None:
+        account.spec.read_only = not off
+
+    async with Context.current().api() as api:
+        await api.change_spec(CloudAccount, name, change)
+    say(f"account {name} {'may change its vCenter again' if off else 'is read-only'}")
+
+
 @app.command(name="list", help_epilogue=examples("moorage accounts list"))
 async def list_() -> None:
     """List accounts."""
@@ -202,6 +226,7 @@ async def describe(name: str) -> None:
         ("server", account.spec.server),
         ("user", account.spec.username),
         ("certificate", verified),
+        *([("changes", "NONE (read-only)")] if account.spec.read_only else []),
         ("product", account.status.product),
         ("API version", account.status.api_version),
         *(("template", template) for template in account.status.templates),

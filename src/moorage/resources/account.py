@@ -59,6 +59,9 @@ class CloudAccountSpec(Spec):
     trust: Trust = Field(default_factory=Trust)
     secret: Name
     """Secret that holds the sealed password."""
+    read_only: bool = False
+    """Change nothing in this vCenter: what would waits with ``AccountReadOnly``. Inventory, checks
+    and status go on."""
     region_category: TagCategory = "k8s-region"
     """Category of the vSphere tags that name regions, on datacenters for example."""
     zone_category: TagCategory = "k8s-zone"

@@ -9,12 +9,15 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 from prometheus_client import Counter, Gauge
 
-from moorage.kit.errors import DeferredError
+from moorage.kit.errors import DeferredError, MoorageError
+from moorage.vsphere.faults import tells_of_health
 from moorage.vsphere.limits import Limits
+
+T = TypeVar("T")
 
 AILING = Gauge("moorage_vcenter_ailing", "1 while calls to a vCenter are held back.", ["server"])
 TURNED_AWAY = Counter(
@@ -116,6 +119,21 @@ class Breaker:
         if error is not None:
             raise error
         return call
+
+    def watch(self, call: object, work: Callable[[], T]) -> T:
+        """Make a call that has begun, and note how it ended."""
+        answered: bool | None = None
+        why = ""
+        try:
+            result = work()
+            answered = True
+        except MoorageError as error:
+            answered, why = tells_of_health(error), str(error)
+            raise
+        else:
+            return result
+        finally:
+            self.end(call, answered=answered, why=why)
 
     def end(self, call: object, *, answered: bool | None, why: str = "") -> None:
         """Note how a call ended.

@@ -106,7 +106,7 @@ class Effects:
         await lease.hold(timedelta(seconds=deadline))
 
         def guarded() -> T:
-            with self._session.stub.deadline.with_lease():
+            with self._session.effect(what):
                 return work()
 
         return await self._session.call(what, guarded, deadline_s=deadline)

@@ -167,3 +167,13 @@ def no_answer(  # noqa: PLR0911 - a table
         f"{what}: the connection to {where} failed: {type(error).__name__}: {error}. "
         "Check server of the account, and the network between gateway and vCenter"
     )
+
+
+def tells_of_health(error: MoorageError) -> bool | None:
+    """Tell whether an error is an answer of vCenter's; ``None`` if it says nothing about that."""
+    cause = error.__cause__
+    if isinstance(cause, vmodl.MethodFault):
+        return True
+    if isinstance(cause, (DeadlineError, ConnectionResetError, BrokenPipeError, ssl.SSLError)):
+        return None
+    return False if isinstance(cause, NETWORK_ERRORS) else None

@@ -16,6 +16,15 @@ class Health:
     _clocks: Clocks
 
     @property
+    def is_read_only(self) -> bool:
+        """Tell whether nothing may be changed in vCenter."""
+        return self._session.read_only
+
+    def set_read_only(self, *, read_only: bool) -> None:
+        """Let nothing be changed in vCenter from now on, or let it again."""
+        self._session.read_only = read_only
+
+    @property
     def state(self) -> State:
         """What the connection is like now."""
         session = self._session

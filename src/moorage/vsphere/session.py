@@ -17,7 +17,13 @@ from anyio import CapacityLimiter
 from pyVmomi import vim, vmodl
 
 from moorage.kit.clock import Clock, SystemClock
-from moorage.kit.errors import ForbiddenError, MoorageError, TerminalError, UnavailableError
+from moorage.kit.errors import (
+    DeferredError,
+    ForbiddenError,
+    MoorageError,
+    TerminalError,
+    UnavailableError,
+)
 from moorage.kit.skew import PeerClock
 from moorage.vsphere.breaker import Breaker
 from moorage.vsphere.callqueue import CallQueue
@@ -37,6 +43,8 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 _CLOSE_S = 5.0
+_READ_ONLY_AGAIN_S = 300.0
+"""Whoever ends it wakes those that wait."""
 _ONE_CALL = (TimeoutError, ConnectionResetError, BrokenPipeError)
 """Of a session that works, these say something of one call, not of the vCenter."""
 
@@ -107,6 +115,8 @@ class Session:
         self._logged_in = False
         self._closed = False
         self._login_failed_at = 0.0
+        self.read_only = False
+        """Whether nothing may be changed in vCenter."""
         self.breaker = Breaker(endpoint.server, limits, on_state)
         self._queue = CallQueue(limits.calls, self.breaker)
         self._threads = CapacityLimiter(limits.calls)
@@ -150,7 +160,7 @@ class Session:
 
         def watched() -> T:
             call = self.breaker.begin(what)
-            return self._watch(call, lambda: self.run(what, work, deadline=deadline))
+            return self.breaker.watch(call, lambda: self.run(what, work, deadline=deadline))
 
         try:
             async with self._queue.turn(what, anyio.current_time() + within_s):
@@ -158,27 +168,31 @@ class Session:
         except DeadlineError as error:
             raise no_answer(error, self.endpoint, what) from error
 
+    @contextmanager
+    def effect(self, what: str) -> Iterator[None]:
+        """Change something inside: everything that does goes through here, in its own thread.
+
+        Nothing is sent once the running pass's lease has ended. Raises ``DeferredError`` for an
+        account that is read-only.
+        """
+        if self.read_only:
+            raise DeferredError(
+                "AccountReadOnly",
+                f"{what}: not done: the cloud account is read-only, so nothing is changed in "
+                f"vCenter {self.endpoint.host}; `moorage accounts set-read-only NAME --off` ends "
+                "that",
+                _READ_ONLY_AGAIN_S,
+            )
+        with self.stub.deadline.with_lease():
+            yield
+
     def run_beside(self, what: str, work: Callable[[], T], *, deadline: float) -> T:
         """Do the same in this thread, now: for the inventory's threads, which pause by themselves.
 
         What becomes of it tells of vCenter's health too.
         """
         call = self.breaker.begin(what, is_held_back=False)
-        return self._watch(call, lambda: self.run(what, work, deadline=deadline))
-
-    def _watch(self, call: object, work: Callable[[], T]) -> T:
-        answered: bool | None = None
-        why = ""
-        try:
-            result = work()
-            answered = True
-        except MoorageError as error:
-            answered, why = _tells_of_health(error), str(error)
-            raise
-        else:
-            return result
-        finally:
-            self.breaker.end(call, answered=answered, why=why)
+        return self.breaker.watch(call, lambda: self.run(what, work, deadline=deadline))
 
     def run(self, what: str, work: Callable[[], T], *, deadline: float) -> T:
         """Do blocking work in this thread until ``deadline`` (``time.monotonic``)."""
@@ -374,13 +388,3 @@ class Session:
         finally:
             self._login_lock.release()
         self.stub.hang_up()
-
-
-def _tells_of_health(error: MoorageError) -> bool | None:
-    """Tell whether an error is an answer of vCenter's; ``None`` if it says nothing about that."""
-    cause = error.__cause__
-    if isinstance(cause, vmodl.MethodFault):
-        return True
-    if isinstance(cause, (DeadlineError, ConnectionResetError, BrokenPipeError, ssl.SSLError)):
-        return None
-    return False if isinstance(cause, NETWORK_ERRORS) else None

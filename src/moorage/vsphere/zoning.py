@@ -110,7 +110,7 @@ class Zoning:
             scene = _look(tagging, wishes)
             changes = _plan(wishes, scene)
             if apply:
-                with self._session.stub.deadline.with_lease():
+                with self._session.effect(f"make the tags of {len(wishes)} objects"):
                     _apply(tagging, wishes, scene, changes)
             return changes
 

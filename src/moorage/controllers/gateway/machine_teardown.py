@@ -18,6 +18,13 @@ DRAIN_PATIENCE = timedelta(minutes=10)
 @step("DeletionPermitted")
 async def ensure_permitted(machine: Machine, env: Env) -> Outcome:
     """Ask the deletion brake before anything is taken away."""
+    vcenter = env.accounts.get(machine.spec.account)
+    if vcenter is not None and vcenter.health.is_read_only:
+        return wait(
+            "AccountReadOnly",
+            f"cloud account {machine.spec.account} is read-only: nothing is drained or deleted "
+            f"until `moorage accounts set-read-only {machine.spec.account} --off`",
+        )
     held = await env.brake.hold_machine(machine)
     return DONE if held is None else wait("DeletionHeld", f"{held}", after=LOOK_AGAIN_S)
 

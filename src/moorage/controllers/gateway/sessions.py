@@ -62,9 +62,14 @@ class Sessions:
                     note=self.note_for(name),
                     rest_note=self.note_for(f"{name}/rest"),  # no account has such a name
                 )
+                vcenter.health.set_read_only(read_only=account.spec.read_only)
                 opened = self._opened[name] = _Opened(endpoint, digest, vcenter)
                 # The inventory may have been complete, and have told of it, before this.
                 self.on_open()
+            elif opened.vcenter.health.is_read_only is not account.spec.read_only:
+                opened.vcenter.health.set_read_only(read_only=account.spec.read_only)
+                if not account.spec.read_only:
+                    self.on_open()  # wakes what waited
         opened.vcenter.check()
         return opened.vcenter
 
