@@ -116,11 +116,13 @@ def test_an_account_waits_until_its_gateway_has_logged_in(world: World) -> None:
     later = world.meanwhile(connect, after_s=2)
     said = world.ok(
         f"accounts add prod --gateway {GATEWAY} --server VC.example.com:8443 --username u "
-        f"--password-file {password} --sha256 {FINGERPRINT} --wait"
+        f"--password-file {password} --sha256 {FINGERPRINT} --zone-category racks --wait"
     )
     later.join()
 
     assert "CloudAccount prod: Ready" in said.err
+    spec = world.get(CloudAccount, "prod").spec
+    assert (spec.region_category, spec.zone_category) == ("k8s-region", "racks")
     described = world.ok("accounts describe prod -o table").out
     assert "vc.example.com:8443" in described
     assert FINGERPRINT in described

@@ -39,6 +39,8 @@ async def add(
     ca_file: Path | None = None,
     sha256: str | None = None,
     insecure: bool = False,
+    region_category: str = "k8s-region",
+    zone_category: str = "k8s-zone",
     wait: bool = False,
     timeout_s: float = 120,
 ) -> int:
@@ -53,6 +55,8 @@ async def add(
         ca_file: PEM that vCenter's certificate chains to.
         sha256: Fingerprint of vCenter's own certificate, instead of a CA.
         insecure: Do not verify vCenter's certificate at all.
+        region_category: Category of the vSphere tags that name regions.
+        zone_category: Category of the vSphere tags that name zones.
         wait: Stay until the gateway has logged in and read the inventory.
         timeout_s: How long to stay, in seconds; the exit code is then 3.
     """
@@ -68,6 +72,8 @@ async def add(
         "username": username,
         "trust": _trust(ca_file, sha256, insecure=insecure),
         "secret": name,
+        "regionCategory": region_category,
+        "zoneCategory": zone_category,
     }
     account = build(CloudAccount, f"account {name}", {"metadata": {"name": name}, "spec": spec})
     context = Context.current()
