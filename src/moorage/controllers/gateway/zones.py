@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from moorage.controllers.gateway.env import Env
 from moorage.controllers.gateway.place import targets_of_cluster
-from moorage.kit.errors import ForbiddenError, TerminalError, UnavailableError
+from moorage.kit.errors import DeferredError, ForbiddenError, TerminalError, UnavailableError
 from moorage.resources import CloudAccount, Cluster
 from moorage.resources.cluster import DomainTopology, FailureDomain
 from moorage.resources.zones import TaggedObject, ZonesArguments, ZonesResult
@@ -73,8 +73,12 @@ async def _read(cluster: Cluster, env: Env, unclear: list[FailureDomain]) -> dic
     targets = {name: target for name, _, target in targets_of_cluster(cluster) if name in wanted}
     try:
         told = await vcenter.zones.read(list(targets.values()), categories_of(account))
-    except (ForbiddenError, UnavailableError) as error:
-        raise type(error)(f"{error}. {_WITHOUT}") from error
+    except DeferredError:
+        raise  # vCenter as a whole is left alone for a while
+    except ForbiddenError as error:
+        raise ForbiddenError(f"{error}. {_WITHOUT}") from error
+    except UnavailableError as error:
+        raise UnavailableError(f"{error}. {_WITHOUT}") from error
     return dict(zip(targets, told, strict=True))
 
 
