@@ -114,6 +114,29 @@ async def test_the_tables_privileges_suffice_for_whole_clusters(world: World) ->
     assert world.vms() == []
 
 
+async def test_without_the_privilege_for_rules_each_machine_gets_a_host(
+    world: World, admin: Admin
+) -> None:
+    admin.grant(PATHS[On.COMPUTE_CLUSTER], (), propagate=True)
+    await ask_site(world)
+    cluster, pool = await ask_cluster(world, workers=2)
+
+    await world.until(Cluster, all_ready(3), "three nodes are Ready")
+    machines = await world.store.list(Machine)
+    workers = {one.spec.host for one in machines if one.spec.role is Role.WORKER}
+    result = await check(world)
+    await world.delete(pool)
+    await world.delete(cluster)
+    await world.until(Cluster, gone, "the cluster is torn down")
+
+    assert len(workers) == 2
+    assert None not in {one.spec.host for one in machines}
+    assert [one.state for one in result.findings] == [FindingState.OPTIONAL]
+    assert result.needed() == []
+    assert world.vcenter.control.inventory()["rules"] == []
+    assert "ReconfigureComputeResource_Task" not in world.vcenter.control.counters()["calls"]
+
+
 async def test_the_check_names_what_is_missing_and_what_is_not_seen(
     world: World, admin: Admin
 ) -> None:

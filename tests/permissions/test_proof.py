@@ -13,7 +13,7 @@ import pytest
 
 from moorage.kit.errors import ConflictError, ForbiddenError, InvalidError, UnavailableError
 from moorage.kit.ids import new_uid, uid_suffix
-from moorage.permissions import ROWS, On, Row
+from moorage.permissions import OPTIONAL, ROWS, On, Row
 from moorage.planning import rule_name
 from moorage.resources.permission import FindingState
 from moorage.vsphere import VM, Power, Unknown, VCenter
@@ -160,9 +160,11 @@ async def test_each_privilege_is_needed_and_its_absence_is_named(
 
     result = await vcenter.access.check([TARGET])
 
+    state = FindingState.OPTIONAL if row.feature in OPTIONAL else FindingState.MISSING
     assert [(one.state, one.privilege, one.kind) for one in result.findings] == [
-        (FindingState.MISSING, row.privilege, row.on.value)
+        (state, row.privilege, row.on.value)
     ]
+    assert bool(result.needed()) == (state is FindingState.MISSING)
     (finding,) = result.findings
     assert finding.object == (machine if row.on is On.VM else PATHS[row.on])
     assert row.operation in finding.needed_for

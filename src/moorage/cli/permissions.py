@@ -1,6 +1,7 @@
 """``moorage accounts check`` and ``roles``: what a user of vCenter may do, and what it must."""
 
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -121,8 +122,8 @@ async def check(
     """Check what the account may do in vCenter, where machines are to live.
 
     The places are those of the file or the flags; otherwise those of the project's clusters that
-    use the account. Exit code 1 when a privilege is missing, or an object is not seen: the account
-    lacks System.Read there, or it does not exist.
+    use the account. Exit code 1 when a privilege is missing that is not optional, or an object is
+    not seen: the account lacks System.Read there, or it does not exist.
 
     Args:
         name: Name of the account.
@@ -153,7 +154,7 @@ async def check(
         _show(name, result)
     else:
         show_document(result.document())
-    return 1 if result.findings else 0
+    return 1 if result.needed() else 0
 
 
 async def roles(
@@ -227,10 +228,15 @@ def _show(account: str, result: "CheckResult") -> None:
         for one in result.findings
     ]
     print_table(("STATE", "OBJECT", "PRIVILEGE", "NEEDED FOR"), rows)
-    missing = sum(one.state is FindingState.MISSING for one in result.findings)
-    say(
-        f"account {account}: {missing} missing, {len(result.findings) - missing} unknown ({looked})"
+    number = Counter(one.state for one in result.findings)
+    counted = ", ".join(
+        f"{number[state]} {state.value}"
+        for state in FindingState
+        if number[state] or state is not FindingState.OPTIONAL
     )
-    if len(result.findings) > missing:
+    say(f"account {account}: {counted} ({looked})")
+    if number[FindingState.OPTIONAL]:
+        say("optional: it works without, in another way")
+    if number[FindingState.UNKNOWN]:
         say("unknown: the object does not exist, or the account lacks System.Read on it")
     say("`moorage accounts roles` writes the roles that grant what is missing")

@@ -7,6 +7,7 @@ from moorage.permissions.roles import Grant, grants_for
 from moorage.permissions.scripts import govc_script, powercli_script
 from moorage.permissions.table import (
     GRANTED_ON,
+    OPTIONAL,
     ROWS,
     STANDARD,
     ZONE_TAG_ROWS,
@@ -20,6 +21,7 @@ from moorage.permissions.terraform import terraform_module
 
 __all__ = [
     "GRANTED_ON",
+    "OPTIONAL",
     "READ",
     "ROWS",
     "STANDARD",

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from moorage.permissions.names import shown_name
-from moorage.permissions.table import On, Row
+from moorage.permissions.table import OPTIONAL, On, Row
 from moorage.resources.permission import CheckedObject, CheckResult, Finding, FindingState
 
 READ = "System.Read"
@@ -67,7 +67,7 @@ def judge(
             }
         findings += [
             Finding(
-                state=FindingState.UNKNOWN if subject.moref is None else FindingState.MISSING,
+                state=_state(subject, privilege, rows),
                 kind=subject.on.value,
                 object=subject.path,
                 moref=subject.moref,
@@ -78,7 +78,7 @@ def judge(
             )
             for privilege, operations in lacking.items()
         ]
-    findings.sort(key=lambda found: found.state is FindingState.UNKNOWN)
+    findings.sort(key=lambda found: list(FindingState).index(found.state))
     return CheckResult(
         api_version=api_version,
         objects=[
@@ -87,6 +87,13 @@ def judge(
         checked=sum(len(_needed_for(subject, rows)) for subject in distinct),
         findings=findings,
     )
+
+
+def _state(subject: Subject, privilege: str, rows: Iterable[Row]) -> FindingState:
+    if subject.moref is None:
+        return FindingState.UNKNOWN
+    features = {row.feature for row in rows if (row.on, row.privilege) == (subject.on, privilege)}
+    return FindingState.OPTIONAL if features <= OPTIONAL else FindingState.MISSING
 
 
 def _needed_for(subject: Subject, rows: Iterable[Row]) -> dict[str, list[str]]:

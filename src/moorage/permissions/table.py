@@ -56,6 +56,10 @@ STANDARD = tuple(feature for feature in Feature if feature is not Feature.ZONE_T
 """What is checked and granted unless somebody asks for more."""
 
 
+OPTIONAL = frozenset({Feature.ANTI_AFFINITY})
+"""Features that have another way, which needs no privilege."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One privilege that one operation needs on one kind of object."""

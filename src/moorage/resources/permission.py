@@ -55,6 +55,8 @@ class FindingState(StrEnum):
 
     MISSING = "missing"
     """The account sees the object and has not this privilege on it."""
+    OPTIONAL = "optional"
+    """The same, but Moorage does without it: what needs it is done in another way."""
     UNKNOWN = "unknown"
     """The account does not see the object: it lacks System.Read there, or it does not exist."""
 
@@ -98,4 +100,8 @@ class CheckResult(Model):
     checked: int
     """How many privileges were asked for, over all objects."""
     findings: list[Finding] = Field(default_factory=list)
-    """Empty when nothing is missing; what is missing stands before what is unknown."""
+    """Empty when nothing is missing; sorted by state: missing, optional, unknown."""
+
+    def needed(self) -> list[Finding]:
+        """Return the findings without which machines cannot be made, or kept."""
+        return [one for one in self.findings if one.state is not FindingState.OPTIONAL]

@@ -80,13 +80,14 @@ def _digest(what: Sequence[object]) -> str:
 
 
 def _say_result(account: CloudAccount, env: Env, result: CheckResult) -> None:
-    states = {finding.state for finding in result.findings}
+    findings = result.needed()
+    states = {finding.state for finding in findings}
     if not states:
         _say(account, env, "True", "Done", "")
     elif FindingState.MISSING in states:
-        _say(account, env, "False", "PrivilegesMissing", _listed(account, result.findings))
+        _say(account, env, "False", "PrivilegesMissing", _listed(account, findings))
     else:
-        _say(account, env, "Unknown", "ObjectsNotSeen", _listed(account, result.findings))
+        _say(account, env, "Unknown", "ObjectsNotSeen", _listed(account, findings))
 
 
 def _listed(account: CloudAccount, findings: list[Finding]) -> str:
