@@ -214,10 +214,8 @@ class Rules:
         if compute_cluster not in self._clusters:  # new in vCenter, or seen just now
             self._rights_at = -math.inf
             await self.learn(max_age_s=0.0)
-        here = self._clusters.get(compute_cluster)
-        if here is None:
-            raise NotFoundError(f"compute cluster {compute_cluster} is no longer in vCenter")
-        return here
+        # What cannot be read keeps to no rules of ours.
+        return self._clusters.setdefault(compute_cluster, _Cluster())
 
     # Changes
 
@@ -262,7 +260,7 @@ class Rules:
                 del here.wanted[name]
             here.change = change = _Change(batch, time.monotonic())
         try:
-            await self._start(compute_cluster, change, uid)
+            await self._start(here, compute_cluster, change, uid)
         except BaseException:
             with self._lock:
                 here.change = None
@@ -272,8 +270,7 @@ class Rules:
         self._look(here)
         return here.change is None
 
-    async def _start(self, compute_cluster: str, change: _Change, uid: str) -> None:
-        here = self._clusters[compute_cluster]
+    async def _start(self, here: _Cluster, compute_cluster: str, change: _Change, uid: str) -> None:
         known = {
             name: frozenset(vm for vm in members if self._stream.inventory.get(vm) is not None)
             for name, members in change.wanted.items()
@@ -338,32 +335,32 @@ class Rules:
         """Take note of tasks that have ended; returns who waits to hear of it."""
         woken: set[str] = set()
         for here in list(self._clusters.values()):
-            if self._look(here):
-                with self._lock:
+            self._look(here)
+            with self._lock:
+                if here.change is None:
                     woken |= here.waiting
                     here.waiting.clear()
         return frozenset(woken)
 
-    def _look(self, here: _Cluster) -> bool:
-        """Tell whether a change has ended just now."""
+    def _look(self, here: _Cluster) -> None:
+        """Take note of a change that has ended."""
         with self._lock:
             change = here.change
             if change is None or change.task is None:
-                return False
+                return
             task = self._tasks.get(change.task)
             overdue = time.monotonic() - change.began > _PATIENCE_S
             if task is not None and task.state is TaskState.RUNNING and not overdue:
-                return False
+                return
             if task is not None and task.state is TaskState.SUCCESS:
                 self._done(here, change)
-                return True
+                return
             here.change = None
             self._read_at = -math.inf
             if task is not None and task.state is TaskState.ERROR:
                 here.one_by_one = len(change.wanted) > 1 or here.one_by_one
                 error = task.error or UnavailableError("the rules could not be changed")
                 here.failed.update(dict.fromkeys(change.wanted, error))
-            return True
 
     def _done(self, here: _Cluster, change: _Change) -> None:
         here.change, here.one_by_one = None, False

@@ -85,10 +85,10 @@ class Turns:
 
     # What passes ask
 
-    @property
-    def any_running(self) -> bool:
-        """Tell whether clones are being made, as far as is known."""
-        return bool(self._running)
+    def running(self, cluster: str) -> list[str]:
+        """Return the UIDs of a cluster whose clones are not known to have ended."""
+        with self._lock:
+            return [one.uid for one in self._running.values() if one.cluster == cluster]
 
     def why_wait(self, uid: str) -> str | None:
         """Say why a machine that has asked waits; ``None`` when it is called, or did not ask."""

@@ -300,10 +300,9 @@ class VCenter:
         """Say why a clone that was asked for waits; ``None`` when it is its turn, or not known."""
         return self._effects.turns.why_wait(uid)
 
-    @property
-    def is_cloning(self) -> bool:
-        """Tell whether more VMs of ours are about to appear."""
-        return self._effects.turns.any_running
+    def is_cloning(self, cluster: str) -> bool:
+        """Tell whether more VMs of a cluster (by its UID) are about to appear."""
+        return any(not self._inventory.of(uid) for uid in self._effects.turns.running(cluster))
 
     def ask_to_clone(self, request: CloneRequest) -> str | None:
         """Keep a place for a clone, or say why it waits; ``on_change`` then gets the UID later.

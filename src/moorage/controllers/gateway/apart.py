@@ -16,7 +16,7 @@ KEPT_APART = "KeptApart"
 """Condition of a cluster (its control plane) and of a pool. Nothing waits for it."""
 _GATHER_S = 1.0
 _LOOK_AGAIN_S = 0.3
-_JOINING_S = 5.0
+_JOINING_S = 2.0
 _REMOVING_S = 0.5
 
 
@@ -52,7 +52,7 @@ async def _join(
     uid = machine.metadata.uid
     if vm.moref not in apart.members or _boots_first(vm, vms, name, env):
         return DONE
-    if vcenter.is_cloning and _may_gather(uid, env):
+    if vcenter.is_cloning(cluster) and _may_gather(uid, env):
         return wait("GatheringForRule", _explain(name), after=_LOOK_AGAIN_S)
     if await vcenter.rules.ensure(moref, {name: apart.members}, uid):
         env.gathering.pop(uid, None)
