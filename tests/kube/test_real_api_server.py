@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import anyio
 import pytest
 from lightkube.resources.core_v1 import Node, Pod
 from lightkube.types import PatchType
@@ -111,7 +112,15 @@ async def test_users_are_administrators_by_their_group_and_its_binding(server: A
 
         assert await client.delete(*kind)
         with pytest.raises(ForbiddenError):
-            await ann.list_nodes()
+            await _list_until_forbidden(ann)
+
+
+async def _list_until_forbidden(client: KubeClient) -> None:
+    """The API server's authorizer hears of a change a moment later."""
+    with anyio.fail_after(30):
+        while True:
+            await client.list_nodes()
+            await anyio.sleep(0.1)
 
 
 async def test_backdated_certificates_are_valid_and_expired_ones_are_not(server: ApiServer) -> None:

@@ -12,20 +12,23 @@ pytestmark = pytest.mark.anyio
 GIB = 1024**3
 
 
-async def test_domains_of_one_placement_are_read_in_one_call(mixed: Site) -> None:
+async def test_domains_of_one_placement_are_read_together_with_the_template(mixed: Site) -> None:
     vcenter = await mixed.connect()
+    await vcenter.rules.learn()  # as an account does once, when it connects
+    mixed.process.control.reset_counters()
     where = {"drs": "cc1", "none": "cc2", "solo": "east-solo.lab"}
     targets = {
         name: [await vcenter.resolve(Target(**{**EAST, "compute_cluster": cluster}))]
         for name, cluster in where.items()
     }
-    await vcenter.rules.learn()  # as an account does once, when it connects
-    mixed.process.control.reset_counters()
 
     drs, none, solo = await vcenter.estate.domains(targets)
     await vcenter.estate.domains(targets)
 
     assert mixed.calls().get("RetrievePropertiesEx") == 1
+    vcenter.estate.forget()
+    await vcenter.estate.domains(targets)
+    assert mixed.calls().get("RetrievePropertiesEx") == 3, "hosts once more, and rules"
     assert [one.pins_host for one in (drs, none, solo)] == [False, True, False]
     assert [(host.name, host.memory_mib) for host in drs.hosts] == [
         ("east-a1.lab", 256 * 1024),

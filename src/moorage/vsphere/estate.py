@@ -28,7 +28,6 @@ _PROMISED_S = 60.0
 """After that, what was placed runs and shows in the figures, or was never made."""
 _HOST = ("summary.hardware.memorySize", "summary.quickStats.overallMemoryUsage")
 _DATASTORE = ("summary.capacity", "summary.freeSpace")
-_DRS = ("configurationEx.drsConfig.enabled", "configurationEx.drsConfig.defaultVmBehavior")
 _CLUSTER = "ClusterComputeResource"
 
 
@@ -54,32 +53,56 @@ class Estate:
         """
         places, every = self._stream.places, list(chain.from_iterable(targets.values()))
         async with self._turn:
+            old = time.monotonic() - _FRESH_S
             lacking = {
                 moref: kind
-                for target in every
-                for moref, kind in _objects(target, places).items()
-                if moref not in self._read or time.monotonic() - self._read[moref][0] > _FRESH_S
+                for one in every
+                for moref, kind in self._objects(one.compute_cluster, one.datastore).items()
+                if moref not in self._read or self._read[moref][0] < old
             }
             if lacking:
                 asked_at = time.monotonic()
-                found = await self._session.call(
-                    "read hosts and datastores", partial(self._retrieve, lacking)
-                )
-                self._read.update({moref: (asked_at, found.get(moref, {})) for moref in lacking})
-        ruled = {
+                what, wants = "read hosts and datastores", _wants(lacking)
+                found = await self._session.call(what, partial(retrieve, self._session, wants))
+                self.take(found, lacking, asked_at)
+        kept = {
             one.compute_cluster
             for one in every
-            if _is_cluster(places, one) and await self._rules.may_edit(one.compute_cluster)
+            if self._is_cluster(one.compute_cluster)
+            and await self._rules.keeps(one.compute_cluster)
         }
         return [
-            self._domain(name, there, places, ruled=there[0].compute_cluster in ruled)
+            self._domain(name, there, places, keeps_rules=there[0].compute_cluster in kept)
             for name, there in targets.items()
             if there
         ]
 
+    def wants(self, datastore: str, network: str) -> list[Want]:
+        """Return what to read of a datastore, and of the hosts that reach it and a network.
+
+        For who reads other things anyway: such are the hosts of a cluster's failure domains.
+        """
+        hosts = {
+            host.moref: "HostSystem"
+            for host in self._stream.places.of_kind(("HostSystem",))
+            if datastore in host.morefs("datastore") and network in host.morefs("network")
+        }
+        return _wants({**hosts, datastore: "Datastore"})
+
+    def take(self, found: Mapping[str, Values], morefs: Iterable[str], asked_at: float) -> None:
+        """Keep what was read of some objects.
+
+        Args:
+            found: By moref; others may be in it.
+            morefs: Of the objects that were asked for; those not found are known to be gone.
+            asked_at: When (``time.monotonic``).
+        """
+        self._read.update({moref: (asked_at, found.get(moref, {})) for moref in morefs})
+
     def forget(self) -> None:
         """Read everything again next time: vCenter has just refused what the figures let expect."""
         self._read.clear()
+        self._rules.doubt()
 
     def promise(self, residents: Iterable[Resident]) -> None:
         """Note what was placed, for all clusters, until vCenter's own figures hold it."""
@@ -97,32 +120,17 @@ class Estate:
         place = self._stream.places.get(host)
         return place.out_of_service() if place is not None else "gone from vCenter"
 
-    def _retrieve(self, objects: dict[str, str]) -> dict[str, Values]:
-        kinds: tuple[tuple[str, type[Any], Sequence[str]], ...] = (
-            ("HostSystem", vim.HostSystem, _HOST),
-            ("Datastore", vim.Datastore, _DATASTORE),
-            (_CLUSTER, vim.ClusterComputeResource, _DRS),
-        )
-        wants = [
-            Want(type_, [moref for moref, of in objects.items() if of == kind], paths)
-            for kind, type_, paths in kinds
-        ]
-        return retrieve(self._session, wants)
-
     def _domain(
-        self, name: str, targets: Sequence[ResolvedTarget], places: Places, *, ruled: bool
+        self, name: str, targets: Sequence[ResolvedTarget], places: Places, *, keeps_rules: bool
     ) -> Domain:
         target = targets[0]  # they differ in the datastore only
-        drs = self._values(target.compute_cluster)
-        enabled, behaviour = (drs.get(path) for path in _DRS)
         return Domain(
             name=name,
             hosts=tuple(self._host(host) for host in places.hosts(target.compute_cluster)),
             datastores=tuple(self._datastore(one.datastore, places) for one in targets),
             network=target.network.moref,
-            # DRS keeps machines apart by our rules; where we may set none, it does not.
-            pins_host=_is_cluster(places, target)
-            and not (ruled and enabled and str(behaviour) == "fullyAutomated"),
+            # DRS keeps machines apart by our rules; where there can be none, it does not.
+            pins_host=self._is_cluster(target.compute_cluster) and not keeps_rules,
         )
 
     def _host(self, place: Place) -> Host:
@@ -152,16 +160,23 @@ class Estate:
     def _values(self, moref: str) -> Values:
         return self._read.get(moref, (0.0, {}))[1]
 
+    def _objects(self, compute_cluster: str, datastore: str) -> dict[str, str]:
+        """Return moref -> type of what is read of one failure domain."""
+        hosts = self._stream.places.hosts(compute_cluster)
+        return {**{host.moref: "HostSystem" for host in hosts}, datastore: "Datastore"}
 
-def _objects(target: ResolvedTarget, places: Places) -> dict[str, str]:
-    """Return moref -> type of what is read of one failure domain."""
-    found = {host.moref: "HostSystem" for host in places.hosts(target.compute_cluster)}
-    if _is_cluster(places, target):
-        found[target.compute_cluster] = _CLUSTER
-    return found | {target.datastore: "Datastore"}
+    def _is_cluster(self, compute_cluster: str) -> bool:
+        """Tell a compute cluster from a standalone host."""
+        place = self._stream.places.get(compute_cluster)
+        return place is not None and place.kind == _CLUSTER
 
 
-def _is_cluster(places: Places, target: ResolvedTarget) -> bool:
-    """Tell a compute cluster from a standalone host."""
-    compute = places.get(target.compute_cluster)
-    return compute is not None and compute.kind == _CLUSTER
+def _wants(objects: Mapping[str, str]) -> list[Want]:
+    kinds: tuple[tuple[str, type[Any], Sequence[str]], ...] = (
+        ("HostSystem", vim.HostSystem, _HOST),
+        ("Datastore", vim.Datastore, _DATASTORE),
+    )
+    return [
+        Want(type_, [moref for moref, of in objects.items() if of == kind], paths)
+        for kind, type_, paths in kinds
+    ]

@@ -7,6 +7,7 @@ from pyVmomi import vim
 
 from moorage.kit.errors import InvalidError, UnavailableError
 from moorage.vsphere.effects import Effects
+from moorage.vsphere.estate import Estate
 from moorage.vsphere.inventory import Inventory, make_vm
 from moorage.vsphere.ownership import Ownership
 from moorage.vsphere.places import Place, encode, split_path
@@ -35,13 +36,19 @@ class Lookup:
     """Answers found, absent or unknown, and turns names into morefs."""
 
     def __init__(
-        self, session: Session, stream: Stream, ownership: Ownership, effects: Effects
+        self,
+        session: Session,
+        stream: Stream,
+        ownership: Ownership,
+        effects: Effects,
+        estate: Estate,
     ) -> None:
         self._session = session
         self._stream = stream
         self._inventory: Inventory = stream.inventory
         self._ownership = ownership
         self._effects = effects
+        self._estate = estate
         self._details: dict[tuple[str, str], tuple[float, Template, NetworkBacking]] = {}
 
     def find(self, uid: str, recorded: str | None) -> Presence:
@@ -146,7 +153,7 @@ class Lookup:
             and network
         ):
             raise InvalidError(f"{where} has not what is asked for", tuple(resolver.faults))
-        details, backing = await self._detail(template.moref, network.moref, network.kind)
+        details, backing = await self._detail(template.moref, network, chosen.datastore.moref)
         if not details.disks:
             resolver.fault("template", f"template {details.name} has no disk")
             raise InvalidError("the template cannot be used", tuple(resolver.faults))
@@ -178,17 +185,27 @@ class Lookup:
             )
 
     async def _detail(
-        self, template: str, network: str, kind: str
+        self, template: str, network: Place, datastore: str
     ) -> tuple[Template, NetworkBacking]:
-        key = (template, network)
+        key = (template, network.moref)
         known = self._details.get(key)
         ttl = self._session.limits.template_ttl_s
         if known is not None and time.monotonic() - known[0] < ttl:
             return known[1], known[2]
-        details, backing = await self._session.call(
-            f"read template {template} and network {network}",
-            partial(read_template_and_network, self._session, template, network, kind),
+        # Who resolves a place will place machines there next: one call for both.
+        wants, asked_at = self._estate.wants(datastore, network.moref), time.monotonic()
+        details, backing, found = await self._session.call(
+            f"read template {template} and network {network.moref}",
+            partial(
+                read_template_and_network,
+                self._session,
+                template,
+                network.moref,
+                network.kind,
+                beside=wants,
+            ),
         )
+        self._estate.take(found, [one for want in wants for one in want.morefs], asked_at)
         self._details[key] = (time.monotonic(), details, backing)
         return details, backing
 

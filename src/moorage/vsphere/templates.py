@@ -1,5 +1,6 @@
 """Templates: which there are, and what cloning one needs to know of it."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from pyVmomi import vim
@@ -24,10 +25,13 @@ _INHERITED = ("guestinfo.", "moorage.")
 
 
 def read_template_and_network(
-    session: Session, template: str, network: str, network_kind: str
-) -> tuple[Template, NetworkBacking]:
-    """Fetch both in one call; inside ``Session.run``."""
-    wants = [Want(vim.VirtualMachine, [template], _TEMPLATE_PATHS)]
+    session: Session, template: str, network: str, network_kind: str, beside: Iterable[Want] = ()
+) -> tuple[Template, NetworkBacking, dict[str, Values]]:
+    """Fetch both in one call, and whatever else is wanted; inside ``Session.run``.
+
+    Returns both, and what was found of everything, by moref.
+    """
+    wants = [*beside, Want(vim.VirtualMachine, [template], _TEMPLATE_PATHS)]
     match network_kind:
         case "DistributedVirtualPortgroup":
             switch = Collector.TraversalSpec(
@@ -53,7 +57,7 @@ def read_template_and_network(
     for name, what in ((template, "template"), (network, "network")):
         if name not in found:
             raise NotFoundError(f"{what} {name} is no longer in vCenter")
-    return _template(template, found[template]), _network(network, found)
+    return _template(template, found[template]), _network(network, found), found
 
 
 def _template(moref_: str, values: Values) -> Template:

@@ -85,11 +85,13 @@ class VCenter:
         turns = Turns(session.limits, on_change, session.endpoint.server)
         self._effects = Effects(self._session, self._tasks, self._ownership, turns)
         self._clearing = Clearing(self._session, self._inventory, self._effects)
-        self._lookup = Lookup(self._session, self._stream, self._ownership, self._effects)
         self.rules = Rules(self._session, self._stream, self._tasks, self._effects)
         """Rules of DRS that keep machines apart."""
         self.estate = Estate(self._session, self._stream, self.rules)
         """Hosts and datastores, for who plans."""
+        self._lookup = Lookup(
+            self._session, self._stream, self._ownership, self._effects, self.estate
+        )
         self.marks = Marks(self._session, self._stream, self._ownership)
         """Which VMs bear the mark of a cluster, and with which epoch."""
         self.addresses = Addresses(self._session, self._inventory)
