@@ -6,6 +6,7 @@ Every read of that clock is met, those of OpenSSL and SQLite too. The product kn
 import os
 import subprocess
 import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from tests.faults.site import Site
 
 LIBRARY = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
 WHY_NOT = "libfaketime is not installed: lab/install-packages tests"
+_CACHED_S = 1
+"""How long a process may go on with the shift that it has read last."""
 
 
 class Shifted(Child):
@@ -26,10 +29,12 @@ class Shifted(Child):
         self.set(shift)
 
     def set(self, shift: timedelta) -> None:
-        """Set the clock; it is so within a second."""
+        """Set the clock; what runs has seen it on return."""
         new = self._file.with_suffix(".new")
         new.write_text(f"{shift.total_seconds():+.0f}\n")
         new.replace(self._file)
+        if self._running is not None:
+            time.sleep(2 * _CACHED_S)
 
     def start(self) -> None:
         words = [sys.executable, "-m", f"moorage.{self.name}", "run", "--data", str(self.data)]
@@ -41,7 +46,7 @@ class Shifted(Child):
         faketime = {
             "LD_PRELOAD": str(LIBRARY),
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
-            "FAKETIME_CACHE_DURATION": "1",
+            "FAKETIME_CACHE_DURATION": str(_CACHED_S),
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "FAKETIME_DISABLE_SHM": "1",
             "NO_FAKE_STAT": "1",
