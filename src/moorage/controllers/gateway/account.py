@@ -60,8 +60,7 @@ async def ensure_responsive(account: CloudAccount, env: Env) -> Outcome:
     await vcenter.health.ensure_responsive()
     before = account.status.condition("Responsive")
     if before is not None and before.reason == State.AILING:
-        for key, _ in env.index.machines.values():
-            env.trigger("machine", key)
+        env.wake_machines()
     return DONE
 
 

@@ -112,8 +112,7 @@ def wire(
                 trigger("cluster", cluster)
 
     def on_open() -> None:
-        for key, _ in env.index.machines.values():
-            trigger("machine", key)
+        env.wake_machines()
 
     sessions = Sessions(
         installation=installation,

@@ -29,8 +29,7 @@ async def ensure_clock(account: CloudAccount, env: Env) -> Outcome:
         )
     before = account.status.condition("ClockAgrees")
     if before is not None and before.reason == CLOCK_SKEWED:
-        for key, _ in env.index.machines.values():
-            env.trigger("machine", key)
+        env.wake_machines()
     return DONE
 
 

@@ -87,6 +87,11 @@ class Env:
         """Return the hub's time; ours, if the hub was not heard since this process began."""
         return self.hub_clock.now() or self.clock.now()
 
+    def wake_machines(self) -> None:
+        """Look at every machine soon: what all of them may wait for has come."""
+        for key, _ in self.index.machines.values():
+            self.trigger("machine", key)
+
     def stamp(self, timeline: dict[str, str], milestone: str) -> None:
         """Note the first time that a milestone was reached."""
         timeline.setdefault(milestone, rfc3339(self.clock.now()))
