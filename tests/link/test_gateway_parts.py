@@ -96,7 +96,7 @@ def test_flags_win_over_environment_and_environment_over_file(tmp_path: Path) ->
     assert config.deletion_brake.machines_per_hour == 50
     limits = config.vcenter.limits()
     assert (limits.calls, limits.clones, limits.clones_per_host) == (2, 30, 4)
-    assert limits.clones_per_datastore == 8, "the default"
+    assert limits.clones_per_datastore == 16, "the default"
 
 
 def test_all_wrong_settings_are_named_at_once(tmp_path: Path) -> None:

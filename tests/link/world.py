@@ -131,10 +131,14 @@ async def serve_app(
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(server.serve, [listener])
         yield Served(listener.getsockname()[1])
-        for connection in list(server.server_state.connections):
-            transport = getattr(connection, "transport", None)
-            if transport is not None:
-                transport.abort()
+        # Nobody comes in any more, so that a gateway that dials at once does not survive this.
+        for listening in server.servers:
+            listening.close()
+        while connections := list(server.server_state.connections):
+            for connection in connections:
+                if (transport := getattr(connection, "transport", None)) is not None:
+                    transport.abort()
+            await anyio.sleep(0.01)
         server.should_exit = True
         server.force_exit = True
 

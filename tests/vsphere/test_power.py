@@ -6,7 +6,7 @@ import anyio
 import pytest
 from pyVmomi import vim
 
-from moorage.kit.errors import ConflictError, ForbiddenError, UnavailableError
+from moorage.kit.errors import ConflictError, ForbiddenError, NotFoundError, UnavailableError
 from moorage.kit.ids import new_uid
 from moorage.vsphere import VM, Absent, OwnerMark, Power, VCenter
 from vsphere.harness import (
@@ -172,6 +172,35 @@ async def test_user_data_is_cleared_and_read_back(site: Site) -> None:
     left = site.vms()[request.name]["extraConfig"]
     assert left["guestinfo.metadata"] == "e30="
     assert not left.get("guestinfo.userdata")
+
+
+async def test_what_several_ask_at_a_time_is_read_in_one_call(site: Site) -> None:
+    vcenter = await site.connect()
+    target = await vcenter.resolve(TARGET)
+    values = {key: {"guestinfo.one": key} for key in ("a", "b", "c")}
+    vms = {
+        key: await clone_and_wait(vcenter, a_request(target, guestinfo=guestinfo))
+        for key, guestinfo in values.items()
+    }
+    gone = await clone_and_wait(vcenter, a_request(target))
+    session = vcenter._session
+    await raw_task(session, lambda: session.ref(vim.VirtualMachine, gone.moref).Destroy_Task())
+    found: dict[str, object] = {}
+
+    async def read(key: str, vm: VM) -> None:
+        try:
+            found[key] = await vcenter.read_extra_config(vm, ["guestinfo.one", "guestinfo.two"])
+        except NotFoundError as error:
+            found[key] = error
+
+    site.process.control.reset_counters()
+    async with anyio.create_task_group() as group:
+        for key, vm in {**vms, "gone": gone}.items():
+            group.start_soon(read, key, vm)
+
+    assert "is no longer in vCenter" in str(found.pop("gone"))
+    assert found == values
+    assert site.calls()["RetrievePropertiesEx"] == 1
 
 
 async def test_user_data_without_an_encoding_is_cleared_too(site: Site) -> None:

@@ -4,11 +4,17 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+import anyio
+
+from moorage.kit.errors import NotFoundError
 from moorage.vsphere import guestinfo
 from moorage.vsphere.effects import Effects
 from moorage.vsphere.inventory import Inventory
 from moorage.vsphere.session import Session
 from moorage.vsphere.types import VM, TaskRef, TaskState
+
+_GATHER_S = 0.1
+"""How long a read waits for others: machines of one cluster join within moments of each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +23,17 @@ class _Begun:
 
     task: str | None
     before: VM
+
+
+@dataclass(slots=True, eq=False)
+class _Ask:
+    """Somebody who waits for the values of keys."""
+
+    vm: VM
+    keys: frozenset[str]
+    answered: bool = False
+    answer: dict[str, str] | None = None
+    """None when the VM is gone."""
 
 
 @dataclass(slots=True)
@@ -28,6 +45,8 @@ class Clearing:
     _effects: Effects
     _begun: dict[str, _Begun] = field(default_factory=dict)
     """By moref, of the VMs whose keys are being emptied."""
+    _asks: list[_Ask] = field(default_factory=list)
+    _turn: anyio.Lock = field(default_factory=anyio.Lock)
 
     async def clear(self, vm: VM, keys: Iterable[str]) -> list[str]:
         """Empty keys; returns those that may still be there. Ask again until there are none.
@@ -68,11 +87,39 @@ class Clearing:
         )
 
     async def read(self, vm: VM, keys: Iterable[str]) -> dict[str, str]:
-        """Return the values of keys, read from vCenter now; unset and empty ones are left out."""
-        return await self._session.call(
-            f"read extraConfig of VM {vm.name}",
-            partial(guestinfo.read_extra_config, self._session, vm, tuple(keys)),
+        """Return the values of keys, read from vCenter now; unset and empty ones are left out.
+
+        Who asks while a call is under way shares the next one with all others who do.
+
+        Raises:
+            NotFoundError: The VM is no longer there.
+        """
+        ask = _Ask(vm, frozenset(keys))
+        self._asks.append(ask)
+        try:
+            async with self._turn:
+                if not ask.answered:
+                    await anyio.sleep(_GATHER_S)
+                    await self._read_all([one for one in self._asks if not one.answered])
+        finally:
+            self._asks.remove(ask)
+        if ask.answer is None:
+            raise NotFoundError(f"VM {vm.name} ({vm.moref}) is no longer in vCenter")
+        return ask.answer
+
+    async def _read_all(self, asks: list[_Ask]) -> None:
+        keys: dict[str, frozenset[str]] = {}
+        for ask in asks:
+            keys[ask.vm.moref] = keys.get(ask.vm.moref, frozenset()) | ask.keys
+        names = ", ".join(sorted({ask.vm.name for ask in asks}))
+        found = await self._session.call(
+            f"read extraConfig of VM {names}",
+            partial(guestinfo.read_extra_config, self._session, keys),
         )
+        for ask in asks:
+            ask.answered = True
+            if (values := found.get(ask.vm.moref)) is not None:
+                ask.answer = {key: values[key] for key in ask.keys & values.keys()}
 
     def _is_under_way(self, begun: _Begun, seen: VM) -> bool:
         """Tell whether nothing speaks for the change's end yet.

@@ -3,12 +3,11 @@
 Events of vCenter keep what a reconfigure sets: secrets never pass here, only in clones.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pyVmomi import vim
 
-from moorage.kit.errors import NotFoundError
 from moorage.vsphere.properties import Want, keyed, retrieve, text
 from moorage.vsphere.session import Session
 from moorage.vsphere.types import VM
@@ -27,12 +26,20 @@ def set_extra_config(session: Session, vm: VM, values: Mapping[str, str]) -> Any
     )
 
 
-def read_extra_config(session: Session, vm: VM, keys: Iterable[str]) -> dict[str, str]:
-    """Return the values of these keys; those that are unset or empty are left out."""
-    names = list(keys)
-    want = Want(vim.VirtualMachine, [vm.moref], ["name", *(keyed(key) for key in names)])
-    values = retrieve(session, [want]).get(vm.moref)
-    if values is None:
-        raise NotFoundError(f"VM {vm.name} ({vm.moref}) is no longer in vCenter")
-    found = {key: text(values.get(keyed(key))) for key in names}
-    return {key: value for key, value in found.items() if value}
+def read_extra_config(
+    session: Session, wanted: Mapping[str, Collection[str]]
+) -> dict[str, dict[str, str]]:
+    """Return values of keys, by the moref of their VM, in one call; VMs that are gone are left out.
+
+    Keys that are unset or empty are left out as well.
+    """
+    wants = [
+        Want(vim.VirtualMachine, [vm], ["name", *(keyed(key) for key in keys)])
+        for vm, keys in wanted.items()
+    ]
+    found = retrieve(session, wants)
+    return {
+        vm: {key: value for key in keys if (value := text(found[vm].get(keyed(key))))}
+        for vm, keys in wanted.items()
+        if vm in found
+    }

@@ -9,13 +9,14 @@ class Limits:
 
     calls: int = 4
     """Calls in flight, which is also connections: HTTP/1.1 carries one call each."""
-    clones: int = 16
+    clones: int = 32
     """Clone tasks in flight."""
-    clones_per_host: int = 8
-    """Of these, on one host: vCenter itself does no more provisioning there at a time, and queues
-    the rest ("vCenter Server Limits on Simultaneous Migrations" in the vSphere documentation)."""
-    clones_per_datastore: int = 8
-    """Of these, to one datastore: as many as vCenter allows of migrations of storage there."""
+    clones_per_host: int = 16
+    """Of these, on one host: twice the provisioning that vCenter itself does there at a time
+    ("vCenter Server Limits on Simultaneous Migrations" in the vSphere documentation: 8). The rest
+    wait in its queue, so that the host does not idle till we hear that one has ended."""
+    clones_per_datastore: int = 16
+    """Of these, to one datastore: likewise twice what vCenter allows of migrations of storage."""
     read_s: float = 30.0
     """Default deadline of a call that changes nothing."""
     effect_s: float = 30.0
