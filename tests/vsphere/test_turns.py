@@ -1,6 +1,6 @@
 """Who is cloned next: shares of clusters, ranks, limits, and places that nobody uses."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 import pytest
@@ -170,9 +170,22 @@ def test_a_machine_that_leaves_gives_its_place_to_the_next() -> None:
 
 def test_a_clone_of_an_earlier_process_counts() -> None:
     place = Place(Limits(clones=1))
-    place.turns.note_running("made-before-the-restart")
+    place.turns.note_running(Claim("made-before-the-restart"))
 
     assert place.ask(a_claim("a")) == [False]
 
     place.turns.end("made-before-the-restart")
     assert len(place.called) == 1
+
+
+def test_accounts_of_one_vcenter_share_its_places_and_give_up_their_own() -> None:
+    place = Place(Limits(clones=2))
+    mine = [replace(a_claim("a"), session=1) for _ in range(3)]
+    other = replace(a_claim("b"), session=2)
+    assert place.ask(*mine, other) == [True, True, False, False]
+
+    place.turns.close(1)
+
+    assert place.called == [other.uid]
+    assert place.turns.why_wait(mine[2].uid) is None, "it does not wait any more"
+    assert place.ask(other, a_claim("b"), a_claim("b")) == [True, True, False]

@@ -3,7 +3,7 @@
 from moorage.vsphere.clone import copied_bytes
 from moorage.vsphere.limits import Limits
 from moorage.vsphere.session import SessionNote
-from moorage.vsphere.turns import BusyError
+from moorage.vsphere.turns import BusyError, Turns
 from moorage.vsphere.types import (
     VM,
     Absent,
@@ -53,6 +53,7 @@ __all__ = [
     "TemplateInfo",
     "Told",
     "Topology",
+    "Turns",
     "Unknown",
     "VCenter",
     "copied_bytes",

@@ -39,7 +39,7 @@ class Effects:
         self._tasks = tasks
         self._ownership = ownership
         self.turns = turns
-        """Whose turn it is to be cloned."""
+        """Whose turn it is to be cloned, here and by other accounts of this vCenter."""
         self._limits = session.limits
         self._lock = threading.Lock()
         self._started: dict[str, dict[Hashable, _Started]] = {}
@@ -182,7 +182,12 @@ class Effects:
             rank=request.rank,
             datastore=target.datastore,
             hosts=frozenset(host for host in hosts if host is not None),
+            session=id(self),
         )
+
+    def close(self) -> None:
+        """Give up all places for clones."""
+        self.turns.close(id(self))
 
     def _last_clone(self, uid: str) -> Task | None:
         task = self._clones.get(uid)
@@ -203,7 +208,7 @@ class Effects:
                 with self._lock:
                     if uid not in self._clones:
                         self._clones[uid] = task
-                        self.turns.note_running(uid)
+                        self.turns.note_running(Claim(uid, session=id(self)))
         return known
 
     def known_task(self, task: str) -> Task | None:

@@ -46,10 +46,12 @@ class Claim:
     """Moref of the target; empty when it is not known, as for a clone of an earlier process."""
     hosts: frozenset[str] = frozenset()
     """Morefs of the template's host, which reads, and of the target's, where we choose it."""
+    session: int = 0
+    """Whose: accounts of one vCenter share its places, and each gives up its own at its end."""
 
 
 class Turns:
-    """Places for clones in one vCenter. Safe in any thread.
+    """Places for clones in one vCenter, for all who clone there. Safe in any thread.
 
     Args:
         limits: How many at a time.
@@ -123,11 +125,11 @@ class Turns:
         if why is not None:
             raise BusyError(why)
 
-    def note_running(self, uid: str) -> None:
+    def note_running(self, claim: Claim) -> None:
         """Count a clone that somebody else has begun, such as an earlier process."""
         with self._lock:
-            self._drop(uid)
-            self._running[uid] = Claim(uid)
+            self._drop(claim.uid)
+            self._running[claim.uid] = claim
             self._show()
 
     def end(self, *uids: str) -> None:
@@ -143,14 +145,12 @@ class Turns:
         if uid not in self._running:
             self.end(uid)
 
-    def close(self) -> None:
-        """Forget all."""
+    def close(self, session: int) -> None:
+        """Give up all places of one session: others may have them."""
         with self._lock:
-            self._running.clear()
-            self._called.clear()
-            self._waiting.clear()
-            self._waits_in.clear()
-            self._show()
+            waiting = [one for mine in self._waiting.values() for one in mine.values()]
+            every = [*self._in_flight(), *waiting]
+        self.end(*(claim.uid for claim in every if claim.session == session))
 
     # Inside the lock
 

@@ -70,6 +70,7 @@ class VCenter:
         installation: str | None,
         on_change: Callable[[frozenset[str]], None],
         rest_note: SessionNote | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self._session = session
         self._rest = Rest(session, rest_note)
@@ -82,7 +83,7 @@ class VCenter:
         self._ownership = Ownership(self._inventory, installation)
         self._tasks = Tasks()
         self._stream = Stream(self._session, self._inventory, self._tasks, self._changed)
-        turns = Turns(session.limits, on_change, session.endpoint.server)
+        turns = turns or Turns(session.limits, on_change, session.endpoint.server)
         self._effects = Effects(self._session, self._tasks, self._ownership, turns)
         self._clearing = Clearing(self._session, self._inventory, self._effects)
         self.rules = Rules(self._session, self._stream, self._tasks, self._effects)
@@ -117,6 +118,7 @@ class VCenter:
         clock: Clock | None = None,
         note: SessionNote | None = None,
         rest_note: SessionNote | None = None,
+        turns: Turns | None = None,
     ) -> "VCenter":
         """Log in, and begin to follow the inventory.
 
@@ -135,12 +137,13 @@ class VCenter:
             clock: Ours, to be compared with vCenter's.
             note: Names the session of a killed process, which is ended.
             rest_note: The same of its session over REST.
+            turns: Places for clones that other accounts of this vCenter share.
 
         Raises:
             InvalidError: The trust cannot be used at all, such as an unreadable CA bundle.
         """
         session = Session(endpoint, password, limits or Limits(), on_state, clock, note)
-        vcenter = cls(session, owner_key, installation, on_change, rest_note)
+        vcenter = cls(session, owner_key, installation, on_change, rest_note, turns)
         with suppress(MoorageError):  # it stands in `state` and `message`
             await vcenter._session.call("log in", lambda: None)
         if vcenter._rest.is_left_open:
@@ -157,7 +160,7 @@ class VCenter:
             self._rest.close()
             self._session.close()
             self._stream.join(_JOIN_S)
-            self._effects.turns.close()
+            self._effects.close()
 
         await anyio.to_thread.run_sync(close)
 

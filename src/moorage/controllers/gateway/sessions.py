@@ -4,13 +4,14 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
+from weakref import WeakValueDictionary
 
 import anyio
 
 from moorage.kit.clock import Clock
 from moorage.resources import CloudAccount
 from moorage.resources.account import Trust
-from moorage.vsphere import Endpoint, Limits, SessionNote, VCenter
+from moorage.vsphere import Endpoint, Limits, SessionNote, Turns, VCenter
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +36,14 @@ class Sessions:
     note_for: Callable[[str], SessionNote | None] = lambda _: None
     """Returns where the session of an account is written down, if anywhere."""
     limits: Limits | None = None
-    """How much may be asked of each vCenter at a time."""
+    """How much may be asked at a time: clones of each vCenter, calls by each account."""
     _opened: dict[str, _Opened] = field(default_factory=dict)
     _turns: defaultdict[str, anyio.Lock] = field(default_factory=lambda: defaultdict(anyio.Lock))
     """By account: its own pass and the keeper must not open two sessions."""
+    _places: WeakValueDictionary[tuple[str, int], Turns] = field(
+        default_factory=WeakValueDictionary
+    )
+    """By address: accounts of one vCenter share what may be cloned there at a time."""
 
     async def ensure(self, account: CloudAccount, password: str) -> VCenter:
         """Return the account's vCenter, logging in (again) when address or password changed."""
@@ -51,6 +56,11 @@ class Sessions:
                 await self._close(name)
                 opened = None
             if opened is None:
+                where = endpoint.host.lower(), endpoint.port
+                turns = self._places.get(where) or Turns(
+                    self.limits or Limits(), self.on_change, endpoint.server
+                )
+                self._places[where] = turns
                 vcenter = await VCenter.connect(
                     endpoint,
                     password,
@@ -61,6 +71,7 @@ class Sessions:
                     clock=self.clock,
                     note=self.note_for(name),
                     rest_note=self.note_for(f"{name}/rest"),  # no account has such a name
+                    turns=turns,
                 )
                 vcenter.health.set_read_only(read_only=account.spec.read_only)
                 opened = self._opened[name] = _Opened(endpoint, digest, vcenter)
