@@ -25,7 +25,9 @@ PoolName = Annotated[str, StringConstraints(pattern=NAME_PATTERN, min_length=1, 
 class PoolShape(MachineSize):
     """What is asked of a pool, without its cluster: the form used in a compact cluster document."""
 
-    replicas: int = Field(default=1, ge=0, le=1000)
+    replicas: int = Field(default=1, ge=0, le=5000)
+    """At most as many nodes as Kubernetes supports in one cluster ("Considerations for large
+    clusters" in its documentation)."""
     failure_domains: list[Name] = Field(default_factory=list)
     """Names from the cluster's ``placement.failureDomains``; empty means all."""
     labels: dict[LabelKey, LabelValue] = Field(default_factory=dict)
