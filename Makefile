@@ -49,7 +49,7 @@ test: setup ## All tests that need no root and no real nodes
 	moorage-lab build vcenter >/dev/null
 	moorage-lab build thin >/dev/null
 	moorage-lab build govc >/dev/null
-	pytest $(PARALLEL) tests lab/tests $(FAST)
+	tests/run $(PARALLEL) tests lab/tests $(FAST)
 
 test-packages: setup
 	@lab/install-packages tests
@@ -60,11 +60,11 @@ test-all: test-packages test ## `test`, long tests, those on PostgreSQL, and the
 	cd lab/govc && CGO_ENABLED=0 go vet ./...
 	cd lab/thin && CGO_ENABLED=0 go vet ./... && CGO_ENABLED=0 go test ./...
 	cd lab/image/vip && CGO_ENABLED=0 go test ./...
-	pytest $(PARALLEL) tests -m "(long or postgres) and not root" --ignore=tests/e2e --postgres
+	tests/run $(PARALLEL) tests -m "(long or postgres) and not root" --ignore=tests/e2e --postgres
 
 e2e: image ## The lab's own real nodes, then one real cluster through its life (root)
-	pytest lab/tests -m root
-	pytest tests/e2e -m root
+	tests/run lab/tests -m root
+	tests/run tests/e2e -m root
 
 faults: setup ## Kill and break at enumerated and at seeded moments (RUNS=500 SEED=1 JOBS=4; no root)
 	moorage-lab build vcenter >/dev/null
