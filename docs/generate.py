@@ -37,6 +37,7 @@ _KINDS = {
     "apart": "Cluster, NodePool, Machine",
     "cluster": "Cluster",
     "endpoint": "Cluster",
+    "folder": "Cluster",
     "inside": "Cluster",
     "place": "Cluster, Machine",
     "ippool": "IPPool",

@@ -8,6 +8,8 @@ import pytest
 from pyVmomi import vim
 
 from moorage.permissions import (
+    CLUSTER_FOLDER_ROWS,
+    EVERY_ROW,
     GRANTED_ON,
     ROWS,
     ZONE_TAG_ROWS,
@@ -49,11 +51,11 @@ def test_every_method_of_ours_that_changes_something_has_a_row_and_no_other() ->
     code = "".join(file.read_text() for file in (ROOT / "src/moorage/vsphere").glob("*.py"))
     called = set(re.findall(r"\.(\w+_Task|ShutdownGuest)\(", code))
 
-    assert called == {call for row in ROWS for call in row.calls if call.endswith("_Task")}
+    assert called == {call for row in EVERY_ROW for call in row.calls if call.endswith("_Task")}
 
 
 def test_every_row_cites_a_book_and_a_page() -> None:
-    for row in (*ROWS, *ZONE_TAG_ROWS):
+    for row in EVERY_ROW:
         book, _, page = row.source.partition(", ")
         assert book in ("Security", "Web Services API"), row
         assert page, row
@@ -65,13 +67,14 @@ def test_a_role_holds_the_privileges_of_all_that_its_object_passes_on_to() -> No
     assert "VirtualMachine.Interact.PowerOn" in privileges_granted_on(On.FOLDER)
     assert privileges_granted_on(On.COMPUTE_CLUSTER) == ("Host.Inventory.EditCluster",)
     assert privileges_granted_on(On.COMPUTE_CLUSTER, rows_for("", (Feature.CLUSTERS,))) == ()
-    assert all(row.on in GRANTED_ON for row in (*ROWS, *ZONE_TAG_ROWS))
+    assert all(row.on in GRANTED_ON for row in EVERY_ROW)
 
 
 def test_a_later_feature_only_adds_rows() -> None:
     alone = rows_for("6.7.3", (Feature.CLUSTERS,))
     assert {row.feature for row in alone} == {Feature.CLUSTERS}
     assert set(alone) < set(ROWS) == set(rows_for("6.7.3"))
+    assert rows_for("6.7.3", (Feature.CLUSTER_FOLDERS,)) == CLUSTER_FOLDER_ROWS
     assert rows_for("8.0.3.0", ()) == ()
     assert rows_for("8.0.3.0", (Feature.ZONE_TAGS,)) == ZONE_TAG_ROWS
     older = {row.privilege for row in rows_for("6.7.3", (Feature.ZONE_TAGS,))}
@@ -87,4 +90,4 @@ def test_the_client_calls_a_privilege_by_the_name_of_its_release() -> None:
     assert shown_name(privilege, "7.0.3.0") == "Virtual machine > Edit inventory > Remove"
     assert shown_name(privilege, "8.0.3.0") == shown_name(privilege)
     assert [since for since, _ in renames(privilege)] == ["6.7", "7.0"]
-    assert all(shown_name(row.privilege) for row in (*ROWS, *ZONE_TAG_ROWS))
+    assert all(shown_name(row.privilege) for row in EVERY_ROW)

@@ -212,6 +212,17 @@ class World:
                 self.vcenter.control.report_tools(made.config.uuid, {mac: [*addresses]})
             return str(made._moId)
 
+    def make_folder(self, parent: str, name: str) -> None:
+        """Make a VM folder as another user of vCenter would."""
+        with self._as_somebody() as index:
+            index.FindByInventoryPath(parent).CreateFolder(name)
+
+    def move_folder(self, path: str, into: str) -> None:
+        """Move a VM folder as another user of vCenter would."""
+        with self._as_somebody() as index:
+            folder = index.FindByInventoryPath(path)
+            WaitForTask(index.FindByInventoryPath(into).MoveIntoFolder_Task([folder]))
+
     async def sees(self, address: str, account: str = "lab") -> None:
         """Wait until the gateway has heard that some VM has an address."""
         with anyio.fail_after(PATIENCE_S):

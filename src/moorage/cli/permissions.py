@@ -42,6 +42,8 @@ class Places:
     """Datacenter, without a file."""
     folder: str | None = None
     """VM folder for the machines."""
+    folder_per_cluster: Annotated[bool | None, Parameter(negative=())] = None
+    """Each cluster gets a folder in it."""
     template: str | None = None
     """Template to clone."""
     compute_cluster: str | None = None
@@ -187,6 +189,7 @@ async def roles(
         powercli_script,
         rows_for,
         terraform_module,
+        wanted_features,
     )
     from moorage.resources import CloudAccount
 
@@ -201,7 +204,8 @@ async def roles(
             user = user or (await api.get(CloudAccount, name)).spec.username
             targets = targets or await places_of_account(api, context, name)
     write = {"govc": govc_script, "powercli": powercli_script, "terraform": terraform_module}
-    grants = grants_for(targets, rows_for(), switch or ())
+    rows = rows_for(features=wanted_features(targets))
+    grants = grants_for(targets, rows, switch or ())
     sys.stdout.write(write[language](grants, user or ""))
     if not switch:
         say("a distributed port group also needs its switch: add --switch NAME")

@@ -1,11 +1,13 @@
 """Privileges in vCenter: what is needed, what is missing, and the roles that grant it."""
 
-from moorage.permissions.check import READ, Subject, judge, needed
+from moorage.permissions.check import READ, Subject, judge, needed, wanted_features
 from moorage.permissions.names import renames, shown_name
 from moorage.permissions.page import privileges_page
 from moorage.permissions.roles import Grant, grants_for
 from moorage.permissions.scripts import govc_script, powercli_script
 from moorage.permissions.table import (
+    CLUSTER_FOLDER_ROWS,
+    EVERY_ROW,
     GRANTED_ON,
     OPTIONAL,
     ROWS,
@@ -20,6 +22,8 @@ from moorage.permissions.table import (
 from moorage.permissions.terraform import terraform_module
 
 __all__ = [
+    "CLUSTER_FOLDER_ROWS",
+    "EVERY_ROW",
     "GRANTED_ON",
     "OPTIONAL",
     "READ",
@@ -42,4 +46,5 @@ __all__ = [
     "rows_for",
     "shown_name",
     "terraform_module",
+    "wanted_features",
 ]

@@ -4,8 +4,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from moorage.permissions.names import shown_name
-from moorage.permissions.table import OPTIONAL, On, Row
-from moorage.resources.permission import CheckedObject, CheckResult, Finding, FindingState
+from moorage.permissions.table import OPTIONAL, STANDARD, Feature, On, Row
+from moorage.resources.permission import (
+    CheckedObject,
+    CheckResult,
+    CheckTarget,
+    Finding,
+    FindingState,
+)
 
 READ = "System.Read"
 
@@ -23,6 +29,14 @@ class Subject:
     """vSphere's type."""
     why: str = ""
     """What there is in its place, when it is not seen."""
+
+
+def wanted_features(
+    targets: Iterable[CheckTarget], *, zone_tags: bool = False
+) -> tuple[Feature, ...]:
+    """Return the features that somebody uses in these places."""
+    more = [Feature.CLUSTER_FOLDERS] if any(one.folder_per_cluster for one in targets) else []
+    return (*STANDARD, *more, *([Feature.ZONE_TAGS] if zone_tags else []))
 
 
 def needed(subjects: Iterable[Subject], rows: Sequence[Row]) -> dict[str, set[str]]:

@@ -43,6 +43,8 @@ _NAMES: dict[str, _Names] = {
     **_TAGGING,
     "System.Read": {(6, 7): ("Read-only (in every role)",)},
     "Datastore.AllocateSpace": {(6, 7): ("Datastore", "Allocate space")},
+    "Folder.Create": {(6, 7): ("Folder", "Create folder")},
+    "Folder.Delete": {(6, 7): ("Folder", "Delete folder")},
     "Host.Inventory.EditCluster": {(6, 7): ("Host", "Inventory", "Modify cluster")},
     "Network.Assign": {(6, 7): ("Network", "Assign network")},
     "Resource.AssignVMToPool": {(6, 7): ("Resource", "Assign virtual machine to resource pool")},

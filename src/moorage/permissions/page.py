@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from moorage.permissions.names import renames
 from moorage.permissions.table import (
+    CLUSTER_FOLDER_ROWS,
+    EVERY_ROW,
     GRANTED_ON,
     ROWS,
     ZONE_TAG_ROWS,
@@ -25,6 +27,12 @@ One permission on each of these objects. *Propagates*: the permission's box "Pro
 is ticked. No permission is needed on the vCenter itself: what leads to a permitted object is seen.
 
 """
+_FOLDERS = """
+### For a folder of each cluster
+
+Beside these, where a cluster's placement says `folderPerCluster: true`.
+
+"""
 _ZONE_TAGS = """
 ### For region and zone tags
 
@@ -40,13 +48,15 @@ _READ_ONLY = "built-in role Read-only"
 
 def privileges_page() -> str:
     """Return the page: roles by object, names in the Client, and every row."""
-    every = (*ROWS, *ZONE_TAG_ROWS)
-    text = f"{_INTRO}{_roles(ROWS)}{_ZONE_TAGS}{_roles(ZONE_TAG_ROWS)}"
+    text = (
+        f"{_INTRO}{_roles(ROWS)}{_FOLDERS}{_roles(CLUSTER_FOLDER_ROWS)}"
+        f"{_ZONE_TAGS}{_roles(ZONE_TAG_ROWS)}"
+    )
     text += (
         "\n## Names in the vSphere Client\n\nWhere a release is named, the name holds from it on."
         "\n\n| privilege | in the vSphere Client |\n|---|---|\n"
     )
-    for privilege in sorted({row.privilege for row in every}):
+    for privilege in sorted({row.privilege for row in EVERY_ROW}):
         names_ = renames(privilege)
         shown = names_[0][1] if len(names_) == 1 else "; ".join(f"{r}: {n}" for r, n in names_)
         text += f"| `{privilege}` | {shown} |\n"
@@ -55,7 +65,7 @@ def privileges_page() -> str:
         "| operation | calls | privilege | on | propagated | feature | since | said by |\n"
         "|---|---|---|---|---|---|---|---|\n"
     )
-    for row in every:
+    for row in EVERY_ROW:
         calls = ", ".join(f"`{call}`" for call in row.calls)
         where = f"{row.on} (by {GRANTED_ON[row.on]})" if row.propagate else f"{row.on}"
         since = f"{row.since[0]}.{row.since[1]}"

@@ -48,11 +48,13 @@ class Feature(StrEnum):
     ANTI_AFFINITY = "anti-affinity"
     """Let DRS keep the machines of a role apart. Without it each is made on a host of its own, as
     where there is no DRS, and stays on it."""
+    CLUSTER_FOLDERS = "cluster-folders"
+    """A VM folder for each cluster (``folderPerCluster``). Asked for by who wants it only."""
     ZONE_TAGS = "zone-tags"
     """Read regions and zones from vSphere tags, make such tags. Asked for by who wants it only."""
 
 
-STANDARD = tuple(feature for feature in Feature if feature is not Feature.ZONE_TAGS)
+STANDARD = (Feature.CLUSTERS, Feature.ANTI_AFFINITY)
 """What is checked and granted unless somebody asks for more."""
 
 
@@ -108,6 +110,9 @@ _TAG_OBJECTS = "Security, Permissions on Tag Objects"
 _TAG_ASSOCIATION = "Automation API, cis tagging tag-association"
 _READ = "Security, Using Roles to Assign Privileges, Read Only Role"
 _RECONFIGURE = "Web Services API, ComputeResource ReconfigureComputeResource_Task"
+_FOLDERS = "Security, Defined Privileges, Folder Privileges"
+_API_FOLDER = "Web Services API, Folder"
+_REMOVE_FOLDER = "UnregisterAndDestroy_Task"
 _API_SPEC = "Web Services API, VirtualMachineConfigSpec"
 
 ROWS: tuple[Row, ...] = (
@@ -332,12 +337,36 @@ ZONE_TAG_ROWS: tuple[Row, ...] = (
 """Privileges for region and zone tags, which nothing else needs."""
 
 
+CLUSTER_FOLDER_ROWS: tuple[Row, ...] = (
+    *_rows(
+        "make a folder for a cluster (folderPerCluster)",
+        ("CreateFolder",),
+        [("Folder.Create", On.FOLDER, f"{_FOLDERS}, Create folder; {_API_FOLDER} CreateFolder")],
+        Feature.CLUSTER_FOLDERS,
+    ),
+    *_rows(
+        "delete the folder of a cluster (folderPerCluster)",
+        (_REMOVE_FOLDER,),
+        [
+            (
+                "Folder.Delete",
+                On.FOLDER,
+                f"{_FOLDERS}, Delete folder, on object and parent; {_API_FOLDER} {_REMOVE_FOLDER}",
+            )
+        ],
+        Feature.CLUSTER_FOLDERS,
+    ),
+)
+"""Privileges for a folder of each cluster's own, which nothing else needs."""
+
+EVERY_ROW = (*ROWS, *CLUSTER_FOLDER_ROWS, *ZONE_TAG_ROWS)
+"""All rows of all features."""
+
+
 def rows_for(api_version: str = "", features: Collection[Feature] = STANDARD) -> tuple[Row, ...]:
     """Return the rows that matter to some features at one release; all releases by default."""
     at = release(api_version)
-    return tuple(
-        row for row in (*ROWS, *ZONE_TAG_ROWS) if row.since <= at and row.feature in features
-    )
+    return tuple(row for row in EVERY_ROW if row.since <= at and row.feature in features)
 
 
 def privileges_granted_on(on: On, rows: Iterable[Row] = ROWS) -> tuple[str, ...]:

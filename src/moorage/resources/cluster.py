@@ -99,6 +99,9 @@ class Placement(Model):
     datacenter: InventoryPath
     folder: InventoryPath
     """VM folder for the machines, relative to the datacenter's VM folder."""
+    folder_per_cluster: bool = False
+    """Make a folder for this cluster's machines in ``folder``; it goes with the cluster, unless
+    something else is in it by then."""
     template: InventoryPath
     """Template to clone: path relative to the datacenter's VM folder, or a unique name."""
     failure_domains: list[FailureDomain] = Field(min_length=1)
@@ -273,6 +276,14 @@ class DomainTopology(Model):
     """What is wrong with the tags, or why they may not be seen."""
 
 
+class ClusterFolder(Model):
+    """The VM folder that was made for a cluster."""
+
+    moref: str
+    path: str = ""
+    """Inventory path when last seen; empty while vCenter has not shown it yet."""
+
+
 class ClusterStatus(Status):
     """What was last seen of a cluster."""
 
@@ -290,6 +301,8 @@ class ClusterStatus(Status):
     """Whether the encrypted CA keys lie in the cluster, for control planes that join."""
     layers: dict[str, str] = Field(default_factory=dict)
     """Layer name -> ``pack version`` last applied."""
+    folder: ClusterFolder | None = None
+    """With ``folderPerCluster``: where new machines are made."""
     topology: list[DomainTopology] = Field(default_factory=list)
     """Of the failure domains that do not name region and zone themselves: what tags said when a
     control-plane machine was last made."""

@@ -15,6 +15,8 @@ class CheckTarget(Model):
     datacenter: InventoryPath
     folder: InventoryPath
     """VM folder for the machines, relative to the datacenter's VM folder."""
+    folder_per_cluster: bool = False
+    """Also what it takes to make, and remove, a folder for each cluster in it."""
     template: InventoryPath
     """Template to clone: path relative to the datacenter's VM folder, or a unique name."""
     compute_cluster: InventoryPath
@@ -31,6 +33,7 @@ class CheckTarget(Model):
             cls(
                 datacenter=placement.datacenter,
                 folder=placement.folder,
+                folder_per_cluster=placement.folder_per_cluster,
                 template=placement.template,
                 compute_cluster=domain.compute_cluster,
                 resource_pool=domain.resource_pool,

@@ -70,6 +70,11 @@ class Resolver:
             self._check_reach(chosen)
         return chosen
 
+    def resolve_folder(self) -> Place | None:
+        """Look up the VM folder alone."""
+        datacenter = self._datacenter()
+        return None if datacenter is None else self._vm_folder(datacenter)
+
     def _datacenter(self) -> Place | None:
         wanted = split_path(self.target.datacenter)
         every = self.places.of_kind(("Datacenter",))

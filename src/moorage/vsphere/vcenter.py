@@ -21,6 +21,7 @@ from moorage.vsphere.clearing import Clearing
 from moorage.vsphere.clocks import Clocks
 from moorage.vsphere.effects import Effects
 from moorage.vsphere.estate import Estate
+from moorage.vsphere.folders import Folders
 from moorage.vsphere.health import Health
 from moorage.vsphere.inventory import Inventory
 from moorage.vsphere.limits import Limits
@@ -93,6 +94,8 @@ class VCenter:
         self._lookup = Lookup(
             self._session, self._stream, self._ownership, self._effects, self.estate
         )
+        self.folders = Folders(self._session, self._stream, self._tasks, self._effects)
+        """The folders of clusters."""
         self.marks = Marks(self._session, self._stream, self._ownership)
         """Which VMs bear the mark of a cluster, and with which epoch."""
         self.addresses = Addresses(self._session, self._inventory)

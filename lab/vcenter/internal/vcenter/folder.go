@@ -109,12 +109,32 @@ func (f *folder) DestroyTask(ctx *simulator.Context, req *types.Destroy_Task) so
 		return in.DestroyTask(ctx, req)
 	}
 	task := s.tasks.start(ctx, in, "Destroy_Task", func(ctx *simulator.Context, task *running) (types.AnyType, *refusal) {
-		return nil, s.destroyFolder(ctx, task, in)
+		return nil, s.destroyFolder(ctx, in, func(vm *simulator.VirtualMachine) *refusal { return s.destroy(ctx, task, vm) })
 	})
 	return &methods.Destroy_TaskBody{Res: &types.Destroy_TaskResponse{Returnval: task}}
 }
 
-func (s *Server) destroyFolder(ctx *simulator.Context, task *running, in *simulator.Folder) *refusal {
+// UnregisterAndDestroyTask destroys folders; machines in them, which have to be off, keep their files.
+func (f *folder) UnregisterAndDestroyTask(ctx *simulator.Context, _ *types.UnregisterAndDestroy_Task) soap.HasFault {
+	s, in := f.server, f.Folder
+	if !slices.Contains(in.ChildType, "VirtualMachine") {
+		return &methods.UnregisterAndDestroy_TaskBody{Fault_: simulator.Fault("", &types.NotSupported{})}
+	}
+	task := s.tasks.start(ctx, in, "UnregisterAndDestroy_Task", func(ctx *simulator.Context, _ *running) (types.AnyType, *refusal) {
+		return nil, s.destroyFolder(ctx, in, func(vm *simulator.VirtualMachine) *refusal {
+			if vm.Runtime.PowerState != poweredOff {
+				return refuse(&types.InvalidPowerState{RequestedState: poweredOff, ExistingState: vm.Runtime.PowerState})
+			}
+			if err := s.unregister(ctx, vm); err != nil {
+				return systemError(err)
+			}
+			return nil
+		})
+	})
+	return &methods.UnregisterAndDestroy_TaskBody{Res: &types.UnregisterAndDestroy_TaskResponse{Returnval: task}}
+}
+
+func (s *Server) destroyFolder(ctx *simulator.Context, in *simulator.Folder, end func(*simulator.VirtualMachine) *refusal) *refusal {
 	if in.Parent == nil || in.Parent.Type != "Folder" {
 		return refuse(&types.NotSupported{}) // a datacenter's own folder
 	}
@@ -124,9 +144,9 @@ func (s *Server) destroyFolder(ctx *simulator.Context, task *running, in *simula
 		var refused *refusal
 		switch object := s.registry.Get(child).(type) {
 		case *simulator.VirtualMachine:
-			refused = s.destroy(ctx, task, object)
+			refused = end(object)
 		case *simulator.Folder:
-			refused = s.destroyFolder(ctx, task, object)
+			refused = s.destroyFolder(ctx, object, end)
 		}
 		if refused != nil {
 			return refused

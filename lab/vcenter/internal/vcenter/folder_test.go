@@ -1,12 +1,14 @@
 package vcenter_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/vmware/govmomi/find"
 	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/types"
 
 	"lab-vcenter/internal/labtest"
@@ -123,5 +125,40 @@ func TestInstanceUUIDIsSetAgainUnlessTaken(t *testing.T) {
 	lab.Done(b.Reconfigure(lab.Context(), types.VirtualMachineConfigSpec{InstanceUuid: wish}))
 	if got := lab.Properties(client, b.Reference(), "config.instanceUuid").Config.InstanceUuid; got == wish {
 		t.Error("two machines have it")
+	}
+}
+
+func TestUnregisteringAFolderKeepsTheFilesOfItsMachines(t *testing.T) {
+	lab := labtest.Start(t)
+	client := lab.Login()
+	parent, err := find.NewFinder(client.Client, false).Folder(lab.Context(), "/dc1/vm/clusters")
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder, err := parent.CreateFolder(lab.Context(), "of-a-cluster")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lab.Done(lab.VM(client, labtest.Template).Clone(lab.Context(), folder, "node", lab.Spec(client)))
+	end := func() (*object.Task, error) {
+		answer, err := methods.UnregisterAndDestroy_Task(lab.Context(), client.Client, &types.UnregisterAndDestroy_Task{This: folder.Reference()})
+		if err != nil {
+			return nil, err
+		}
+		return object.NewTask(client.Client, answer.Returnval), nil
+	}
+	vm := lab.VM(client, "/dc1/vm/clusters/of-a-cluster/node")
+	lab.Done(vm.PowerOn(lab.Context()))
+	fault, _ := lab.Fault(end())
+	if _, ok := fault.(*types.InvalidPowerState); !ok {
+		t.Errorf("with a powered-on machine: %T", fault)
+	}
+	lab.Done(vm.PowerOff(lab.Context()))
+	lab.Done(end())
+	if got := lab.Server.Inventory(); strings.Contains(fmt.Sprintf("%+v", got), "of-a-cluster") {
+		t.Errorf("folder or machine is still there: %+v", got)
+	}
+	if _, ledger := lab.Control(http.MethodGet, "/ledger", ""); !strings.Contains(ledger, "node.vmdk") {
+		t.Errorf("its disk is gone: %s", ledger)
 	}
 }

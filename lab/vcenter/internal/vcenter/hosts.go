@@ -125,8 +125,23 @@ func (s *Server) unreachable(on *ref) *refusal {
 	return refuseText(&types.HostNotConnected{}, "Unable to communicate with the remote host, since it is disconnected.")
 }
 
+// unregister takes a machine out of the inventory; its files stay on the datastores. Its node is ended, because
+// nobody could end it later.
+func (s *Server) unregister(ctx *simulator.Context, vm *simulator.VirtualMachine) error {
+	uuid, around := "", s.around(vm)
+	ctx.WithLock(vm, func() {
+		uuid = vm.Config.Uuid
+		vm.Runtime.PowerState = poweredOff // the simulator removes no other
+		vm.UnregisterVM(ctx, &types.UnregisterVM{This: vm.Self})
+	})
+	s.machines.forget(vm.Self)
+	s.dropFromRules(ctx, vm.Self)
+	s.hub.Touch(around...)
+	return s.options.Hypervisor.Delete(ctx, uuid)
+}
+
 // RemoveHost takes a host out of the inventory with all machines on it, as a vCenter does with a disconnected
-// one. Their files stay on the datastores; their nodes are ended, because nobody could end them later.
+// one.
 func (s *Server) RemoveHost(name string) error {
 	found, err := at[*simulator.HostSystem](s, name)
 	if err != nil {
@@ -140,16 +155,7 @@ func (s *Server) RemoveHost(name string) error {
 		if !ok {
 			continue
 		}
-		uuid, around := "", s.around(vm)
-		ctx.WithLock(vm, func() {
-			uuid = vm.Config.Uuid
-			vm.Runtime.PowerState = poweredOff // the simulator removes no other
-			vm.UnregisterVM(ctx, &types.UnregisterVM{This: vm.Self})
-		})
-		s.machines.forget(self)
-		s.dropFromRules(ctx, self)
-		s.hub.Touch(around...)
-		if err := s.options.Hypervisor.Delete(ctx, uuid); err != nil {
+		if err := s.unregister(ctx, vm); err != nil {
 			return err
 		}
 	}

@@ -44,6 +44,8 @@ func (s *Server) needsByCode(ctx *simulator.Context, this mo.Reference, method *
 	switch body := method.Body.(type) {
 	case *types.Destroy_Task:
 		return s.needsOfType(this, method.Name, true)
+	case *types.UnregisterAndDestroy_Task:
+		return s.needsToUnregisterAll(this)
 	case *types.Rename_Task:
 		return s.needsOfType(this, method.Name, false)
 	case *types.MoveIntoFolder_Task:
@@ -83,6 +85,28 @@ func (s *Server) needsOfType(this mo.Reference, method string, andParent bool) (
 	out := []need{{privilege, self}}
 	if parent := entity.Entity().Parent; parent != nil && andParent {
 		out = append(out, need{privilege, *parent})
+	}
+	return out, nil
+}
+
+// needsToUnregisterAll: folders need what they need to be destroyed, machines what they need to be unregistered.
+func (s *Server) needsToUnregisterAll(this mo.Reference) ([]need, *refusal) {
+	out, refused := s.needsOfType(this, "Destroy_Task", true)
+	in, ok := this.(*simulator.Folder)
+	if refused != nil || !ok {
+		return out, refused
+	}
+	for _, child := range in.ChildEntity {
+		switch object := s.registry.Get(child).(type) {
+		case *simulator.VirtualMachine:
+			out = append(out, need{"VirtualMachine.Inventory.Unregister", child})
+		case *simulator.Folder:
+			more, refused := s.needsToUnregisterAll(object)
+			if refused != nil {
+				return nil, refused
+			}
+			out = append(out, more...)
+		}
 	}
 	return out, nil
 }

@@ -9,6 +9,7 @@ from moorage.controllers.gateway.clock import MISSED_S, any_waits_for_clock, clo
 from moorage.controllers.gateway.endpoint import ensure_endpoint, ensure_no_endpoint
 from moorage.controllers.gateway.env import Env, key_of
 from moorage.controllers.gateway.fence import assigned, ensure_epoch_written
+from moorage.controllers.gateway.folder import ensure_folder, ensure_no_folder
 from moorage.controllers.gateway.handed import take_resealed
 from moorage.controllers.gateway.inside import (
     ensure_api_reachable,
@@ -174,6 +175,7 @@ CLUSTER = StepReconciler(
         ensure_placement,
         ensure_epoch_written,
         ensure_keys,
+        ensure_folder,
         ensure_endpoint,
         ensure_control_plane,
         ensure_api_reachable,
@@ -187,6 +189,7 @@ CLUSTER = StepReconciler(
         ensure_permitted,
         ensure_no_machines,
         ensure_no_rules,
+        ensure_no_folder,
         ensure_no_endpoint,
         ensure_no_keys,
     ),

@@ -30,6 +30,12 @@ def allowed_domains(cluster: Cluster, asked: Sequence[str]) -> list[str]:
     return list(asked) or [d.name for d in cluster.spec.placement.failure_domains]
 
 
+def folder_of(cluster: Cluster) -> str:
+    """Return the VM folder that a new machine is made in."""
+    own = cluster.status.folder
+    return own.path if own is not None and own.path else cluster.spec.placement.folder
+
+
 def control_plane_machine(
     env: Env, cluster: Cluster, spot: Spot, bootstrap: Literal["init", "join"]
 ) -> Machine:
@@ -93,7 +99,7 @@ def _machine(
             "account": cluster.spec.account,
             "kubernetes_version": cluster.spec.kubernetes_version,
             "datacenter": placement.datacenter,
-            "folder": placement.folder,
+            "folder": folder_of(cluster),
             "template": placement.template,
             "failure_domain": spot.domain,
             "host": spot.host,

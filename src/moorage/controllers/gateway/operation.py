@@ -19,7 +19,7 @@ from moorage.controllers.gateway.privileges import target_of
 from moorage.controllers.gateway.zones import tag_zones
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
 from moorage.kit.errors import ForbiddenError, InvalidError, NotFoundError
-from moorage.permissions import STANDARD, Feature
+from moorage.permissions import wanted_features
 from moorage.resources import CloudAccount, Cluster, Machine, Operation
 from moorage.resources.kubernetes import Role
 from moorage.resources.operation import Verb
@@ -122,7 +122,7 @@ async def _check(operation: Operation, env: Env) -> Outcome:
         why = vcenter.message if vcenter is not None else f"see `moorage accounts describe {name}`"
         return wait("AccountNotReady", f"cloud account {name} is not connected: {why}", after=1)
     arguments = CheckArguments.model_validate(operation.spec.arguments)
-    features = (*STANDARD, Feature.ZONE_TAGS) if arguments.zone_tags else STANDARD
+    features = wanted_features(arguments.targets, zone_tags=arguments.zone_tags)
     result = await vcenter.access.check([target_of(one) for one in arguments.targets], features)
     operation.status.result = result.document()
     return _end(operation, env)

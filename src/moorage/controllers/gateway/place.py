@@ -64,6 +64,11 @@ def targets_of_cluster(cluster: Cluster) -> list[tuple[str, str, Target]]:
     ]
 
 
+def folder_target(cluster: Cluster) -> Target:
+    """Return what names the cluster's datacenter and folder; the rest is of a failure domain."""
+    return targets_of_cluster(cluster)[0][2]
+
+
 def target_of_machine(spec: MachineSpec) -> Target:
     """Return what to look up for a machine."""
     return _target(

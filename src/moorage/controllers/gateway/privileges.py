@@ -8,6 +8,7 @@ from typing import Literal
 from moorage.controllers.gateway.env import Env
 from moorage.engine import DONE, Outcome, step, wait
 from moorage.kit.errors import MoorageError, UnavailableError
+from moorage.permissions import wanted_features
 from moorage.resources import CloudAccount, Cluster
 from moorage.resources.account import CheckedPrivileges
 from moorage.resources.permission import CheckResult, CheckTarget, Finding, FindingState
@@ -22,7 +23,7 @@ _PAGE = 200
 
 def target_of(asked: CheckTarget) -> Target:
     """Return what to look up in vCenter."""
-    return Target(**asked.model_dump())
+    return Target(**asked.model_dump(exclude={"folder_per_cluster"}))
 
 
 @step("PrivilegesChecked")
@@ -49,7 +50,9 @@ async def ensure_privileges_checked(account: CloudAccount, env: Env) -> Outcome:
         if vcenter is None:
             return wait("NotConnected", "the session was closed; it is opened again", after=1)
         try:
-            result = await vcenter.access.check([target_of(one) for one in targets])
+            result = await vcenter.access.check(
+                [target_of(one) for one in targets], wanted_features(targets)
+            )
         except UnavailableError:
             raise  # nothing else of the account works either
         except MoorageError as error:

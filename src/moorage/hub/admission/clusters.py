@@ -19,6 +19,7 @@ _FIXED = {
     "account": "is fixed: the machines live in that account's vCenter",
     "placement.datacenter": "is fixed: the machines live there",
     "placement.folder": "is fixed: the machines are looked for there",
+    "placement.folderPerCluster": "is fixed: the machines are looked for there",
     "network": "is fixed: kubeadm founded the cluster with it",
     "endpoint": "is fixed: certificates and kubeconfigs name it",
     "keyType": "is fixed: the certificate authorities were made with it",
