@@ -1,11 +1,25 @@
 """Whether a vCenter that we are connected to also answers as it should."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
-from moorage.kit.errors import DeferredError, UnavailableError
+from moorage.kit.errors import (
+    DeferredError,
+    ForbiddenError,
+    MoorageError,
+    TerminalError,
+    UnavailableError,
+)
 from moorage.vsphere.clocks import Clocks
 from moorage.vsphere.session import Session
 from moorage.vsphere.types import State
+
+_ERRORS: dict[State, Callable[[str], MoorageError]] = {
+    State.INVALID_CREDENTIALS: ForbiddenError,
+    State.UNTRUSTED_CERTIFICATE: partial(TerminalError, "UntrustedCertificate"),
+    State.NOT_VCENTER: partial(TerminalError, "NotVCenter"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +50,12 @@ class Health:
     def message(self) -> str:
         """What ``state`` means, for people."""
         return self._session.breaker.message or self._session.message
+
+    def check(self) -> None:
+        """Raise what is wrong with the connection now; asks nobody."""
+        session = self._session
+        if session.state is not State.CONNECTED:
+            raise _ERRORS.get(session.state, UnavailableError)(session.message)
 
     async def ensure_responsive(self) -> None:
         """Return at once if vCenter answers as it should; else ask it, if it is time to.

@@ -23,6 +23,7 @@ from moorage.vsphere.properties import Collector, Values, Want, check_missing, r
 from moorage.vsphere.session import Session
 from moorage.vsphere.tasks import PATHS as TASK_PATHS
 from moorage.vsphere.tasks import PATHS_WITHOUT_ERROR, Tasks
+from moorage.vsphere.types import Counters
 
 log = structlog.get_logger(__name__)
 
@@ -93,6 +94,17 @@ class Stream:
         """Start the threads."""
         for thread in self._threads:
             thread.start()
+
+    def counters(self) -> Counters:
+        """Return what was asked of vCenter so far, by whomever."""
+        stub = self.session.stub
+        return Counters(
+            calls=dict(stub.calls),
+            logins=self.session.logins,
+            connections_opened=stub.connections_opened,
+            stream_returns=self.returns,
+            stream_restarts=self.restarts,
+        )
 
     def nudge(self) -> None:
         """Try now instead of at the end of the back-off: something has changed for the better."""

@@ -8,10 +8,8 @@ import anyio.to_thread
 
 from moorage.kit.clock import Clock
 from moorage.kit.errors import (
-    ForbiddenError,
     MoorageError,
     NotFoundError,
-    TerminalError,
     UnavailableError,
 )
 from moorage.vsphere import power
@@ -53,11 +51,6 @@ from moorage.vsphere.types import (
 from moorage.vsphere.zones import Zones
 from moorage.vsphere.zoning import Zoning
 
-_ERRORS: dict[State, Callable[[str], MoorageError]] = {
-    State.INVALID_CREDENTIALS: ForbiddenError,
-    State.UNTRUSTED_CERTIFICATE: partial(TerminalError, "UntrustedCertificate"),
-    State.NOT_VCENTER: partial(TerminalError, "NotVCenter"),
-}
 _JOIN_S = 10.0
 
 
@@ -202,20 +195,11 @@ class VCenter:
     @property
     def counters(self) -> Counters:
         """What was asked of vCenter so far."""
-        stub = self._session.stub
-        return Counters(
-            calls=dict(stub.calls),
-            logins=self._session.logins,
-            connections_opened=stub.connections_opened,
-            stream_returns=self._stream.returns,
-            stream_restarts=self._stream.restarts,
-        )
+        return self._stream.counters()
 
     def check(self) -> None:
         """Raise what is wrong with the connection now; asks nobody."""
-        session = self._session
-        if session.state is not State.CONNECTED:
-            raise _ERRORS.get(session.state, UnavailableError)(session.message)
+        self.health.check()
 
     async def set_password(self, password: str) -> None:
         """Take a new password, and try it."""
