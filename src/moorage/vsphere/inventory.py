@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Any
 
 from moorage.vsphere.properties import Values, keyed, lower, moref, text
+from moorage.vsphere.reported import Reported
 from moorage.vsphere.types import (
     OWNER_KEY,
     PROGRESS_KEY,
@@ -111,28 +112,8 @@ class Model:
     vms: dict[str, VM] = field(default_factory=dict)
     by_uid: dict[str, set[str]] = field(default_factory=dict)
     by_cluster: dict[str, set[str]] = field(default_factory=dict)
-    at_address: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Address -> VMs that report it, strangers among them."""
-    addresses: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """The other way round."""
-
-    def put_addresses(self, moref_: str, addresses: tuple[str, ...]) -> None:
-        """Take what a VM reports now, in place of what it did."""
-        before = self.addresses.get(moref_, ())
-        if before == addresses:
-            return
-        for one in before:
-            left = tuple(other for other in self.at_address[one] if other != moref_)
-            if left:
-                self.at_address[one] = left
-            else:
-                del self.at_address[one]
-        for one in dict.fromkeys(addresses):
-            self.at_address[one] = (*self.at_address.get(one, ()), moref_)
-        if addresses:
-            self.addresses[moref_] = tuple(dict.fromkeys(addresses))
-        else:
-            self.addresses.pop(moref_, None)
+    reported: Reported = field(default_factory=Reported)
+    """Who has which address, strangers among them."""
 
     def put(self, vm: VM) -> None:
         """Insert or replace."""
@@ -216,7 +197,7 @@ class Inventory:
         """Take a VM that came into view."""
         vm = make_vm(moref_, values, self.paths)
         with self._lock:
-            model.put_addresses(moref_, vm.addresses)
+            model.reported.put(moref_, vm.addresses)
             if first and vm.owner is None and not vm.template:
                 return frozenset()
             old = model.vms.get(moref_)
@@ -234,17 +215,17 @@ class Inventory:
                     if path in self.paths:
                         fields |= self.paths[path](blank, value)
                 if "addresses" in fields:
-                    model.put_addresses(moref_, fields["addresses"])
+                    model.reported.put(moref_, fields["addresses"])
                 return None if fields.get("owner") or fields.get("template") else frozenset()
             new = changed_vm(old, values, self.paths)
             model.put(new)
-            model.put_addresses(moref_, new.addresses)
+            model.reported.put(moref_, new.addresses)
         return keys_of(old) | keys_of(new) if new != old else frozenset()
 
     def leave(self, model: Model, moref_: str) -> frozenset[str]:
         """Take the end of a VM."""
         with self._lock:
-            model.put_addresses(moref_, ())
+            model.reported.put(moref_, ())
             return keys_of(model.drop(moref_))
 
     # For everybody
@@ -267,7 +248,7 @@ class Inventory:
     def seen_at(self, address: str) -> tuple[str, ...]:
         """Return the morefs of all VMs, strangers among them, that report an address."""
         with self._lock:
-            return self._model.at_address.get(address, ())
+            return self._model.reported.at(address)
 
     def all(self) -> Iterator[VM]:
         """Return all kept VMs, by moref."""
