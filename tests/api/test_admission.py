@@ -117,6 +117,49 @@ async def test_head_room_counts_what_others_hold_beyond_their_promise(world: Wor
     assert "7 of them taken by other clusters" in str(faults)
 
 
+async def test_a_second_pool_gives_what_the_first_has_not(world: World) -> None:
+    await world.site(end="10.0.0.13")  # 4 addresses
+    await world.ok("POST", "/v1/ippools", an_ip_pool("more", start="10.0.0.50", end="10.0.0.53"))
+    place = domains(None)
+    place["failureDomains"][0]["ipPools"] = ["nodes", "more"]
+    document = a_cluster(placement=place, pools=[{"name": "w", "replicas": 6}])  # 9
+
+    faults = await faults_of(world, document)
+    assert faults == {
+        "spec.placement.failureDomains[0].ipPools[0]": (
+            "IP pools nodes, more have 8 addresses, 0 of them taken by other clusters; this one "
+            "needs 9 (machines, endpoint, and one more to replace a machine): widen the pool, "
+            "name another one beside it, or ask for fewer machines"
+        )
+    }
+
+    document["nodePools"][0]["replicas"] = 2  # 5: all of the first, 1 of the second
+    await apply(world, document)
+    faults = await faults_of(world, a_cluster("two"))
+    assert "IP pool nodes has 4 addresses, 4 of them taken" in str(faults)
+    second = domains("more")
+    faults = await faults_of(world, a_cluster("two", placement=second))
+    assert "IP pool more has 4 addresses, 1 of them taken" in str(faults)
+    await apply(world, a_cluster("two", placement=second, pools=[]))
+
+
+async def test_further_pools_may_be_named_later_but_not_before_that_of_the_endpoint(
+    world: World,
+) -> None:
+    await world.site()
+    await world.ok("POST", "/v1/ippools", an_ip_pool("more", start="10.0.0.50", end="10.0.0.53"))
+    made = await apply(world, a_cluster())
+
+    def with_pools(*pools: str) -> Json:
+        place = domains(None)
+        place["failureDomains"][0] |= {"name": "a", "ipPools": [*pools]}
+        return spec_of(made, placement=place)
+
+    faults = await world.faults("PUT", f"{CLUSTERS}/one/spec", with_pools("more", "nodes"))
+    assert "the endpoint comes from it" in faults["spec.placement.failureDomains[0].ipPools"]
+    await world.ok("PUT", f"{CLUSTERS}/one/spec", with_pools("nodes", "more"))
+
+
 async def test_own_claims_do_not_count_twice(world: World) -> None:
     await world.site(end="10.0.0.14")  # 5 addresses
     await apply(world, a_cluster())  # 4

@@ -135,8 +135,8 @@ async def test_an_address_that_is_held_back_is_forgotten_in_a_move(hub: Store) -
     pool = await hub.put_spec(pool)
     web = await hub.get(Cluster, "default", "web")
     last = Owner(kind="Machine", name="m", uid=new_uid())
-    kept = await claim(hub, pool, web.owner(), cluster="default/web", used_by=nobody)
-    await claim(hub, pool, last, cluster="default/web", used_by=nobody)
+    kept = await claim(hub, [pool], web.owner(), cluster="default/web", used_by=nobody)
+    await claim(hub, [pool], last, cluster="default/web", used_by=nobody)
     await release(hub, last.uid, now=FakeClock().now())
     assert len(await hub.list(IPAddress)) == 2
 

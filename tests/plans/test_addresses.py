@@ -8,10 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from moorage.planning import choose_address, missing_addresses
+from moorage.planning import choose_address
+from moorage.planning.addresses import Source, by_family, needed_by, share_out
 from moorage.resources.ippool import IPPoolSpec, claim_name, claimed_address
 from moorage.resources.spans import overlap
-from tests.builders import an_ip_pool
+from tests.builders import (
+    a_cluster,
+    a_cluster_spec,
+    a_failure_domain,
+    a_node_pool,
+    an_ip_pool,
+)
 
 
 def test_a_subnet_leaves_out_network_broadcast_router_and_exclusions() -> None:
@@ -37,11 +44,66 @@ def test_the_lowest_free_address_is_chosen_until_none_is_left(held: set[int]) ->
 
     free = sorted(set(every) - taken)
     assert chosen == (free[0] if free else None)
-    assert missing_addresses(spec, taken, 20) == len(taken)
 
 
-def test_addresses_outside_the_pool_do_not_count_as_taken() -> None:
-    assert missing_addresses(an_ip_pool().spec, {IPv4Address("192.0.2.1")}, 20) == 0
+def test_machines_endpoint_and_a_replacement_are_counted_for_each_source() -> None:
+    cluster = a_cluster(
+        control_plane={"replicas": 3},
+        placement={
+            **a_cluster_spec().placement.model_dump(),
+            "failure_domains": [
+                a_failure_domain("a", ip_pool=None, ip_pools=["one", "two"]),
+                a_failure_domain("b", ip_pool="two"),
+                a_failure_domain("c", ip_pool=None),
+            ],
+        },
+    )
+    pools = [a_node_pool(replicas=4, failure_domains=["b", "c"])]
+
+    needed = needed_by(cluster, pools)
+
+    assert needed == {
+        Source(("one", "two")): 1 + 1,
+        Source(("one", "two"), is_vip=True): 1,
+        Source(("two",)): 1 + 2 + 1,
+    }
+    versions = {"one": 4, "two": 4}
+    assert by_family(needed, versions) == {("one", "two"): 3, ("two",): 4}
+    assert by_family(needed, {"two": 4}) == {("two",): 7}, "what is not there is left out"
+
+
+def test_a_card_takes_an_address_of_each_family_and_a_vip_one_of_the_first() -> None:
+    needed = {Source(("six", "four", "more")): 5, Source(("six", "four"), is_vip=True): 1}
+
+    split = by_family(needed, {"four": 4, "six": 6, "more": 4})
+
+    assert split == {("six",): 6, ("four", "more"): 5}
+
+
+names = st.sampled_from("abcd")
+some_pools = st.lists(names, min_size=1, max_size=3, unique=True).map(tuple)
+
+
+@given(
+    st.dictionaries(some_pools, st.integers(0, 9), max_size=4),
+    st.dictionaries(names, st.integers(0, 9)),
+)
+def test_what_is_shared_out_is_taken_once_and_only_what_is_there_no_more_lacks(
+    wanted: dict[tuple[str, ...], int], free: dict[str, int]
+) -> None:
+    left = dict(free)
+
+    lacking = share_out(wanted, left)
+
+    assert all(0 <= left[name] <= count for name, count in free.items())
+    taken = sum(free.values()) - sum(left.values())
+    assert taken + lacking.total() == sum(wanted.values())
+    for pools in lacking:
+        assert all(left.get(name, 0) == 0 for name in pools), "one of them still has some"
+
+
+def test_those_with_a_choice_are_counted_first() -> None:
+    assert share_out({("a",): 1, ("a", "b"): 1}, {"a": 1, "b": 1}) == {("a",): 1}
 
 
 def test_what_may_be_given_is_what_is_yielded() -> None:

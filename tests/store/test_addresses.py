@@ -64,12 +64,10 @@ def a_holder(name: str = "m") -> Owner:
     return Owner(kind="Machine", name=name, uid=new_uid())
 
 
-async def take(store: SqlStore, pool: IPPool, owner: Owner | None = None) -> str:
-    return str(
-        (
-            await claim(store, pool, owner or a_holder(), cluster="default/demo", used_by=nobody)
-        ).spec.address
-    )
+async def take(store: SqlStore, pool: IPPool, owner: Owner | None = None, *others: IPPool) -> str:
+    pools, owner = [pool, *others], owner or a_holder()
+    held = await claim(store, pools, owner, cluster="default/demo", used_by=nobody)
+    return str(held.spec.address)
 
 
 async def test_a_released_address_is_given_last_the_oldest_first(
@@ -90,6 +88,24 @@ async def test_a_released_address_is_given_last_the_oldest_first(
     assert await held_back_of(store, pool.metadata.name) == []
     with pytest.raises(PoolExhaustedError, match="all 3 addresses"):
         await take(store, pool)
+
+
+async def test_pools_are_asked_in_order_and_what_is_held_back_comes_last(
+    store: SqlStore, clock: FakeClock
+) -> None:
+    first = await make_pool(store)
+    second = await store.create(an_ip_pool("more", start="10.77.2.1", end="10.77.2.2"))
+    early = a_holder()
+    await take(store, first, early)
+    await release(store, early.uid, now=clock.now())
+    last = a_holder()
+
+    given = [await take(store, first, owner, second) for owner in (*map(a_holder, "abcd"), last)]
+
+    assert given == ["10.77.1.11", "10.77.1.12", "10.77.2.1", "10.77.2.2", "10.77.1.10"]
+    assert await take(store, second, last, first) == "10.77.1.10", "it holds one already"
+    with pytest.raises(PoolExhaustedError, match=r"all 3 .* nodes .*; all 2 .* more "):
+        await take(store, first, a_holder(), second)
 
 
 async def test_one_address_held_back_is_given_to_one_of_many(
@@ -119,17 +135,19 @@ async def test_an_address_that_is_asked_for_by_name_is_not_held_back(
 ) -> None:
     pool = await make_pool(store)
     owner, wanted = a_holder(), IPv4Address("10.77.1.11")
-    await claim(store, pool, owner, cluster="default/demo", used_by=nobody, wanted=wanted)
+    await claim(store, [pool], owner, cluster="default/demo", used_by=nobody, wanted=wanted)
     await release(store, owner.uid, now=clock.now())
 
     again = await claim(
-        store, pool, a_holder(), cluster="default/demo", used_by=nobody, wanted=wanted
+        store, [pool], a_holder(), cluster="default/demo", used_by=nobody, wanted=wanted
     )
 
     assert again.spec.address == wanted
     assert again.spec.released_at is None
     with pytest.raises(ConflictError, match="claimed by Machine m"):
-        await claim(store, pool, a_holder(), cluster="default/demo", used_by=nobody, wanted=wanted)
+        await claim(
+            store, [pool], a_holder(), cluster="default/demo", used_by=nobody, wanted=wanted
+        )
 
 
 async def test_another_cluster_may_follow_in_a_pool_for_one_cluster(
@@ -137,10 +155,10 @@ async def test_another_cluster_may_follow_in_a_pool_for_one_cluster(
 ) -> None:
     pool = await make_pool(store, restrict_to_single_cluster=True)
     owner = a_holder()
-    await claim(store, pool, owner, cluster="default/one", used_by=nobody)
+    await claim(store, [pool], owner, cluster="default/one", used_by=nobody)
     await release(store, owner.uid, now=clock.now())
 
-    assert await claim(store, pool, a_holder(), cluster="default/two", used_by=nobody)
+    assert await claim(store, [pool], a_holder(), cluster="default/two", used_by=nobody)
 
 
 async def test_without_hold_off_nothing_is_kept(store: SqlStore, clock: FakeClock) -> None:

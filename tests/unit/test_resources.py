@@ -55,6 +55,20 @@ def test_a_cluster_that_contradicts_itself_is_refused(
     assert message in faults(error)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ip_pools": ["more"]}, "either ipPool or ipPools"),
+        ({"ip_pool": None, "ip_pools": ["a", "a"]}, "must differ"),
+    ],
+)
+def test_pools_of_a_failure_domain_are_named_once(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError) as error:
+        a_failure_domain("a", **changes)
+
+    assert message in faults(error)
+
+
 def test_dhcp_needs_an_address_for_the_endpoint() -> None:
     placement = a_cluster_spec().placement.model_copy(
         update={"failure_domains": [a_failure_domain("a", ip_pool=None)]}

@@ -145,6 +145,7 @@ async def describe(name: str) -> None:
     facts = [
         ("router", pool.spec.router),
         ("claimed", f"{pool.status.claimed} of {pool.status.total}"),
+        ("reserved", f"{pool.status.reserved}, for machines and endpoints to come"),
         ("held back", f"{pool.status.held_back}, for {pool.spec.hold_off_s} s each"),
         *((str(a.spec.address), _holder(a)) for a in held),
         *((str(c.address), f"conflict: {c.used_by}") for c in pool.status.conflicts),

@@ -14,9 +14,9 @@ from moorage import __version__
 from moorage.controllers.hub.garbage import garbage_controllers
 from moorage.controllers.hub.gateways import gateway_controllers
 from moorage.controllers.hub.moves import move_controllers
+from moorage.controllers.tally import Tally
 from moorage.engine import Controller, Manager
 from moorage.hub import problems
-from moorage.hub.admission import Tally
 from moorage.hub.chronicle import Chronicle
 from moorage.hub.context import Hub
 from moorage.hub.middleware import Guarded

@@ -1,7 +1,8 @@
 """Claim and release addresses of a pool."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import IPv4Address
 
@@ -29,48 +30,41 @@ async def nobody(_: IPv4Address) -> None:
 
 async def claim(
     store: Store,
-    pool: IPPool,
+    pools: Sequence[IPPool],
     owner: Owner,
     *,
     cluster: str,
     used_by: UsedBy,
     wanted: IPv4Address | None = None,
 ) -> IPAddress:
-    """Return the address that ``owner`` holds in the pool, claiming one if it holds none.
+    """Return the address that ``owner`` holds in one of the pools, claiming one if it holds none.
 
-    ``cluster`` is the ``project/name`` that the claim is shown under. With ``wanted`` only
-    that address will do. One that is held back is given when it is wanted, or the last; one
-    that ``used_by`` knows a user of is not given at all.
+    ``pools`` are of one family, and the first that has an address gives one. ``cluster`` is the
+    ``project/name`` that the claim is shown under. With ``wanted`` only that address will do. One
+    that is held back is given when it is wanted, or when no pool has another; one that
+    ``used_by`` knows a user of is not given at all.
 
     Raises ``PoolExhaustedError`` when no address is free, ``ConflictError`` when ``wanted``
-    is claimed by another, or used, or when the pool belongs to another cluster.
+    is claimed by another, or used, or when a pool belongs to another cluster.
     """
+    names = {pool.metadata.name for pool in pools}
     for address in await store.list(IPAddress, owner=owner.uid):
-        if address.spec.pool == pool.metadata.name:
+        if address.spec.pool in names:
             return address
-    if pool.spec.restrict_to_single_cluster:
-        await _check_is_alone(store, pool, cluster)
-    # The names say it: reading the claims themselves would cost each machine of a thousand all
-    # of the others'. What is held back has a name too, and so is passed over.
-    held = await store.overview(IPAddress, labels=_label(pool.metadata.name))
-    taken = {claimed_address(change.name)[1] for change in held}
-    while True:
-        chosen = wanted or choose_address(pool.spec, taken)
-        if chosen is None:
-            return await _claim_held_back(store, pool, owner, cluster, used_by)
-        if (user := await used_by(chosen)) is not None:
-            if wanted is not None:
-                raise ConflictError(f"{wanted} is used by {user}")
-            taken.add(chosen)
-            continue
-        new = _claim(pool, chosen, owner, cluster)
-        try:
-            return await store.create(new)
-        except ConflictError:
-            # Another machine of the same pass was quicker, or it is held back.
-            if wanted is not None:
-                return await _take_over(store, await store.get(IPAddress, *new.key), new)
-            taken.add(chosen)
+    for give in (_claim_fresh, _claim_held_back):
+        for pool in pools:
+            await _check_is_alone(store, pool, cluster)
+            wish = _Wish(pool, owner, cluster, used_by, wanted)
+            if (given := await give(store, wish)) is not None:
+                return given
+    raise PoolExhaustedError(
+        "; ".join(
+            f"all {pool.spec.usable()} addresses of {pool} are claimed, or used by others (see its "
+            "status.conflicts)"
+            for pool in pools
+        )
+        + ": widen it, or delete machines"
+    )
 
 
 async def release(store: Store, owner_uid: str, *, now: datetime) -> int:
@@ -110,7 +104,34 @@ async def forget(store: Store, held: IPAddress) -> None:
         await store.request_deletion(IPAddress, *held.key, if_version=version)
 
 
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """Who wants an address of a pool."""
+
+    pool: IPPool
+    owner: Owner
+    cluster: str
+    used_by: UsedBy
+    wanted: IPv4Address | None
+
+    def claim_of(self, address: IPv4Address) -> IPAddress:
+        name = self.pool.metadata.name
+        return IPAddress(
+            metadata=Metadata(
+                name=claim_name(name, address),
+                labels=_label(name),
+                owner=self.owner,
+                route=self.pool.metadata.route,
+            ),
+            spec=IPAddressSpec(
+                pool=name, address=address, cluster=self.cluster, claimed_by=self.owner
+            ),
+        )
+
+
 async def _check_is_alone(store: Store, pool: IPPool, cluster: str) -> None:
+    if not pool.spec.restrict_to_single_cluster:
+        return
     claims = await claims_of(store, pool.metadata.name)
     foreign = {held.spec.cluster for held in claims} - {cluster}
     if foreign:
@@ -120,22 +141,42 @@ async def _check_is_alone(store: Store, pool: IPPool, cluster: str) -> None:
         )
 
 
-async def _claim_held_back(
-    store: Store, pool: IPPool, owner: Owner, cluster: str, used_by: UsedBy
-) -> IPAddress:
+async def _claim_fresh(store: Store, wish: _Wish) -> IPAddress | None:
+    """Give an address that nobody had lately, or the one that is wanted."""
+    # The names say it: reading the claims themselves would cost each machine of a thousand all
+    # of the others'. What is held back has a name too, and so is passed over.
+    held = await store.overview(IPAddress, labels=_label(wish.pool.metadata.name))
+    taken = {claimed_address(change.name)[1] for change in held}
+    while True:
+        chosen = wish.wanted or choose_address(wish.pool.spec, taken)
+        if chosen is None:
+            return None
+        if (user := await wish.used_by(chosen)) is not None:
+            if wish.wanted is not None:
+                raise ConflictError(f"{chosen} is used by {user}")
+            taken.add(chosen)
+            continue
+        new = wish.claim_of(chosen)
+        try:
+            return await store.create(new)
+        except ConflictError:
+            # Another machine of the same pass was quicker, or it is held back.
+            if wish.wanted is not None:
+                return await _take_over(store, await store.get(IPAddress, *new.key), new)
+            taken.add(chosen)
+
+
+async def _claim_held_back(store: Store, wish: _Wish) -> IPAddress | None:
     """Give the address that has been free for longest: there is no other."""
-    for held in await held_back_of(store, pool.metadata.name):
+    for held in await held_back_of(store, wish.pool.metadata.name):
         address = held.spec.address
-        if not pool.spec.may_give(address) or await used_by(address) is not None:
+        if not wish.pool.spec.may_give(address) or await wish.used_by(address) is not None:
             continue
         try:
-            return await _take_over(store, held, _claim(pool, address, owner, cluster))
+            return await _take_over(store, held, wish.claim_of(address))
         except (ConflictError, NotFoundError):
             continue  # given to another, or over, a moment ago
-    raise PoolExhaustedError(
-        f"all {pool.spec.usable()} addresses of {pool} are claimed, or used by others (see its "
-        "status.conflicts): widen it, or delete machines"
-    )
+    return None
 
 
 async def _take_over(store: Store, held: IPAddress, new: IPAddress) -> IPAddress:
@@ -154,17 +195,3 @@ async def _take_over(store: Store, held: IPAddress, new: IPAddress) -> IPAddress
 
 def _label(pool: str) -> dict[str, str]:
     return {"moorage.dev/pool": pool}
-
-
-def _claim(pool: IPPool, address: IPv4Address, owner: Owner, cluster: str) -> IPAddress:
-    return IPAddress(
-        metadata=Metadata(
-            name=claim_name(pool.metadata.name, address),
-            labels=_label(pool.metadata.name),
-            owner=owner,
-            route=pool.metadata.route,
-        ),
-        spec=IPAddressSpec(
-            pool=pool.metadata.name, address=address, cluster=cluster, claimed_by=owner
-        ),
-    )

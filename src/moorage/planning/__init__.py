@@ -1,6 +1,6 @@
 """What to do, given what is wanted and what is seen. Pure: no clock, no I/O."""
 
-from moorage.planning.addresses import choose_address, missing_addresses
+from moorage.planning.addresses import choose_address
 from moorage.planning.apart import Apart, choose_apart, is_rule_name, is_rule_of, rule_name
 from moorage.planning.placement import choose_failure_domains
 from moorage.planning.rollout import PoolPlan, founds, plan_control_plane, plan_pool
@@ -19,7 +19,6 @@ __all__ = [
     "founds",
     "is_rule_name",
     "is_rule_of",
-    "missing_addresses",
     "plan_control_plane",
     "plan_pool",
     "rule_name",

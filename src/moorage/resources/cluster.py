@@ -59,7 +59,9 @@ class FailureDomain(Model):
     network: InventoryPath
     """Port group (standard or distributed) or NSX segment of the first NIC."""
     ip_pool: Name | None = None
-    """Where static addresses come from; ``None`` means DHCP."""
+    """Where static addresses come from; without this and ``ipPools`` machines use DHCP."""
+    ip_pools: list[Name] = Field(default_factory=list, max_length=16)
+    """Several instead of one: a machine takes its address from the first that has one."""
     name_servers: list[IPvAnyAddress] = Field(default_factory=list, max_length=8)
     """Of the nodes here: in place of the IP pool's, or beside those that DHCP names."""
     search: list[SearchDomain] = Field(default_factory=list, max_length=16)
@@ -83,6 +85,18 @@ class FailureDomain(Model):
         if len(set(self.datastores)) != len(self.datastores):
             raise ValueError("datastores must differ from each other")
         return self
+
+    @model_validator(mode="after")
+    def _names_its_pools_once(self) -> Self:
+        if self.ip_pool is not None and self.ip_pools:
+            raise ValueError("give either ipPool or ipPools")
+        if len(set(self.ip_pools)) != len(self.ip_pools):
+            raise ValueError("ipPools must differ from each other")
+        return self
+
+    def pools(self) -> tuple[str, ...]:
+        """Return the IP pools that machines take addresses from, in order; none: DHCP."""
+        return tuple(self.ip_pools) or ((self.ip_pool,) if self.ip_pool else ())
 
     def storage(self) -> tuple[str, ...]:
         """Return the datastores that its machines may use."""
@@ -130,7 +144,7 @@ class Endpoint(Model):
     host: IPvAnyAddress | None = None
     """VIP: ``None`` claims an address from ``ip_pool``. External: required."""
     ip_pool: Name | None = None
-    """Pool for the VIP; ``None`` takes the pool of the first failure domain."""
+    """Pool for the VIP; ``None`` takes the pools of the first failure domain."""
     port: int = Field(default=6443, ge=1, le=65535)
     interface: str = "eth0"
     """The nodes' network interface that carries the VIP."""
@@ -236,9 +250,7 @@ class ClusterSpec(Spec):
             )
         if self.endpoint.type is EndpointType.EXTERNAL and self.endpoint.host is None:
             raise ValueError("endpoint.host is needed when endpoint.type is External")
-        pools = [domain.ip_pool for domain in self.placement.failure_domains]
-        no_pool = self.endpoint.ip_pool is None and pools[0] is None
-        if self.endpoint.host is None and no_pool:
+        if self.endpoint.host is None and not self.vip_pools():
             raise ValueError(
                 "endpoint.host (an address outside the DHCP range) or endpoint.ipPool is needed "
                 "when the first failure domain uses DHCP"
@@ -248,10 +260,16 @@ class ClusterSpec(Spec):
             raise ValueError("layers must have different names")
         return self
 
+    def vip_pools(self) -> tuple[str, ...]:
+        """Return the IP pools that a claimed VIP comes from, in order."""
+        if self.endpoint.ip_pool is not None:
+            return (self.endpoint.ip_pool,)
+        return self.placement.failure_domains[0].pools()
+
     def ip_pools(self) -> set[str]:
         """Return the names of the IP pools that are named anywhere."""
-        named = {domain.ip_pool for domain in self.placement.failure_domains}
-        return {name for name in (*named, self.endpoint.ip_pool) if name}
+        named = {name for domain in self.placement.failure_domains for name in domain.pools()}
+        return named | set(self.vip_pools())
 
     def failure_domain(self, name: str) -> FailureDomain:
         """Return the failure domain of that name; raises ``KeyError``."""

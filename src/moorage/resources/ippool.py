@@ -96,6 +96,11 @@ class IPPoolSpec(Spec):
                 raise ValueError(f"ranges overlap at {IPv4Address(following[0])}")
 
     @property
+    def version(self) -> int:
+        """IP version of the addresses."""
+        return self.router.version
+
+    @property
     def prefix_length(self) -> int:
         """Prefix length of every address of the pool."""
         if self.subnet is not None:
@@ -167,10 +172,13 @@ class IPPoolStatus(Status):
 
     total: int = 0
     claimed: int = 0
+    reserved: int = 0
+    """What clusters will still claim: for machines and endpoints that have no address yet, and one
+    more for each of them, so that a machine can be replaced by making the new one first."""
     held_back: int = 0
     """Released less than ``holdOffS`` ago: given only when no other is free."""
     free: int = 0
-    """What is not claimed, those held back among it."""
+    """What is not claimed, those reserved and held back among it."""
     clusters: list[str] = Field(default_factory=list)
     """``project/name`` of the clusters that hold addresses."""
     conflicts: list[AddressConflict] = Field(default_factory=list)

@@ -160,7 +160,11 @@ def controllers(env: Env) -> list[Controller[Any]]:
             name="ippool",
             reconciler=IPPOOL,
             env=env,
-            watches=(Watch(IPAddress, _pool_of),),
+            watches=(
+                Watch(IPAddress, _pool_of),
+                Watch(Cluster, index.ip_pools_asked),
+                Watch(NodePool, index.ip_pools_asked),
+            ),
             pace=PACE,
         ),
         Controller(

@@ -1,5 +1,6 @@
 """Addresses of our pools that somebody else uses: found when one is about to be given."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
@@ -29,18 +30,21 @@ class Conflicts:
         return [*self._found.pop(pool, {}).values()]
 
 
-def user_of(env: "Env", pool: IPPool, account: str, target: Target, claimant: str) -> UsedBy:
+def user_of(
+    env: "Env", pools: Sequence[IPPool], account: str, target: Target, claimant: str
+) -> UsedBy:
     """Return what tells ``claim`` who else uses an address, and lets the pool say so.
 
     Args:
         env: Whose vCenter is looked at.
-        pool: Where the address is from.
+        pools: Where the addresses are from.
         account: Cloud account of the machines that shall have it.
         target: A place where they will be: only its network counts.
         claimant: UID of the machine or cluster that it is for.
     """
 
     async def used_by(address: IPv4Address) -> str | None:
+        pool = next(one for one in pools if one.spec.may_give(address))
         found = await vm_with(env, address, account, target, claimant)
         if found is None and pool.spec.probe and (answer := await who_answers(address)):
             found = AddressConflict(address=address, used_by=answer, since=env.clock.now())

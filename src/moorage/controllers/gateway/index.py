@@ -7,9 +7,9 @@ of them has to know all keys, or events that only one of them sees would get los
 from dataclasses import dataclass, field
 
 from moorage.engine.store import Change, Store
-from moorage.resources import CloudAccount, Cluster, Machine, NodePool, Resource
+from moorage.resources import CloudAccount, Cluster, IPPool, Machine, NodePool, Resource
 
-_KINDS: tuple[type[Resource], ...] = (CloudAccount, Cluster, NodePool, Machine)
+_KINDS: tuple[type[Resource], ...] = (CloudAccount, Cluster, NodePool, Machine, IPPool)
 _PAGE = 500
 
 
@@ -25,6 +25,8 @@ class Index:
     """Machine UID -> (key, cluster UID)."""
     accounts: set[str] = field(default_factory=set)
     """Keys of all cloud accounts."""
+    ip_pools: set[str] = field(default_factory=set)
+    """Keys of all IP pools."""
     milestones: set[str] = field(default_factory=set)
     """UIDs of clusters whose next change of status their machines wait for."""
 
@@ -39,14 +41,14 @@ class Index:
                     fresh.learn(change)
         self.clusters, self.pools = fresh.clusters, fresh.pools
         self.machines, self.accounts = fresh.machines, fresh.accounts
+        self.ip_pools = fresh.ip_pools
 
     def learn(self, change: Change) -> None:
         """Take note of what was made, and of what has gone."""
         match change.kind, change.deleted:
-            case "CloudAccount", False:
-                self.accounts.add(change.key)
-            case "CloudAccount", True:
-                self.accounts.discard(change.key)
+            case (("CloudAccount" | "IPPool"), deleted):
+                known = self.accounts if change.kind == "CloudAccount" else self.ip_pools
+                (known.discard if deleted else known.add)(change.key)
             case "Cluster", False:
                 self.clusters[change.uid] = change.key
             case "Cluster", True:
@@ -69,6 +71,10 @@ class Index:
     def pools_of(self, change: Change) -> list[str]:
         """Return the keys of all node pools of the cluster that owns the changed resource."""
         return sorted(self.pools.get(change.owner_uid, ()))
+
+    def ip_pools_asked(self, change: Change) -> list[str]:
+        """Return the keys of all IP pools when what a cluster or node pool asks for has changed."""
+        return sorted(self.ip_pools) if change.spec_changed else []
 
     def machines_of(self, change: Change) -> list[str]:
         """Return the keys of all machines of a cluster that they have to look at.

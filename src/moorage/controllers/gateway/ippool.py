@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 from moorage.controllers.gateway.conflicts import still_used
 from moorage.controllers.gateway.env import Env
+from moorage.controllers.tally import tally_of
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
 from moorage.ipam import claims_of, forget, held_back_of
 from moorage.resources import IPPool
@@ -17,12 +18,15 @@ _LOOK_AGAIN_S = 30.0
 async def ensure_counted(pool: IPPool, env: Env) -> Outcome:
     """Count, and let go of what was held back for long enough."""
     pool.status.held_back = await _let_go(pool, env)
-    claims = await claims_of(env.store, pool.metadata.name)
-    claimed = {claim.spec.address for claim in claims}
+    name = pool.metadata.name
+    pools = {one.metadata.name: one for one in await env.store.list(IPPool)}
+    tally = await tally_of(env.store)
+    claims = tally.claims(name)
     pool.status.total = pool.spec.usable()
-    pool.status.claimed = len(claimed)
-    pool.status.free = pool.status.total - len(pool.spec.of_these(claimed))
-    pool.status.clusters = sorted({claim.spec.cluster for claim in claims})
+    pool.status.claimed = len(claims)
+    pool.status.reserved = tally.reserved(name, pools)
+    pool.status.free = max(0, pool.status.total - pool.status.claimed)
+    pool.status.clusters = sorted({claim.cluster for claim in claims})
     return DONE
 
 
@@ -34,7 +38,7 @@ async def ensure_conflict_free(pool: IPPool, env: Env) -> Outcome:
         known[found.address] = known.get(found.address, found)
     if not known:
         return DONE
-    claimed = {one.spec.address for one in await claims_of(env.store, pool.metadata.name)}
+    claimed = {one.address for one in (await tally_of(env.store)).claims(pool.metadata.name)}
     left = []
     for address, conflict in sorted(known.items()):
         if address in claimed or not pool.spec.may_give(address):

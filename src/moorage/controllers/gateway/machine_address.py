@@ -14,18 +14,20 @@ _LOOK_AGAIN_S = 2.0
 
 @step("AddressClaimed")
 async def ensure_address(machine: Machine, env: Env) -> Outcome:
-    pool_name = machine.spec.failure_domain.ip_pool
-    if pool_name is None:
+    pools = []
+    for name in machine.spec.failure_domain.pools():
+        pool = await env.store.find(IPPool, "", name)
+        if pool is None:
+            return wait("PoolNotFound", f"IP pool {name} is not at this gateway")
+        pools.append(pool)
+    if not pools:
         return DONE
-    pool = await env.store.find(IPPool, "", pool_name)
-    if pool is None:
-        return wait("PoolNotFound", f"IP pool {pool_name} is not at this gateway")
     uid, target = machine.metadata.uid, target_of_machine(machine.spec)
-    used_by = user_of(env, pool, machine.spec.account, target, uid)
+    used_by = user_of(env, pools, machine.spec.account, target, uid)
     try:
         held = await claim(
             env.store,
-            pool,
+            pools,
             machine.owner(),
             cluster=f"{machine.metadata.project}/{machine.spec.cluster}",
             used_by=used_by,

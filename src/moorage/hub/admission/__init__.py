@@ -11,11 +11,9 @@ from moorage.hub.admission.hubwide import (
     secret_faults,
     user_faults,
 )
-from moorage.hub.admission.tally import Tally
 
 __all__ = [
     "Estate",
-    "Tally",
     "account_faults",
     "cluster_faults",
     "cluster_key",

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network
 
 from moorage.hub.admission.estate import Estate, cluster_key, network_of
-from moorage.hub.admission.needs import needed_by, vip_pool
 from moorage.kit.errors import FieldFault
+from moorage.planning.addresses import by_family, needed_by, share_out
 from moorage.resources import Cluster, NodePool
 from moorage.resources.cluster import ClusterSpec, EndpointType
 from moorage.resources.kubernetes import KubernetesVersion
@@ -131,8 +131,9 @@ def _references(cluster: Cluster, estate: Estate) -> Iterator[FieldFault]:
 
 def _pool_paths(spec: ClusterSpec) -> Iterator[tuple[str, str]]:
     for index, domain in enumerate(spec.placement.failure_domains):
-        if domain.ip_pool:
-            yield f"spec.placement.failureDomains[{index}].ipPool", domain.ip_pool
+        path = f"spec.placement.failureDomains[{index}]"
+        for number, name in enumerate(domain.pools()):
+            yield f"{path}.ipPool" if domain.ip_pool else f"{path}.ipPools[{number}]", name
     if spec.endpoint.ip_pool:
         yield "spec.endpoint.ipPool", spec.endpoint.ip_pool
 
@@ -164,8 +165,8 @@ def _vip(cluster: Cluster, estate: Estate) -> Iterator[FieldFault]:
     if host is not None:
         yield from _given_vip(cluster, host, networks, estate)
         return
-    source = estate.ip_pools.get(vip_pool(spec) or "")
-    if source is not None:
+    sources = [estate.ip_pools[name] for name in spec.vip_pools() if name in estate.ip_pools]
+    for source in sources:
         for name, network in networks:
             if network != network_of(source.spec):
                 yield FieldFault(
@@ -189,9 +190,9 @@ def _given_vip(
                 f"{host} is not in {network}, the network of failure domain {name}: a VIP moves "
                 "inside one network only",
             )
-    source = vip_pool(cluster.spec)
+    sources = cluster.spec.vip_pools()
     for pool in estate.ip_pools.values():
-        if pool.metadata.name == source:
+        if pool.metadata.name in sources:
             continue  # then exactly this address is claimed from it
         if host == pool.spec.router and _same(pool, networks):
             yield FieldFault(path, f"{host} is the router of IP pool {pool.metadata.name}")
@@ -224,32 +225,36 @@ def _control_plane_networks(spec: ClusterSpec, estate: Estate) -> list[tuple[str
         (domain.name, network_of(pool.spec))
         for domain in spec.placement.failure_domains
         if not allowed or domain.name in allowed
-        if (pool := estate.ip_pools.get(domain.ip_pool or "")) is not None
+        for pool_name in domain.pools()
+        if (pool := estate.ip_pools.get(pool_name)) is not None
     ]
 
 
 def _head_room(
     cluster: Cluster, pools: Sequence[NodePool], estate: Estate, *, before: Cluster | None
 ) -> Iterator[FieldFault]:
-    """Count what is promised to others, claimed or not, against what each IP pool can give."""
-    wanted = needed_by(cluster, pools)
-    known = estate.tally.needed(before.metadata.uid) if before else {}
-    key = cluster_key(cluster)
-    for name, count in sorted(wanted.items()):
-        pool = estate.ip_pools.get(name)
-        if pool is None or count <= known.get(name, 0):
+    """Count what others hold or will take against what each IP pool can give."""
+    pools_here = estate.ip_pools
+    versions = {name: pool.spec.version for name, pool in pools_here.items()}
+    wanted = by_family(needed_by(cluster, pools), versions)
+    known = by_family(estate.tally.needed(before.metadata.uid), versions) if before else {}
+    if all(count <= known.get(names, 0) for names, count in wanted.items()):
+        return
+    room = estate.tally.room_for(cluster_key(cluster), cluster.spec.ip_pools(), pools_here)
+    for names in share_out(wanted, dict(room)):
+        if wanted[names] <= known.get(names, 0):
             continue
-        promised, claimed = estate.tally.promised(name), estate.tally.claimed(pool)
-        usable = pool.spec.usable()
-        others = {*promised, *claimed} - {key}
-        taken = sum(max(promised.get(k, 0), claimed.get(k, 0)) for k in others)
-        if usable - taken < count:
-            yield FieldFault(
-                _path_of_pool(cluster.spec, name),
-                f"IP pool {name} has {usable} addresses, {taken} of them taken by other "
-                f"clusters; this one needs {count} (machines, endpoint, and one more to replace "
-                "a machine): widen the pool or ask for fewer machines",
-            )
+        usable = sum(pools_here[name].spec.usable() for name in names)
+        taken = usable - sum(room[name] for name in names)
+        which = (
+            f"IP pool {names[0]} has" if len(names) == 1 else f"IP pools {', '.join(names)} have"
+        )
+        yield FieldFault(
+            _path_of_pool(cluster.spec, names[0]),
+            f"{which} {usable} addresses, {taken} of them taken by other clusters; this one needs "
+            f"{wanted[names]} (machines, endpoint, and one more to replace a machine): widen the "
+            "pool, name another one beside it, or ask for fewer machines",
+        )
 
 
 def _path_of_pool(spec: ClusterSpec, name: str) -> str:
@@ -262,10 +267,13 @@ def _changes(before: ClusterSpec, after: ClusterSpec) -> Iterator[FieldFault]:
     for path, why in _FIXED.items():
         if _at(old, path) != _at(new, path):
             yield FieldFault(f"spec.{path}", f"{why} (it is {_short(_at(old, path))})")
-    if vip_pool(before) != vip_pool(after) and before.endpoint == after.endpoint:
+    # More pools may come after the first ones: the endpoint has its address.
+    was, now = before.vip_pools(), after.vip_pools()
+    if was != now[: len(was)] and before.endpoint == after.endpoint:
         yield FieldFault(
-            "spec.placement.failureDomains[0].ipPool",
-            f"is fixed: the endpoint comes from it (it is {vip_pool(before)})",
+            "spec.placement.failureDomains[0]"
+            + (".ipPools" if len(now) > 1 or len(was) > 1 else ".ipPool"),
+            f"is fixed: the endpoint comes from it (it is {', '.join(was)})",
         )
     yield from _version(before.kubernetes_version, after.kubernetes_version)
     if after.control_plane.replicas < before.control_plane.replicas:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 
-from moorage.hub.admission.tally import Tally
+from moorage.controllers.tally import Tally
 from moorage.resources import CloudAccount, Cluster, Gateway, IPPool, Secret
 from moorage.resources.ippool import IPPoolSpec
 

@@ -4,8 +4,9 @@ import json
 from typing import Generic, TypeVar
 
 from moorage.auth import Principal
+from moorage.controllers.tally import tally_of
 from moorage.engine.store import Store
-from moorage.hub.admission import Estate, Tally
+from moorage.hub.admission import Estate
 from moorage.kit.errors import ConflictError, FieldFault, InvalidError, NotFoundError
 from moorage.resources import (
     Assignment,
@@ -19,7 +20,6 @@ from moorage.resources import (
 )
 from moorage.resources.gateway import AssignmentSpec
 from moorage.resources.meta import GATEWAY_FINALIZER, Document
-from moorage.store import SqlOperations
 
 RESERVED_PREFIX = "moorage.dev/"
 """Labels under it are written by Moorage itself."""
@@ -92,9 +92,8 @@ async def load_estate(store: Store) -> Estate:
 
     To be called before the transaction writes.
     """
-    assert isinstance(store, SqlOperations)  # noqa: S101 - the hub's store has views
     return Estate(
-        tally=await store.view(Tally),
+        tally=await tally_of(store),
         gateways={g.metadata.name: g for g in await store.list(Gateway)},
         accounts={a.metadata.name: a for a in await store.list(CloudAccount)},
         ip_pools={p.metadata.name: p for p in await store.list(IPPool)},

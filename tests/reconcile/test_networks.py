@@ -1,0 +1,47 @@
+"""Where machines get their addresses from, and what the pools say of it."""
+
+from moorage.resources import Cluster, IPAddress, IPPool, Machine
+from tests.builders import a_cluster, a_failure_domain, a_node_pool, an_ip_pool
+from tests.reconcile.conftest import World
+from tests.reconcile.test_machines import powered_on
+
+
+async def test_machines_go_on_in_the_next_pool_and_pools_say_what_is_reserved(
+    world: World,
+) -> None:
+    await world.ask_account()
+    await world.ask(an_ip_pool(end="10.77.1.12"))  # 3 addresses
+    await world.ask(an_ip_pool("more", start="10.77.2.10", end="10.77.2.14"))
+    cluster = a_cluster()
+    cluster.spec.placement.failure_domains = [
+        a_failure_domain("a", ip_pool=None, ip_pools=["nodes", "more"])
+    ]
+    asked: Cluster = await world.ask_cluster(cluster)
+    pool = a_node_pool(replicas=3)
+    pool.metadata.owner = asked.owner()
+    await world.ask(pool)
+
+    await world.until(Machine, powered_on(4), "four machines are powered on")
+
+    claims = {str(claim.spec.address) for claim in await world.store.list(IPAddress)}
+    assert claims == {*(f"10.77.1.{n}" for n in (10, 11, 12)), "10.77.2.10", "10.77.2.11"}
+    pools = await world.until(
+        IPPool,
+        lambda found: (
+            {p.metadata.name: p.status.reserved for p in found} == {"nodes": 0, "more": 1}
+        ),
+        "one address more is reserved, in the pool that has one",
+    )
+    said = {p.metadata.name: (p.status.claimed, p.status.free) for p in pools}
+    assert said == {"nodes": (3, 0), "more": (2, 3)}
+
+    pool.spec.replicas = 10
+    await world.ask(pool)
+    await world.until(
+        IPPool,
+        lambda found: (
+            any(p.status.reserved == p.status.free == 3 for p in found)
+            or all(p.status.free == 0 for p in found)
+        ),
+        "all that is free is promised",
+    )
