@@ -90,12 +90,14 @@ class Control(Administration):
         late: bool = False,
         probability: float = 0,
         seed: int = 0,
+        status: int = 0,
+        retry_after: int = 0,
     ) -> None:
-        """Inject a fault into the next calls of a SOAP method.
+        """Inject a fault into the next calls of a SOAP method, or of verb and path of REST.
 
         Args:
-            method: Name of the method, such as `CloneVM_Task`.
-            action: `dropAnswer`, `fail`, `delay`, `dieBefore` or `truncate`.
+            method: Name of the method, such as `CloneVM_Task` or `POST /api/session`.
+            action: `dropAnswer`, `fail`, `delay`, `dieBefore`, `truncate`, `stall` or `status`.
             fault: Type of the fault to answer when the action is `fail`.
             count: How many calls it meets.
             after: How many calls pass before the first is met.
@@ -104,6 +106,8 @@ class Control(Administration):
             probability: Chance of each call that is due; 0 is always. With one, `count` 0 means
                 for as long as the fault is not cleared.
             seed: Of the chances: the same seed meets the same calls.
+            status: Of HTTP, which `status` answers with a page of HTML; 503 by default.
+            retry_after: Seconds for which `status` asks not to be asked again, if any.
         """
         body = {
             "method": method,
@@ -115,6 +119,8 @@ class Control(Administration):
             "late": late,
             "probability": probability,
             "seed": seed,
+            "status": status,
+            "retryAfter": retry_after,
         }
         self._call("POST", "/faults", json=body)
 

@@ -133,10 +133,12 @@ class World:
         spec = CloudAccountSpec(
             gateway="site-a",
             server=vcenter.address,
-            username=self.user or vcenter.user,
-            trust=Trust(ca_bundle=vcenter.ca_file.read_text()),
             secret=name,
-            **more,
+            **{
+                "username": self.user or vcenter.user,
+                "trust": Trust(ca_bundle=vcenter.ca_file.read_text()),
+                **more,
+            },
         )
         sealed = seal(
             vcenter.password.encode(),

@@ -8,7 +8,13 @@ import pytest
 
 from moorage.kit.errors import DeferredError
 from moorage.vsphere import Limits, State
-from moorage.vsphere.breaker import FIRST_PAUSE_S, LONGEST_PAUSE_S, STRIKES, Breaker
+from moorage.vsphere.breaker import (
+    FIRST_PAUSE_S,
+    LONGEST_ASKED_S,
+    LONGEST_PAUSE_S,
+    STRIKES,
+    Breaker,
+)
 from vsphere.harness import Site
 
 pytestmark = pytest.mark.anyio
@@ -47,6 +53,30 @@ def opened() -> Ward:
         ward.call(answered=False)
     assert ward.changes == [True]
     return ward
+
+
+async def test_it_is_open_for_as_long_as_vcenter_asks_to_be_left_alone() -> None:
+    ward = Ward()
+    call = ward.breaker.begin("try")
+    ward.breaker.leave_alone(60)
+    ward.breaker.end(call, answered=False, why="503 Service Unavailable")
+
+    assert ward.changes == [True]
+    assert not ward.is_let_out()
+    assert ward.breaker.asked_s == 60
+    ward.now += 61
+    ward.call(answered=False)
+    assert 0 < ward.breaker.probe_in_s <= 2 * FIRST_PAUSE_S, "after that as ever"
+    ward.now += 2 * FIRST_PAUSE_S
+    ward.call(answered=True)
+    assert ward.changes == [True, False]
+
+
+async def test_nobody_is_left_alone_for_ever() -> None:
+    ward = Ward()
+    ward.breaker.leave_alone(1e6)
+
+    assert ward.breaker.probe_in_s == LONGEST_ASKED_S
 
 
 @pytest.mark.parametrize(("answered", "took"), [(False, 0.1), (True, 11.0)])

@@ -259,6 +259,21 @@ async def test_the_session_of_a_killed_process_is_ended_by_the_next(site: Site) 
     assert (note.held, note.is_open) == ("", False)
 
 
+async def test_the_session_of_a_killed_process_is_ended_though_vcenter_gives_no_further_one(
+    site: Site,
+) -> None:
+    killed = Note()
+    dead = await site.connect(note=killed)
+    left = killed.held
+    dead._stream.stop()
+    site.process.control.set_limits(sessions=1)
+
+    vcenter = await site.connect(note=Note(left))
+
+    assert vcenter.state is State.CONNECTED
+    assert site.process.control.counters()["sessions"] == {"open": 1, "logins": 2, "logouts": 1}
+
+
 async def test_a_noted_session_that_has_ended_is_no_hindrance(site: Site) -> None:
     note = Note('vmware_soap_session="gone"')
 

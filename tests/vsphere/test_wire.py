@@ -2,19 +2,21 @@
 
 import ssl
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import MappingProxyType
 
+import anyio
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from moorage.kit.errors import TerminalError, UnavailableError
+from moorage.kit.errors import DeferredError, TerminalError, UnavailableError
 from moorage.resources.account import Trust
 from moorage.vsphere import Endpoint, Limits, State
 from moorage.vsphere.properties import moref
@@ -64,8 +66,16 @@ def _certificate(where: Path) -> Path:
 
 
 @contextmanager
-def _https(where: Path, status: int, body: str, kind: str = "text/xml") -> Iterator[Endpoint]:
-    """An HTTPS server that answers everything alike."""
+def _https(
+    where: Path,
+    status: int,
+    body: str,
+    kind: str = "text/xml",
+    *,
+    headers: Mapping[str, str] = MappingProxyType({}),
+    drop_s: float = 0,
+) -> Iterator[Endpoint]:
+    """An HTTPS server that answers everything alike; with ``drop_s`` a byte at a time."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -73,12 +83,20 @@ def _https(where: Path, status: int, body: str, kind: str = "text/xml") -> Itera
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body.encode())))
+            for name, value in headers.items():
+                self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(body.encode())
+            with suppress(OSError):
+                for byte in body.encode() if drop_s else ():
+                    self.wfile.write(bytes([byte]))
+                    if stopped.wait(drop_s):
+                        return
+                self.wfile.write(b"" if drop_s else body.encode())
 
         def log_message(self, *_: object) -> None:
             pass
 
+    stopped = threading.Event()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(_certificate(where))
@@ -88,6 +106,7 @@ def _https(where: Path, status: int, body: str, kind: str = "text/xml") -> Itera
     try:
         yield Endpoint(f"127.0.0.1:{server.server_port}", "root", Trust(insecure=True))
     finally:
+        stopped.set()
         server.shutdown()
         thread.join()
         server.server_close()
@@ -112,6 +131,7 @@ async def test_an_esxi_host_is_not_taken_for_a_vcenter(tmp_path: Path) -> None:
         (404, "not here", "answered HTTP 404"),
         (200, "<html><body>hello<br></body></html>", "is not SOAP"),
         (200, "no XML at all", "is not SOAP"),
+        (503, "Service Unavailable", "its limit of sessions is reached"),
     ],
 )
 async def test_other_answers_are_named(tmp_path: Path, status: int, body: str, says: str) -> None:
@@ -122,6 +142,42 @@ async def test_other_answers_are_named(tmp_path: Path, status: int, body: str, s
             await session.call("log in", lambda: None)
 
         assert session.state is State.UNREACHABLE
+
+
+@pytest.mark.parametrize("status", [200, 500])
+async def test_a_page_of_a_proxy_is_no_answer_even_if_it_is_xml(
+    tmp_path: Path, status: int
+) -> None:
+    """Or nothing at all would be taken for what a method returns."""
+    page = "<html><body><h1>The service is starting</h1></body></html>"
+    with _https(tmp_path, status, page, "text/html") as endpoint:
+        session = Session(endpoint, "secret", Limits())
+
+        with pytest.raises(UnavailableError, match="text/html, which is not SOAP"):
+            await session.call("log in", lambda: None)
+
+
+async def test_a_server_that_asks_for_it_is_left_alone(tmp_path: Path) -> None:
+    headers = {"Retry-After": "120"}
+    with _https(tmp_path, 503, "later", headers=headers) as endpoint:
+        session = Session(endpoint, "secret", Limits())
+        with pytest.raises(UnavailableError, match="HTTP 503"):
+            await session.call("log in", lambda: None)
+        opened = session.stub.connections_opened
+
+        with pytest.raises(DeferredError) as deferred:
+            await session.call("log in", lambda: None)
+
+        assert deferred.value.after_s > 60
+        assert session.stub.connections_opened == opened, "nothing is sent"
+
+
+async def test_an_answer_in_drops_costs_no_more_than_the_deadline(tmp_path: Path) -> None:
+    with _https(tmp_path, 200, ESXI, drop_s=0.2) as endpoint:
+        session = Session(endpoint, "secret", Limits())
+
+        with anyio.fail_after(60), pytest.raises(UnavailableError, match="did not answer in time"):
+            await session.call("log in", lambda: None, deadline_s=1.5)
 
 
 async def test_a_connection_that_the_server_closed_is_not_used_again(site: Site) -> None:

@@ -98,6 +98,8 @@ class CloudAccountStatus(Status):
     api_version: str | None = None
     product: str | None = None
     instance_uuid: str | None = None
+    certificate: str | None = None
+    """SHA-256 of the certificate that vCenter showed when it was last accepted: ``AB:CD:…``."""
     login: TriedLogin | None = None
     """The last login that vCenter accepted or refused."""
     privileges_checked: CheckedPrivileges | None = None

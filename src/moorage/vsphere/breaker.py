@@ -28,6 +28,8 @@ STRIKES: Final = 3
 """So many calls in a row that fail, are slow, or are overdue, and no others are made."""
 FIRST_PAUSE_S: Final = 2.0
 LONGEST_PAUSE_S: Final = 30.0
+LONGEST_ASKED_S: Final = 300.0
+"""However long vCenter asks to be left alone."""
 _LATEST_AGAIN_S: Final = 30.0
 
 
@@ -60,6 +62,7 @@ class Breaker:
         self._opened_at: float | None = None
         self._pause_s = FIRST_PAUSE_S
         self._probe_at = 0.0
+        self._asked_until = 0.0
         self._probe: object | None = None
         self._shown = AILING.labels(server)
         self._shown.set(0)
@@ -85,6 +88,24 @@ class Breaker:
     def probe_in_s(self) -> float:
         """Seconds until the next call is let through; 0 when one is."""
         return max(0.0, self._probe_at - self._now()) if self.is_open else 0.0
+
+    @property
+    def asked_s(self) -> float:
+        """Seconds for which vCenter has asked to be left alone by everybody."""
+        return max(0.0, self._asked_until - self._now()) if self.is_open else 0.0
+
+    def leave_alone(self, seconds: float) -> None:
+        """Hold calls back from now on, because vCenter asks for it."""
+        with self._lock:
+            changed = not self.is_open
+            now = self._now()
+            self._asked_until = now + min(seconds, LONGEST_ASKED_S)
+            if changed:
+                self._why = f"it asks to be left alone for {seconds:.0f} s"
+                self._opened_at = now
+                self._strikes = 0
+            self._probe_at = max(self._probe_at, self._asked_until)
+        self._tell(changed)
 
     def check(self, what: str) -> None:
         """Raise ``DeferredError`` when a call would be turned away now."""
@@ -175,7 +196,7 @@ class Breaker:
         if self._opened_at is not None:
             if is_probe:
                 self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
-                self._probe_at = self._now() + self._pause_s
+                self._probe_at = max(self._now() + self._pause_s, self._asked_until)
             return False
         self._strikes += 1
         return self._look()

@@ -51,6 +51,10 @@ class PinMismatchError(ssl.SSLError):
         self.actual = actual
 
 
+class LoginError(UnavailableError):
+    """VCenter lets nobody in now, without having refused the password."""
+
+
 class DeadlineError(TimeoutError):
     """The deadline passed before anything was sent: nothing has happened."""
 
@@ -155,9 +159,7 @@ def no_answer(  # noqa: PLR0911 - a table
                 f"{what}: {where} refuses connections: is vCenter (re)starting, is the port right?"
             )
         case HTTPException() if not isinstance(error, ConnectionError):
-            return UnavailableError(
-                f"{what}: {where} answered HTTP {error}: vCenter is not ready, or this is not one"
-            )
+            return UnavailableError(f"{what}: {where} answered HTTP {error}: {_http_says(error)}")
         case ExpatError():
             return UnavailableError(
                 f"{what}: {where} answered something that is not SOAP ({error}): "
@@ -169,8 +171,58 @@ def no_answer(  # noqa: PLR0911 - a table
     )
 
 
+def _http_says(error: HTTPException) -> str:
+    if not str(error).startswith("503 "):
+        return "vCenter is not ready, or this is not one"
+    return (
+        "its services are starting or stopping, or its limit of sessions is reached, towards which "
+        "those of other products count too (vpxd.log then says so: end what is not needed, or "
+        "raise the limit)"
+    )
+
+
+def refused_login(fault: vmodl.MethodFault, endpoint: Endpoint) -> str:
+    """Return what to say of a login that was refused for good."""
+    where = f"vCenter {endpoint.host}:{endpoint.port}"
+    if isinstance(fault, vim.fault.NoPermission):
+        return (
+            f"{where} knows {endpoint.username} but lets it do nothing: {fault_text(fault)}. Give "
+            "the user a role, then give the password again"
+        )
+    return (
+        f"{where} refused the login of {endpoint.username}: {fault_text(fault)}. It is not tried "
+        "again, so that the account is not locked: give the right password (or user name)"
+    )
+
+
+def not_let_in(fault: vmodl.MethodFault, endpoint: Endpoint) -> LoginError:
+    """Return the error of a login that failed for a reason which passes."""
+    return LoginError(
+        f"log in: vCenter {endpoint.host}:{endpoint.port} did not let {endpoint.username} in: "
+        f"{fault_text(fault)}. The password was not refused, so it is tried again, with growing "
+        "pauses. Look at vCenter's services, and at how many sessions are open"
+    )
+
+
+def changed_certificate(shown: str, before: str | None) -> str:
+    """Return what to do about a certificate that is not trusted.
+
+    Args:
+        shown: Its fingerprint.
+        before: That of the one which was accepted last, if it is known.
+    """
+    if before in (None, shown):
+        return f"it now shows {shown}: compare it beside vCenter first"
+    return (
+        f"it now shows {shown}, and showed {before} when it was last accepted: if it was renewed "
+        "on purpose, compare the new one beside vCenter first; if not, somebody is in between"
+    )
+
+
 def tells_of_health(error: MoorageError) -> bool | None:
     """Tell whether an error is an answer of vCenter's; ``None`` if it says nothing about that."""
+    if isinstance(error, LoginError):
+        return False
     cause = error.__cause__
     if isinstance(cause, vmodl.MethodFault):
         return True

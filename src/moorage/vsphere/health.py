@@ -39,6 +39,11 @@ class Health:
         self._session.read_only = read_only
 
     @property
+    def certificate(self) -> str | None:
+        """Fingerprint that vCenter showed when it was last accepted."""
+        return self._session.stub.certificate
+
+    @property
     def state(self) -> State:
         """What the connection is like now."""
         session = self._session

@@ -177,7 +177,7 @@ class Rest:
             connection.request(
                 name.partition(" ")[0], path, body, {"Accept": "application/json", **headers}
             )
-            answer = connection.getresponse()
+            answer = connection.get_answer()
             data = answer.read(_MAX_ANSWER)
         except BaseException:
             connection.close()

@@ -30,8 +30,10 @@ from moorage.vsphere.callqueue import CallQueue
 from moorage.vsphere.faults import (
     NETWORK_ERRORS,
     DeadlineError,
-    fault_text,
+    changed_certificate,
     no_answer,
+    not_let_in,
+    refused_login,
     translate,
 )
 from moorage.vsphere.limits import Limits
@@ -90,8 +92,9 @@ class Session:
     ) -> None:
         self.endpoint = endpoint
         self.limits = limits
+        self.breaker = Breaker(endpoint.server, limits, on_state)
         # The inventory's two threads call beside the limiter; each connection is kept.
-        self.stub = Stub(endpoint, pool_size=limits.calls + 2)
+        self.stub = Stub(endpoint, limits.calls + 2, self.breaker.leave_alone)
         self.logins = 0
         self.state = State.CONNECTING
         self.message = f"connecting to vCenter {endpoint.host}:{endpoint.port}"
@@ -117,7 +120,6 @@ class Session:
         self._login_failed_at = 0.0
         self.read_only = False
         """Whether nothing may be changed in vCenter."""
-        self.breaker = Breaker(endpoint.server, limits, on_state)
         self._queue = CallQueue(limits.calls, self.breaker)
         self._threads = CapacityLimiter(limits.calls)
 
@@ -237,9 +239,13 @@ class Session:
                 raise UnavailableError(self.message)
             try:
                 self._login()
-            except NETWORK_ERRORS:
+            except (*NETWORK_ERRORS, vmodl.MethodFault) as error:
                 self._login_failed_at = time.monotonic()
-                raise
+                if not isinstance(error, vmodl.MethodFault):
+                    raise
+                failure = not_let_in(error, self.endpoint)
+                self._set_state(State.UNREACHABLE, str(failure))
+                raise failure from error
             return self.generation
 
     @contextmanager
@@ -255,7 +261,7 @@ class Session:
         where = f"vCenter {self.endpoint.host}:{self.endpoint.port}"
         with self.stub.logging_in():
             root: Any = self.ref(vim.ServiceInstance, "ServiceInstance")
-            content = root.RetrieveContent()
+            content = self._content_of(root)
             about = content.about
             if about.apiType != "VirtualCenter":
                 raise self._not_vcenter(
@@ -267,19 +273,8 @@ class Session:
             asked = self.peer_clock.clock.steady()
             try:
                 login = content.sessionManager.Login(self.endpoint.username, self._password, None)
-            except vim.fault.InvalidLogin as fault:
-                self._refused = (
-                    f"{where} refused the login of {self.endpoint.username}: {fault_text(fault)}. "
-                    "It is not tried again, so that the account is not locked: "
-                    "give the right password (or user name)"
-                )
-                self._set_state(State.INVALID_CREDENTIALS, self._refused)
-                raise ForbiddenError(self._refused) from fault
-            except vim.fault.NoPermission as fault:
-                self._refused = (
-                    f"{where} knows {self.endpoint.username} but lets it do nothing: "
-                    f"{fault_text(fault)}. Give the user a role, then give the password again"
-                )
+            except (vim.fault.InvalidLogin, vim.fault.NoPermission) as fault:
+                self._refused = refused_login(fault, self.endpoint)
                 self._set_state(State.INVALID_CREDENTIALS, self._refused)
                 raise ForbiddenError(self._refused) from fault
             self.peer_clock.heard(login.loginTime, since=asked)
@@ -297,6 +292,13 @@ class Session:
         self._left_open = ""
         self._set_state(State.CONNECTED, f"logged in as {self.endpoint.username}")
         log.info("vcenter login", server=self.endpoint.server, product=self.product)
+
+    def _content_of(self, root: Any) -> Any:
+        """Ask in the session that was left open, if any: vCenter may refuse to open another."""
+        if not self._left_open:
+            return root.RetrieveContent()
+        with self.stub.as_session(self._left_open):
+            return root.RetrieveContent()
 
     def _end_left_open(self, content: Any) -> None:
         """End the session that a killed process left, or a login of which only the half worked."""
@@ -338,10 +340,8 @@ class Session:
             if isinstance(error, ssl.SSLCertVerificationError):
                 shown = server_fingerprint(self.endpoint, 3.0)
                 if shown is not None:
-                    failure = TerminalError(
-                        failure.reason,
-                        f"{failure} (it now shows {shown}: compare it beside vCenter first)",
-                    )
+                    compare = changed_certificate(shown, before=self.stub.certificate)
+                    failure = TerminalError(failure.reason, f"{failure} ({compare})")
             self._set_state(_TERMINAL_STATES[failure.reason], str(failure))
         elif not (self._logged_in and isinstance(error, _ONE_CALL)):
             self._set_state(State.UNREACHABLE, str(failure))

@@ -29,7 +29,6 @@ log = structlog.get_logger(__name__)
 
 OnChange = Callable[[frozenset[str]], None]
 
-_GRACE_S = 30.0
 _FRESH_FOR_S = 10.0
 """How long after an effect waits stay short: then another effect is likely."""
 _FIRST_BACKOFF_S = 0.5
@@ -167,6 +166,8 @@ class Stream:
         backoff = _FIRST_BACKOFF_S if had_synced else min(backoff * 2, _MAX_BACKOFF_S)
         # A refused password is not tried again: only another one ends that wait.
         wait_s = None if self.session.is_refused else random.uniform(0.5, 1.0) * backoff  # noqa: S311
+        if wait_s is not None:
+            wait_s = max(wait_s, self.session.breaker.asked_s)
         self._again.wait(wait_s)
         self._again.clear()
         return backoff
@@ -183,7 +184,9 @@ class Stream:
 
     def _open(self) -> None:
         self.session.run_beside(
-            "open the inventory stream", self._build, deadline=time.monotonic() + _GRACE_S
+            "open the inventory stream",
+            self._build,
+            deadline=time.monotonic() + self._limits.read_s,
         )
 
     def _build(self) -> None:
@@ -246,7 +249,7 @@ class Stream:
         update = self.session.run(
             "wait for changes of the inventory",
             lambda: collector.WaitForUpdatesEx(version, options),
-            deadline=time.monotonic() + wait_s + _GRACE_S,
+            deadline=time.monotonic() + wait_s + self._limits.read_s,
         )
         self.returns += 1
         return update
@@ -290,7 +293,7 @@ class Stream:
         found = self.session.run(
             "read the properties of VMs",
             lambda: retrieve(self.session, [want]),
-            deadline=time.monotonic() + _GRACE_S,
+            deadline=time.monotonic() + self._limits.read_s,
         )
         changed: frozenset[str] = frozenset()
         for moref_, values in found.items():

@@ -29,6 +29,8 @@ class Endpoint:
     """``host`` or ``host:port``."""
     username: str
     trust: Trust = field(default_factory=Trust)
+    certificate: str | None = field(default=None, compare=False)
+    """Fingerprint that it showed when it was last accepted, if that is known: for texts."""
 
     @property
     def host(self) -> str:

@@ -13,8 +13,9 @@ import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any
 
 import prometheus_client
@@ -43,6 +44,7 @@ _KEEPALIVE = {
 }
 """A peer that vanished without a word is noticed in half a minute, also by the waiting stream."""
 
+_SOAP_STATUS = (HTTPStatus.OK, HTTPStatus.INTERNAL_SERVER_ERROR)
 _IDLE_S = 240
 """Pooled connections idle for longer are closed by us, before a firewall forgets them."""
 
@@ -119,6 +121,20 @@ class Deadline(threading.local):
         return left
 
 
+class _Socket(ssl.SSLSocket):
+    """Each read gets what is left of the deadline, so that no answer in drops outlasts it."""
+
+    deadline: Deadline | None = None
+
+    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
+        if self.deadline is not None and self.deadline.at is not None:
+            left = self.deadline.at - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("the deadline passed in the middle of an answer")
+            self.settimeout(left)
+        return super().recv_into(buffer, nbytes, flags)
+
+
 class _Connection(http.client.HTTPSConnection):
     """One connection. Each step gets what is left of the calling thread's deadline."""
 
@@ -134,13 +150,14 @@ class _Connection(http.client.HTTPSConnection):
         for option, value in _KEEPALIVE.items():
             self.sock.setsockopt(socket.IPPROTO_TCP, option, value)
         pin = self._stub.endpoint.trust.sha256
-        if pin is None:
-            return
         # A TLS server always shows a certificate: the suites without are off by default.
         actual = fingerprint(self.sock.getpeercert(binary_form=True) or b"")
-        if actual != pin:
+        if pin is not None and actual != pin:
             self.close()
             raise PinMismatchError(pin, actual)
+        self._stub.certificate = actual
+        if isinstance(self.sock, _Socket):
+            self.sock.deadline = self._stub.deadline
 
     def send(self, data: Any) -> None:
         self._arm()
@@ -154,8 +171,25 @@ class _Connection(http.client.HTTPSConnection):
         super().send(data)
 
     def getresponse(self) -> http.client.HTTPResponse:
+        """Return an answer over SOAP: what else is said with a status of SOAP's is an error."""
+        answer = self.get_answer()
+        kind = answer.getheader("Content-Type") or "text/xml"
+        if answer.status in _SOAP_STATUS and "xml" not in kind:
+            raise http.client.HTTPException(
+                f"{answer.status} {answer.reason} with {kind}, which is not SOAP"
+            )
+        return answer
+
+    def get_answer(self) -> http.client.HTTPResponse:
+        """Return any answer; heed what it says of when to come again."""
         self._arm()
-        return super().getresponse()
+        answer = super().getresponse()
+        if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            # A date may be given instead, which needs clocks that agree: it is not heeded.
+            asked = answer.getheader("Retry-After") or ""
+            if asked.isdecimal():
+                self._stub.leave_alone(float(asked))
+        return answer
 
     def is_stale(self) -> bool:
         """Tell whether the peer has closed, or said something that nobody asked for."""
@@ -173,7 +207,20 @@ class _Connection(http.client.HTTPSConnection):
 class Stub(SoapStubAdapter):
     """pyVmomi's SOAP adapter on our connections. Its session cookie changes only at login."""
 
-    def __init__(self, endpoint: Endpoint, pool_size: int) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        pool_size: int,
+        leave_alone: Callable[[float], None] = lambda _: None,
+    ) -> None:
+        """Connect to nothing yet.
+
+        ``leave_alone`` is called with the seconds for which a server that does not serve asks not
+        to be asked again.
+        """
+        self.certificate = endpoint.certificate
+        """Fingerprint of what the server showed when a connection to it was last accepted."""
+        self.leave_alone = leave_alone
         self._owner_of_cookie: int | None = None
         self._cookie = ""
         self.endpoint = endpoint
@@ -181,6 +228,7 @@ class Stub(SoapStubAdapter):
         self.calls: Counter[str] = Counter()
         self.connections_opened = 0
         self._context = tls_context(endpoint.trust)
+        self._context.sslsocket_class = _Socket
         self._busy: set[_Connection] = set()
         super().__init__(  # type: ignore[no-untyped-call]
             host=endpoint.host,

@@ -1,8 +1,10 @@
 package vcenter_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -201,6 +203,38 @@ func TestATruncatedAnswerIsNotWhole(t *testing.T) {
 	}
 }
 
+func TestAStalledAnswerNeverEnds(t *testing.T) {
+	l := labtest.Start(t)
+	c := l.Login()
+	do(t, l, "POST", "/faults", `{"method": "CurrentTime", "action": "stall"}`)
+	ctx, cancel := context.WithTimeout(l.Context(), 300*time.Millisecond)
+	defer cancel()
+	if _, err := methods.GetCurrentTime(ctx, c.Client); err == nil || soap.IsSoapFault(err) {
+		t.Errorf("the answer was %v", err)
+	}
+	if _, err := methods.GetCurrentTime(l.Context(), c.Client); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTheProxyInFrontTurnsCallsAway(t *testing.T) {
+	l := labtest.Start(t)
+	client := l.Dial()
+	do(t, l, "POST", "/faults", `{"action": "status", "retryAfter": 7, "count": 2}`)
+	for _, path := range []string{"/sdk", "/api/session"} {
+		answer, err := client.Client.Client.Post(strings.TrimSuffix(l.Server.URL(), "/sdk")+path, "text/xml", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		kind, again := answer.Header.Get("Content-Type"), answer.Header.Get("Retry-After")
+		if answer.StatusCode != http.StatusServiceUnavailable || again != "7" || !strings.HasPrefix(kind, "text/html") {
+			t.Errorf("%s: %s %q %q", path, answer.Status, kind, again)
+		}
+	}
+	l.Login()
+}
+
 func TestTasksTakeTheirTimeAndTheirTurn(t *testing.T) {
 	l := labtest.Start(t)
 	c := l.Login()
@@ -235,8 +269,14 @@ func TestTasksTakeTheirTimeAndTheirTurn(t *testing.T) {
 func TestSessionsAreLimitedAndExpire(t *testing.T) {
 	l := labtest.Start(t)
 	c := l.Login()
-	do(t, l, "PUT", "/limits", `{"sessions": 1, "sessionIdleSeconds": 0.2}`)
 	client := l.Dial()
+	do(t, l, "PUT", "/limits", `{"sessions": 1, "sessionIdleSeconds": 0.2}`)
+	if _, err := methods.GetServiceContent(l.Context(), client); err == nil || !strings.Contains(err.Error(), "503") {
+		t.Errorf("the first call of one without a session: %v", err)
+	}
+	if _, err := methods.GetServiceContent(l.Context(), c.Client); err != nil {
+		t.Errorf("the same in a session: %v", err)
+	}
 	_, err := methods.Login(l.Context(), client, &types.Login{This: *client.ServiceContent.SessionManager, UserName: labtest.User, Password: labtest.Password})
 	if err == nil || !strings.Contains(err.Error(), "503") {
 		t.Errorf("a second session: %v", err)

@@ -3,9 +3,12 @@ package vcenter
 import (
 	"context"
 	"fmt"
+	"html"
 	"math/rand/v2"
+	"net/http"
 	"reflect"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -19,6 +22,8 @@ const (
 	Fail       = "fail"       // the call, or with Late its task, fails with a named fault
 	Delay      = "delay"      // the call runs after some seconds
 	Truncate   = "truncate"   // the call runs, half of the answer is sent before the connection is closed
+	Stall      = "stall"      // the call runs, half of the answer is sent, and nothing more until the client hangs up
+	Status     = "status"     // the call does not run: the proxy in front answers with a status and a page of HTML
 )
 
 // Rule is one injected fault, as POST /faults takes it.
@@ -33,6 +38,9 @@ type Rule struct {
 	After   int     `json:"after,omitempty"` // matching calls to let pass first
 	Seconds float64 `json:"seconds,omitempty"`
 	Late    bool    `json:"late,omitempty"` // fail the task instead of the call
+
+	Status     int `json:"status,omitempty"`     // of HTTP; 503 by default
+	RetryAfter int `json:"retryAfter,omitempty"` // seconds that the proxy asks for; 0: it does not say
 
 	Probability float64 `json:"probability,omitempty"` // of acting on a call that is due; 0: always
 	Seed        uint64  `json:"seed,omitempty"`        // of the chances; the same seed acts on the same calls
@@ -55,8 +63,17 @@ func newFaults() *Faults { return new(Faults) }
 
 // Add puts a rule into force.
 func (f *Faults) Add(r Rule) error {
-	if !slices.Contains([]string{DropAnswer, DieBefore, Fail, Delay, Truncate}, r.Action) {
-		return fmt.Errorf("action %q: it is dropAnswer, dieBefore, fail, delay or truncate", r.Action)
+	if !slices.Contains([]string{DropAnswer, DieBefore, Fail, Delay, Truncate, Stall, Status}, r.Action) {
+		return fmt.Errorf("action %q: it is dropAnswer, dieBefore, fail, delay, truncate, stall or status", r.Action)
+	}
+	if r.Status == 0 {
+		r.Status = http.StatusServiceUnavailable
+	}
+	if r.Action == Status && r.Message == "" {
+		r.Message = "No service answers behind this proxy: are they starting?"
+	}
+	if r.Status < 400 || r.Status > 599 || r.RetryAfter < 0 {
+		return fmt.Errorf("status %d, retryAfter %d: an error's status, and seconds", r.Status, r.RetryAfter)
 	}
 	switch {
 	case r.At == "call" && r.N >= 1:
@@ -142,6 +159,36 @@ func (r *rule) wait(ctx context.Context) {
 	case <-timer.C:
 	}
 }
+
+// turnAway answers as the proxy in front of vCenter's services does while they start.
+func (r *rule) turnAway(w http.ResponseWriter) {
+	if r.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(r.RetryAfter))
+	}
+	turnedAway(w, r.Status, r.text())
+}
+
+func turnedAway(w http.ResponseWriter, status int, said string) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	title := fmt.Sprintf("%d %s", status, http.StatusText(status))
+	_, _ = fmt.Fprintf(w, "<html><head><title>%s</title></head><body><h1>%s</h1><p>%s</p></body></html>\n", title, title, html.EscapeString(said))
+}
+
+// spoiled sends half of an answer that was announced whole; then it hangs up, or leaves that to the client.
+func (r *rule) spoiled(w http.ResponseWriter, request *http.Request, status int, body []byte) {
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body[:len(body)/2])
+	_ = http.NewResponseController(w).Flush()
+	if r.Action == Stall {
+		<-request.Context().Done()
+	}
+	panic(http.ErrAbortHandler)
+}
+
+// spoils is true for what is done to an answer.
+func (r *rule) spoils() bool { return r != nil && (r.Action == Truncate || r.Action == Stall) }
 
 func (r *rule) text() string {
 	if r.Message != "" {

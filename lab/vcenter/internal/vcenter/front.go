@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"reflect"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -119,19 +118,22 @@ func (f *front) soap(w http.ResponseWriter, r *http.Request) {
 			panic(http.ErrAbortHandler) // closes the connection without an answer
 		case Fail:
 			c.fault = act
+		case Status:
+			act.turnAway(w)
+			return
 		}
 	}
 
-	if c.method == "Login" && f.server.sessions.full(false) {
-		http.Error(w, "503 Service Unavailable (the limit of sessions is reached)", http.StatusServiceUnavailable)
-		return
-	}
-	id := enter(c)
-	defer leave(id)
 	key := ""
 	if sent, err := r.Cookie(soap.SessionCookieName); err == nil {
 		key = strings.Trim(sent.Value, `"`)
 	}
+	if f.server.sessions.refuses(c.method, key) {
+		turnedAway(w, http.StatusServiceUnavailable, "out of HTTP sessions")
+		return
+	}
+	id := enter(c)
+	defer leave(id)
 	request := r.Clone(r.Context())
 	request.Body = io.NopCloser(bytes.NewReader(body))
 	request.Header.Set("Cookie", soap.SessionCookieName+"="+key+id)
@@ -145,20 +147,11 @@ func (f *front) soap(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	w.Header().Set("Content-Type", `text/xml; charset="utf-8"`)
-	if act != nil && act.Action == Truncate {
-		truncated(w, answer.status, localized(answer, c.text))
+	if act.spoils() {
+		act.spoiled(w, r, answer.status, localized(answer, c.text))
 	}
 	w.WriteHeader(answer.status)
 	_, _ = w.Write(localized(answer, c.text))
-}
-
-// truncated sends half of an answer that was announced whole, and hangs up.
-func truncated(w http.ResponseWriter, status int, body []byte) {
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
-	_, _ = w.Write(body[:len(body)/2])
-	_ = http.NewResponseController(w).Flush()
-	panic(http.ErrAbortHandler)
 }
 
 // answer keeps what the simulator writes until it is decided whether the client gets it.

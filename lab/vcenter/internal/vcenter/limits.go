@@ -236,6 +236,27 @@ func (s *sessions) full(rest bool) bool {
 	return limit > 0 && soap >= limit
 }
 
+// refuses is true for a call that would need a further session: vCenter keeps one for each client without,
+// and so refuses the very first call already.
+func (s *sessions) refuses(method, key string) bool {
+	switch method {
+	case "Login":
+	case "RetrieveServiceContent":
+		if _, open := s.user(key); open {
+			return false
+		}
+	default:
+		return false
+	}
+	return s.full(false)
+}
+
+// limitText is what vCenter says of the limit over REST.
+func (s *sessions) limitText() string {
+	limit := s.server.limits.get().Sessions
+	return fmt.Sprintf("User session count is limited to %d. Existing session count is %d.", limit, limit)
+}
+
 func (s *sessions) idle() time.Duration {
 	return time.Duration(s.server.limits.get().SessionIdle * float64(time.Second))
 }

@@ -32,6 +32,9 @@ func (f *front) rest(w http.ResponseWriter, r *http.Request) {
 		case Fail:
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return
+		case Status:
+			act.turnAway(w)
+			return
 		}
 	}
 	api := r.URL.Path == apiSession
@@ -47,7 +50,7 @@ func (f *front) rest(w http.ResponseWriter, r *http.Request) {
 	}
 
 	if login && f.server.sessions.full(true) {
-		w.WriteHeader(http.StatusServiceUnavailable)
+		refused(w, http.StatusServiceUnavailable, "service_unavailable", nil, f.server.sessions.limitText())
 		return
 	}
 	sent, err := io.ReadAll(r.Body)
@@ -97,8 +100,8 @@ func (f *front) rest(w http.ResponseWriter, r *http.Request) {
 		w.Header()[key] = values
 	}
 	w.Header().Del("Content-Length")
-	if act != nil && act.Action == Truncate {
-		truncated(w, answer.status, answer.body.Bytes())
+	if act.spoils() {
+		act.spoiled(w, r, answer.status, answer.body.Bytes())
 	}
 	w.WriteHeader(answer.status)
 	_, _ = io.Copy(w, &answer.body)

@@ -47,6 +47,7 @@ async def ensure_connected(account: CloudAccount, env: Env) -> Outcome:
     account.status.login = TriedLogin(credentials=credentials, accepted=True)
     account.status.api_version = vcenter.api_version
     account.status.product = vcenter.product
+    account.status.certificate = vcenter.health.certificate
     account.status.instance_uuid = vcenter.instance_uuid
     return DONE
 

@@ -10,7 +10,6 @@ import anyio
 
 from moorage.kit.clock import Clock
 from moorage.resources import CloudAccount
-from moorage.resources.account import Trust
 from moorage.vsphere import Endpoint, Limits, SessionNote, Turns, VCenter
 
 
@@ -48,7 +47,7 @@ class Sessions:
     async def ensure(self, account: CloudAccount, password: str) -> VCenter:
         """Return the account's vCenter, logging in (again) when address or password changed."""
         name = account.metadata.name
-        endpoint = _endpoint(account.spec.server, account.spec.username, account.spec.trust)
+        endpoint = _endpoint(account)
         digest = sha256(password.encode()).digest()
         async with self._turns[name]:
             opened = self._opened.get(name)
@@ -105,5 +104,6 @@ class Sessions:
             await opened.vcenter.close()
 
 
-def _endpoint(server: str, username: str, trust: Trust) -> Endpoint:
-    return Endpoint(server=server, username=username, trust=trust)
+def _endpoint(account: CloudAccount) -> Endpoint:
+    spec = account.spec
+    return Endpoint(spec.server, spec.username, spec.trust, account.status.certificate)
