@@ -104,7 +104,7 @@ async def test_where_there_is_no_room_no_machine_is_made(standard: World) -> Non
         NodePool, lambda found: reason(found[0]) == "NoRoom", "the want of room is said"
     )
     said = pools[0].status.condition("Ready").message
-    assert said.startswith("2 of 3 new machines have no room: cc1: datastore ds1 has ")
+    assert said.startswith("2 of 3 machines have no room: cc1: datastore ds1 has ")
     assert len(await standard.store.list(Machine)) == 2
     standard.vcenter.control.set_datastore("/dc1/datastore/ds1", free_gib=500)
     await standard.until(Machine, powered_on(4), "the others are made once there is room")

@@ -83,12 +83,12 @@ async def test_a_tag_that_cannot_be_used_is_said_before_a_machine_is_made(
     cluster = await ask_all(world)
 
     def is_told(clusters: list[Cluster]) -> bool:
-        condition = clusters[0].status.condition("ControlPlaneMachines")
+        condition = clusters[0].status.condition("MachinesExist")
         return condition is not None and condition.reason == "ZoneTagsInvalid"
 
     (found,) = await world.until(Cluster, is_told, "the tag is complained about")
 
-    condition = found.status.condition("ControlPlaneMachines")
+    condition = found.status.condition("MachinesExist")
     assert condition is not None
     assert said in condition.message
     assert "Name region and zone" in condition.message

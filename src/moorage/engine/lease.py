@@ -11,7 +11,7 @@ asked, the holder from before it asked: so the holder's view ends first, whateve
 from collections.abc import Iterable
 from contextvars import ContextVar
 from datetime import timedelta
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from anyio import CancelScope
 
@@ -37,6 +37,8 @@ class HeldLease:
         self._lost: str | None = None
         self.scope = CancelScope()
         """Cancelled when the lease is lost."""
+        self.memory: dict[str, Any] = {}
+        """What steps of this pass have read, and need not read again."""
         self.before_effect: Callable[[], Awaitable[None]] | None = None
         """Asked before each effect; it raises ``LeaseLostError`` when there must be none."""
 

@@ -8,7 +8,9 @@ from moorage.ipam.allocate import (
     forget,
     held_back_of,
     nobody,
+    read_pool,
     release,
+    take,
 )
 from moorage.ipam.probe import who_answers
 
@@ -20,6 +22,8 @@ __all__ = [
     "forget",
     "held_back_of",
     "nobody",
+    "read_pool",
     "release",
+    "take",
     "who_answers",
 ]

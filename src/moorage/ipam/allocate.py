@@ -1,6 +1,6 @@
 """Claim and release addresses of a pool."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ from ipaddress import IPv4Address
 
 from moorage.engine.store import Store
 from moorage.kit.errors import ConflictError, MoorageError, NotFoundError
-from moorage.planning import choose_address
+from moorage.planning import PoolAddresses, choose_address
 from moorage.resources import IPAddress, IPPool, Metadata, Owner
 from moorage.resources.ippool import IPAddressSpec, claim_name, claimed_address
 
@@ -65,6 +65,44 @@ async def claim(
         )
         + ": widen it, or delete machines"
     )
+
+
+async def take(
+    store: Store, pool: IPPool, address: IPv4Address, owner: Owner, *, cluster: str
+) -> IPAddress:
+    """Claim one address for ``owner``, which was chosen for it from what ``read_pool`` said.
+
+    Raises ``ConflictError`` when somebody else has claimed it since; in one transaction with
+    ``read_pool`` nobody can.
+    """
+    new = _Wish(pool, owner, cluster, nobody, address).claim_of(address)
+    held = await store.find(IPAddress, *new.key)
+    return await store.create(new) if held is None else await _take_over(store, held, new)
+
+
+async def read_pool(
+    store: Store, pool: IPPool, *, cluster: str, needed: int, used: Collection[IPv4Address] = ()
+) -> PoolAddresses:
+    """Return which addresses of a pool are left.
+
+    Args:
+        store: Where claims are.
+        pool: Whose.
+        cluster: ``project/name`` of the cluster that they are for.
+        needed: How many at most: what is held back is read only where the others may not do.
+        used: Addresses that somebody else uses.
+    """
+    name = pool.metadata.name
+    closed = ""
+    if users := await _foreign(store, pool, cluster):
+        closed = f"is restricted to a single cluster and serves {', '.join(users)}"
+    held = await store.overview(IPAddress, labels=_label(name))
+    taken = {claimed_address(change.name)[1] for change in held} | set(used)
+    held_back: list[IPAddress] = []
+    if pool.spec.usable() - len(pool.spec.of_these(taken)) < needed:
+        held_back = await held_back_of(store, name)
+    given_last = (one.spec.address for one in held_back if one.spec.address not in used)
+    return PoolAddresses(name, pool.spec, frozenset(taken), tuple(given_last), closed)
 
 
 async def release(store: Store, owner_uid: str, *, now: datetime) -> int:
@@ -130,15 +168,19 @@ class _Wish:
 
 
 async def _check_is_alone(store: Store, pool: IPPool, cluster: str) -> None:
-    if not pool.spec.restrict_to_single_cluster:
-        return
-    claims = await claims_of(store, pool.metadata.name)
-    foreign = {held.spec.cluster for held in claims} - {cluster}
-    if foreign:
+    if foreign := await _foreign(store, pool, cluster):
         raise ConflictError(
-            f"{pool} is restricted to a single cluster and serves "
-            f"{', '.join(sorted(foreign))}: use another pool"
+            f"{pool} is restricted to a single cluster and serves {', '.join(foreign)}: use "
+            "another pool"
         )
+
+
+async def _foreign(store: Store, pool: IPPool, cluster: str) -> list[str]:
+    """Return the other clusters for which a pool that is restricted to one has no address."""
+    if not pool.spec.restrict_to_single_cluster:
+        return []
+    claims = await claims_of(store, pool.metadata.name)
+    return sorted({held.spec.cluster for held in claims} - {cluster})
 
 
 async def _claim_fresh(store: Store, wish: _Wish) -> IPAddress | None:

@@ -1,26 +1,60 @@
 """What to do, given what is wanted and what is seen. Pure: no clock, no I/O."""
 
+from moorage.planning.address_choice import AddressChoice, GivenAddress, PoolAddresses
 from moorage.planning.addresses import choose_address
 from moorage.planning.apart import Apart, choose_apart, is_rule_name, is_rule_of, rule_name
+from moorage.planning.choosing import (
+    ELSEWHERE,
+    NO_ROOM,
+    Choice,
+    Fault,
+    Group,
+    NewMachine,
+    Removal,
+    Shortage,
+    Snapshot,
+    changes_of,
+    choose,
+    group_name,
+    in_order,
+    resident_of,
+)
 from moorage.planning.placement import choose_failure_domains
 from moorage.planning.rollout import PoolPlan, founds, plan_control_plane, plan_pool
 from moorage.planning.solver import Place, Refusal, Resident, Slot, solve
 
 __all__ = [
+    "ELSEWHERE",
+    "NO_ROOM",
+    "AddressChoice",
     "Apart",
+    "Choice",
+    "Fault",
+    "GivenAddress",
+    "Group",
+    "NewMachine",
     "Place",
+    "PoolAddresses",
     "PoolPlan",
     "Refusal",
+    "Removal",
     "Resident",
+    "Shortage",
     "Slot",
+    "Snapshot",
+    "changes_of",
+    "choose",
     "choose_address",
     "choose_apart",
     "choose_failure_domains",
     "founds",
+    "group_name",
+    "in_order",
     "is_rule_name",
     "is_rule_of",
     "plan_control_plane",
     "plan_pool",
+    "resident_of",
     "rule_name",
     "solve",
 ]

@@ -1,4 +1,4 @@
-"""Where in a vSphere estate each new machine goes: domain, datastore and, without DRS, the host.
+"""Where in a vSphere estate each new machine goes: domain, datastore, address; without DRS a host.
 
 One machine after the other, each beside all that were placed before it: so a plan that is carried
 out in parts, or after a restart, comes to the same places as one that is carried out at once.
@@ -6,7 +6,9 @@ out in parts, or after a restart, comes to the same places as one that is carrie
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+from moorage.planning.address_choice import AddressChoice, GivenAddress
 
 _MIB = 1024**2
 
@@ -48,6 +50,20 @@ class Domain:
     network: str
     pins_host: bool
     """Nobody else spreads machines over hosts: DRS is not fully automated."""
+    ip_pools: tuple[str, ...] = ()
+    """Where machines here get their addresses from, in order; none: DHCP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a machine goes."""
+
+    domain: str
+    datastore: str
+    host: str | None = None
+    """``None``: DRS chooses among the domain's hosts at power-on."""
+    addresses: tuple[GivenAddress, ...] = ()
+    """None: by DHCP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +76,8 @@ class Slot:
     disk_bytes: Mapping[str, int]
     """Datastore -> what the clone takes there at once, its swap file left out."""
     domains: tuple[str, ...]
+    given: Place | None = None
+    """The only place that will do: what a plan promised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +95,6 @@ class Resident:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a machine goes."""
-
-    domain: str
-    datastore: str
-    host: str | None = None
-    """``None``: DRS chooses among the domain's hosts at power-on."""
-
-
-@dataclass(frozen=True, slots=True)
 class Refusal:
     """A machine that fits nowhere, and why, domain by domain."""
 
@@ -95,7 +103,10 @@ class Refusal:
 
 
 def solve(
-    slots: Sequence[Slot], domains: Iterable[Domain], residents: Iterable[Resident] = ()
+    slots: Sequence[Slot],
+    domains: Iterable[Domain],
+    residents: Iterable[Resident] = (),
+    addresses: AddressChoice | None = None,
 ) -> list[Place | Refusal]:
     """Place machines, in the order in which they are given.
 
@@ -106,10 +117,16 @@ def solve(
 
     Taken is the domain with the fewest machines of the group, then the earlier one; the datastore
     that the clone copies least to, then the one with most space; the host with the fewest machines
-    of the group, then the one with most free memory.
+    of the group, then the one with most free memory; the lowest free addresses.
+
+    Args:
+        slots: The machines; one with a place that is given goes there, or is refused.
+        domains: All that slots name.
+        residents: What is there already.
+        addresses: Of all IP pools that domains name, those that were given already left out.
     """
     known = {domain.name: domain for domain in domains}
-    tally = _Tally()
+    tally = _Tally(addresses or AddressChoice())
     for one in residents:
         tally.add(one)
     answers: list[Place | Refusal] = []
@@ -130,6 +147,7 @@ def solve(
 class _Tally:
     """What the machines that are there, or were placed already, amount to."""
 
+    addresses: AddressChoice
     in_domain: Counter[tuple[str, str]] = field(default_factory=Counter)
     on_host: Counter[tuple[str, str | None]] = field(default_factory=Counter)
     memory_mib: Counter[str | None] = field(default_factory=Counter)
@@ -145,15 +163,43 @@ class _Tally:
 
 
 def _place(slot: Slot, known: dict[str, Domain], tally: _Tally) -> Place | Refusal:
-    order = sorted(slot.domains, key=lambda name: tally.in_domain[slot.group, name])
+    if slot.given is not None:
+        order = [name for name in slot.domains if name == slot.given.domain]
+        if not order:
+            return Refusal(slot, (f"{slot.given.domain}: not allowed any more",))
+    else:
+        order = sorted(slot.domains, key=lambda name: tally.in_domain[slot.group, name])
     reasons: list[str] = []
     for name in order:
         domain = known.get(name)
-        found = "not known" if domain is None else _within(slot, domain, tally)
+        found = "not known" if domain is None else _within(slot, _only(slot, domain), tally)
+        if domain is not None and isinstance(found, Place):
+            found = _with_addresses(slot, domain, found, tally)
         if isinstance(found, Place):
             return found
         reasons.append(f"{name}: {found}")
     return Refusal(slot, tuple(reasons))
+
+
+def _only(slot: Slot, domain: Domain) -> Domain:
+    """Return the domain with nothing in it but the place that is given, if one is."""
+    given = slot.given
+    if given is None:
+        return domain
+    return replace(
+        domain,
+        hosts=tuple(one for one in domain.hosts if given.host in (None, one.ref)),
+        datastores=tuple(one for one in domain.datastores if one.ref == given.datastore),
+    )
+
+
+def _with_addresses(slot: Slot, domain: Domain, place: Place, tally: _Tally) -> Place | str:
+    """Add the addresses that the machine gets; returns why there are none."""
+    if not domain.ip_pools:
+        return place
+    wanted = slot.given.addresses if slot.given is not None else None
+    found = tally.addresses.take(domain.ip_pools, wanted)
+    return found if isinstance(found, str) else replace(place, addresses=found)
 
 
 def _within(slot: Slot, domain: Domain, tally: _Tally) -> Place | str:

@@ -302,6 +302,15 @@ class ClusterFolder(Model):
     """Inventory path when last seen; empty while vCenter has not shown it yet."""
 
 
+class Unplaced(Model):
+    """Machines of a node pool that are wanted and cannot be made now."""
+
+    pool: str
+    reason: str
+    """One UpperCamel word, such as ``NoRoom``; the pool's condition has it too."""
+    message: str
+
+
 class ClusterStatus(Status):
     """What was last seen of a cluster."""
 
@@ -324,6 +333,8 @@ class ClusterStatus(Status):
     topology: list[DomainTopology] = Field(default_factory=list)
     """Of the failure domains that do not name region and zone themselves: what tags said when a
     control-plane machine was last made."""
+    unplaced: list[Unplaced] = Field(default_factory=list)
+    """What keeps machines of node pools from being made; of the control plane a condition says."""
     timeline: dict[str, str] = Field(default_factory=dict)
     """Milestone -> RFC 3339 time, such as ``APIReachable``."""
 

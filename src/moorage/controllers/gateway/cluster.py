@@ -1,10 +1,9 @@
 """Found a cluster: keys, endpoint, control plane, join objects, layers; then say what it lacks."""
 
-from typing import Literal
-
 from moorage.bootstrap import generate
-from moorage.controllers.gateway.apart import ensure_no_rules, keep_apart
+from moorage.controllers.gateway.apart import ensure_no_rules
 from moorage.controllers.gateway.brake import LOOK_AGAIN_S
+from moorage.controllers.gateway.choosing import ensure_machines, pools_of
 from moorage.controllers.gateway.clock import MISSED_S, any_waits_for_clock, clock_disagreement
 from moorage.controllers.gateway.endpoint import ensure_endpoint, ensure_no_endpoint
 from moorage.controllers.gateway.env import Env, key_of
@@ -16,22 +15,16 @@ from moorage.controllers.gateway.inside import (
     ensure_join_prepared,
     ensure_layers,
 )
-from moorage.controllers.gateway.machines import (
-    allowed_domains,
-    control_plane_machine,
-    machines_of,
-)
+from moorage.controllers.gateway.machines import machines_of
 from moorage.controllers.gateway.place import ensure_placement
-from moorage.controllers.gateway.placing import ROOM_AGAIN_S, Group, place_machines
+from moorage.controllers.gateway.placing import ROOM_AGAIN_S
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
 from moorage.kit.errors import ForbiddenError
-from moorage.planning import founds, plan_control_plane
 from moorage.resources import (
     Cluster,
     ClusterKeys,
     Machine,
     Metadata,
-    NodePool,
 )
 from moorage.resources.clusterkeys import ClusterKeysSpec
 from moorage.resources.kubernetes import Role
@@ -77,29 +70,10 @@ async def ensure_keys(cluster: Cluster, env: Env) -> Outcome:
     return DONE
 
 
-@step("ControlPlaneMachines")
-async def ensure_control_plane(cluster: Cluster, env: Env) -> Outcome:
-    machines = await machines_of(env, cluster, None)
-    asked = cluster.spec.control_plane
-    lacking = plan_control_plane(asked.replicas, machines)
-    domains = allowed_domains(cluster, asked.failure_domains)
-    placed = await place_machines(cluster, Group(None, asked, domains, machines), lacking, env)
-    for spot in placed.spots:
-        how: Literal["init", "join"] = "init" if founds(machines) else "join"
-        made = control_plane_machine(env, cluster, spot, how)
-        machines.append(await env.store.create(made))
-        env.stamp(cluster.status.timeline, "MachinesCreated")
-    cluster.status.control_plane_replicas = len(machines)
-    await keep_apart(cluster, cluster, machines, env)
-    if placed.no_room:
-        return wait("NoRoom", placed.no_room, after=ROOM_AGAIN_S)
-    return DONE
-
-
 @step("NodesReady")
 async def ensure_nodes_ready(cluster: Cluster, env: Env) -> Outcome:
     """Hold each machine of the cluster against its node, and say what is missing."""
-    machines = await env.store.list(Machine, owner=cluster.metadata.uid)
+    machines = await machines_of(env, cluster)
     staying = [machine for machine in machines if not machine.is_deleting]
     nodes = await env.access.nodes(cluster, max_age_s=2.0)
     ready = {node.name for node in nodes if node.ready}
@@ -123,12 +97,13 @@ async def ensure_nodes_ready(cluster: Cluster, env: Env) -> Outcome:
             + "; ".join(missing),
             after=10,
         )
-    for pool in await env.store.list(NodePool, owner=cluster.metadata.uid):
+    for pool in await pools_of(env, cluster):
         have = sum(1 for machine in staying if machine.spec.pool == pool.spec.pool)
-        if have != pool.spec.replicas and not pool.is_deleting:
+        if have != pool.spec.replicas:
             return wait(
                 "PoolIncomplete",
                 f"pool {pool.spec.pool} has {have} of {pool.spec.replicas} machines",
+                after=ROOM_AGAIN_S,
             )
     env.stamp(cluster.status.timeline, "Ready")
     return DONE
@@ -143,7 +118,7 @@ async def ensure_permitted(cluster: Cluster, env: Env) -> Outcome:
 
 @step("MachinesGone")
 async def ensure_no_machines(cluster: Cluster, env: Env) -> Outcome:
-    machines = await env.store.list(Machine, owner=cluster.metadata.uid)
+    machines = await machines_of(env, cluster)
     for machine in machines:
         if not machine.is_deleting:
             await env.store.request_deletion(Machine, *machine.key)
@@ -177,7 +152,7 @@ CLUSTER = StepReconciler(
         ensure_keys,
         ensure_folder,
         ensure_endpoint,
-        ensure_control_plane,
+        ensure_machines,
         ensure_api_reachable,
         ensure_join_prepared,
         ensure_layers,

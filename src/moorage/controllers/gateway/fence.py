@@ -9,6 +9,7 @@ from functools import partial
 from typing import TypeVar
 
 from moorage.controllers.gateway.env import Env
+from moorage.controllers.gateway.machines import machines_of
 from moorage.engine import DONE, Outcome, Step, lease, step, wait
 from moorage.engine.store import LeaseLostError
 from moorage.resources import Assignment, Cluster, Machine, Resource
@@ -168,7 +169,7 @@ async def ensure_epoch_written(cluster: Cluster, env: Env) -> Outcome:
             f"cloud account {cluster.spec.account} is not connected, or not yet read completely",
             after=_LOOK_AGAIN_S,
         )
-    machines = await env.store.list(Machine, owner=cluster.metadata.uid)
+    machines = await machines_of(env, cluster)
     _say_unknown(cluster, machines, vcenter, env)
     if assignment.status.acknowledged_epoch >= assignment.spec.epoch:
         return DONE

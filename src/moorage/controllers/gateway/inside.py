@@ -6,7 +6,7 @@ import json
 from moorage.bootstrap import certs_access, cluster_admins_binding, kubeadm_certs_secret
 from moorage.controllers.gateway.clock import any_waits_for_clock
 from moorage.controllers.gateway.env import Env
-from moorage.controllers.gateway.machines import machines_of
+from moorage.controllers.gateway.machines import role_of
 from moorage.engine import DONE, Outcome, step, wait
 from moorage.kit.errors import InvalidError, TerminalError, UnavailableError
 from moorage.packs import render_layer
@@ -31,7 +31,7 @@ async def ensure_api_reachable(cluster: Cluster, env: Env) -> Outcome:
                 f"{cluster.status.endpoint} does not answer: {error}",
                 after=_LATER_LOOK_S,
             )
-        machines = await machines_of(env, cluster, None)
+        machines = await role_of(env, cluster, None)
         return wait(
             "ClockSkewed" if any_waits_for_clock(machines) else "WaitingForFirstControlPlane",
             f"{cluster.status.endpoint} does not answer: {error}{_doing(machines)}",
@@ -49,7 +49,7 @@ async def ensure_join_prepared(cluster: Cluster, env: Env) -> Outcome:
     keys = await env.access.keys(cluster)
     if keys is None:
         return wait("KeysNotOpened", "the cluster's keys are opened on the next pass", after=1)
-    machines = await machines_of(env, cluster, None)
+    machines = await role_of(env, cluster, None)
     wanted = any(machine.status.node_name is None for machine in machines)
     if cluster.status.join_offered is not wanted:
         client = await env.access.client(cluster)

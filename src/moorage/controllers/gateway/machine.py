@@ -21,9 +21,9 @@ from moorage.controllers.gateway.machine_teardown import (
     ensure_no_vm,
     ensure_permitted,
 )
-from moorage.controllers.gateway.machines import machines_of
+from moorage.controllers.gateway.machines import role_of
 from moorage.controllers.gateway.place import resolve_machine
-from moorage.controllers.gateway.placing import ROOM_AGAIN_S, Group, place_machines
+from moorage.controllers.gateway.placing import ROOM_AGAIN_S, place_again
 from moorage.controllers.gateway.progress import describe_progress, note_progress
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
 from moorage.kit.errors import TerminalError, UnavailableError
@@ -266,14 +266,12 @@ async def _place_again(machine: Machine, cluster: Cluster, env: Env) -> Outcome 
     The failure domain stays, so that the machines of its pool stay spread.
     """
     others = [
-        one for one in await machines_of(env, cluster, machine.spec.pool) if one.key != machine.key
+        one for one in await role_of(env, cluster, machine.spec.pool) if one.key != machine.key
     ]
-    group = Group(machine.spec.pool, machine.spec, [machine.spec.failure_domain.name], others)
-    placed = await place_machines(cluster, group, 1, env)
-    if placed.no_room:
-        return wait("NoRoom", placed.no_room, after=ROOM_AGAIN_S)
+    spot = await place_again(machine, cluster, others, env)
+    if isinstance(spot, str):
+        return wait("NoRoom", f"there is no room for it: {spot}", after=ROOM_AGAIN_S)
     machine.status.clone_failed = False
-    spot = placed.spots[0]
     if (spot.domain, spot.host) != (machine.spec.failure_domain, machine.spec.host):
         machine.spec.failure_domain, machine.spec.host = spot.domain, spot.host
         await env.store.put_spec(machine, if_version=machine.metadata.resource_version)

@@ -5,6 +5,7 @@ from typing import Literal
 
 from moorage.controllers.gateway.env import LABEL_CLUSTER, LABEL_POOL, MACHINE_FINALIZER, Env
 from moorage.controllers.gateway.placing import Spot
+from moorage.engine import lease
 from moorage.kit.ids import new_uid, uid_suffix
 from moorage.resources import Cluster, Machine, Metadata, NodePool
 from moorage.resources.kubernetes import Role
@@ -19,10 +20,24 @@ def machine_stem(cluster: str, pool: str | None) -> str:
     return f"{cluster}-{pool or CONTROL_PLANE}"
 
 
-async def machines_of(env: Env, cluster: Cluster, pool: str | None) -> list[Machine]:
-    """Return the machines of one pool, those being deleted included; ``None``: control plane."""
-    machines = await env.store.list(Machine, owner=cluster.metadata.uid)
-    return [machine for machine in machines if machine.spec.pool == pool]
+async def machines_of(env: Env, cluster: Cluster) -> list[Machine]:
+    """Return all machines of a cluster, those being deleted included; a pass reads them once.
+
+    The list is the pass's own: who makes a machine adds it, so that later steps see it.
+    """
+    held = lease.current()
+    if held is None:
+        return await env.store.list(Machine, owner=cluster.metadata.uid)
+    key = f"machines of {cluster.metadata.uid}"
+    if key not in held.memory:
+        held.memory[key] = await env.store.list(Machine, owner=cluster.metadata.uid)
+    found: list[Machine] = held.memory[key]
+    return found
+
+
+async def role_of(env: Env, cluster: Cluster, pool: str | None) -> list[Machine]:
+    """Return those of one pool; ``None``: of the control plane."""
+    return [one for one in await machines_of(env, cluster) if one.spec.pool == pool]
 
 
 def allowed_domains(cluster: Cluster, asked: Sequence[str]) -> list[str]:

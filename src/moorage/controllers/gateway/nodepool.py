@@ -4,11 +4,9 @@ from moorage.controllers.gateway.apart import ensure_no_rule_of_pool, keep_apart
 from moorage.controllers.gateway.clock import any_waits_for_clock
 from moorage.controllers.gateway.env import Env
 from moorage.controllers.gateway.fence import assigned
-from moorage.controllers.gateway.machines import allowed_domains, machines_of, worker_machine
-from moorage.controllers.gateway.placing import ROOM_AGAIN_S, Group, place_machines
+from moorage.controllers.gateway.machines import role_of
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
 from moorage.kit.errors import TerminalError
-from moorage.planning import plan_pool
 from moorage.resources import Cluster, Machine, NodePool
 from moorage.resources.meta import GATEWAY_FINALIZER
 
@@ -38,30 +36,28 @@ async def ensure_cluster_prepared(pool: NodePool, env: Env) -> Outcome:
 
 @step("MachinesExist")
 async def ensure_machines(pool: NodePool, env: Env) -> Outcome:
+    """Say what is lacking: the pass of the cluster makes and deletes the machines of all pools."""
     cluster = await env.store.get(Cluster, pool.metadata.project, pool.spec.cluster)
-    machines = await machines_of(env, cluster, pool.spec.pool)
-    plan = plan_pool(pool.spec.replicas, machines)
-    domains = allowed_domains(cluster, pool.spec.failure_domains)
-    group = Group(pool.spec.pool, pool.spec, domains, machines)
-    placed = await place_machines(cluster, group, plan.create, env)
-    for spot in placed.spots:
-        await env.store.create(worker_machine(env, cluster, pool, spot))
-    for doomed in plan.delete:
-        await env.store.request_deletion(Machine, *doomed.key)
+    machines = await role_of(env, cluster, pool.spec.pool)
+    leaving = sum(1 for machine in machines if machine.is_deleting)
+    pool.status.replicas = len(machines) - leaving
     await keep_apart(cluster, pool, machines, env)
-    leaving = sum(1 for machine in machines if machine.is_deleting) + len(plan.delete)
-    pool.status.replicas = len(machines) + len(placed.spots) - leaving
-    if placed.no_room:
-        return wait("NoRoom", placed.no_room, after=ROOM_AGAIN_S)
-    if leaving:
-        return wait("ScalingDown", f"{leaving} machines are drained and deleted", after=30)
+    lacking = pool.spec.replicas - pool.status.replicas
+    if lacking > 0:
+        for why in cluster.status.unplaced:
+            if why.pool == pool.spec.pool:
+                return wait(why.reason, why.message)
+        return wait("MachinesMissing", f"the next pass of the cluster makes {lacking} machines")
+    if leaving or lacking < 0:
+        many = leaving + max(0, -lacking)
+        return wait("ScalingDown", f"{many} machines are drained and deleted", after=30)
     return DONE
 
 
 @step("NodesReady")
 async def ensure_ready(pool: NodePool, env: Env) -> Outcome:
     cluster = await env.store.get(Cluster, pool.metadata.project, pool.spec.cluster)
-    machines = await machines_of(env, cluster, pool.spec.pool)
+    machines = await role_of(env, cluster, pool.spec.pool)
     pool.status.ready = sum(1 for machine in machines if machine.status.is_true("Ready"))
     if pool.status.ready < pool.spec.replicas:
         return wait(
@@ -76,7 +72,7 @@ async def ensure_no_machines(pool: NodePool, env: Env) -> Outcome:
     cluster = await env.store.find(Cluster, pool.metadata.project, pool.spec.cluster)
     if cluster is None:
         return DONE
-    machines = await machines_of(env, cluster, pool.spec.pool)
+    machines = await role_of(env, cluster, pool.spec.pool)
     for machine in machines:
         if not machine.is_deleting:
             await env.store.request_deletion(Machine, *machine.key)

@@ -1,13 +1,23 @@
-"""Where the next machines of a cluster go: vCenter as it is now, and the solver."""
+"""What planning has to know of a cluster's failure domains: names looked up, vCenter as it is."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from moorage.controllers.gateway.env import Env
 from moorage.controllers.gateway.place import targets_of_cluster
 from moorage.controllers.gateway.zones import located_domains
 from moorage.kit.errors import InvalidError, TerminalError, UnavailableError
-from moorage.planning import Place, Refusal, Resident, Slot, solve
+from moorage.planning import (
+    ELSEWHERE,
+    Place,
+    Refusal,
+    Resident,
+    Slot,
+    group_name,
+    resident_of,
+    solve,
+)
+from moorage.planning.solver import Domain
 from moorage.resources import Cluster, Machine
 from moorage.resources.cluster import FailureDomain, MachineSize
 from moorage.resources.machine import MachineSpec
@@ -15,21 +25,6 @@ from moorage.vsphere import ResolvedTarget, VCenter, copied_bytes
 
 ROOM_AGAIN_S = 15.0
 """Room comes when somebody makes some, and nobody tells of it."""
-_CONTROL_PLANE = ""
-"""Group of the control plane; no pool can be called so."""
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Machines that keep apart from each other."""
-
-    pool: str | None
-    """``None`` is the control plane."""
-    size: MachineSize | MachineSpec
-    domains: Sequence[str]
-    """Failure domains that they may go to."""
-    machines: Sequence[Machine]
-    """Those that there are, those being deleted included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,75 +37,108 @@ class Spot:
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
-    """Places for as many machines as have room, and why the others have none."""
+class Sites:
+    """Failure domains of one cluster, in the words of its document and in vCenter's."""
 
-    spots: tuple[Spot, ...]
-    no_room: str = ""
+    domains: tuple[Domain, ...]
+    located: Mapping[str, FailureDomain]
+    """By name, with the region and zone that new nodes get."""
+    targets: Mapping[str, Sequence[ResolvedTarget]]
+    """By name; one for each datastore."""
+    paths: Mapping[str, str]
+    """Moref of a datastore -> how the document names it."""
+
+    def spot(self, place: Place) -> Spot:
+        """Return a place as a Machine holds it."""
+        datastore = self.paths[place.datastore]
+        return Spot(self.located[place.domain].on_datastore(datastore), place.host)
+
+    def disk_bytes(
+        self, cluster: Cluster, size: MachineSize | MachineSpec, domains: Iterable[str]
+    ) -> dict[str, int]:
+        """Return what a clone takes at once on each datastore of some failure domains.
+
+        Raises ``TerminalError`` where no such clone can be made.
+        """
+        return {
+            target.datastore: copied_bytes(target, cluster.spec.clone_mode, size.disk_gib)
+            for name in domains
+            for target in self.targets.get(name, ())
+        }
 
 
-async def place_machines(cluster: Cluster, group: Group, count: int, env: Env) -> Placed:
-    """Choose places for new machines of one group; nothing is stored.
+async def look_at_sites(cluster: Cluster, names: Iterable[str], env: Env) -> Sites:
+    """Look at these failure domains of a cluster, as they are now.
 
     Raises ``UnavailableError`` while vCenter cannot be asked, and ``TerminalError`` when the
     placement names what is not there, or tags of zones cannot be used.
     """
-    if not count:
-        return Placed(())
-    vcenter = _vcenter(cluster.spec.account, env)
-    located = await located_domains(cluster, env, group.domains)
-    targets: dict[str, list[ResolvedTarget]] = {name: [] for name in group.domains}
+    wanted = set(names)
+    vcenter = vcenter_of(cluster.spec.account, env)
+    located = await located_domains(cluster, env, wanted)
+    targets: dict[str, list[ResolvedTarget]] = {}
     paths: dict[str, str] = {}
     for name, path, target in targets_of_cluster(cluster):
-        if name in targets:
+        if name in wanted:
             try:
                 resolved = await vcenter.resolve(target)
             except InvalidError as error:
                 raise TerminalError("PlacementInvalid", str(error)) from error
-            targets[name].append(resolved)
+            targets.setdefault(name, []).append(resolved)
             paths[resolved.datastore] = path
-    slot = Slot(
-        group=group.pool or _CONTROL_PLANE,
-        memory_mib=group.size.memory_mib,
-        disk_bytes={
-            target.datastore: copied_bytes(target, cluster.spec.clone_mode, group.size.disk_gib)
-            for resolved in targets.values()
-            for target in resolved
-        },
-        domains=tuple(group.domains),
+    domains = tuple(
+        replace(domain, ip_pools=located[domain.name].pools())
+        for domain in await vcenter.estate.domains(targets)
     )
-    staying = [_resident(machine) for machine in group.machines if not machine.is_deleting]
-    domains = await vcenter.estate.domains(targets)
-    answers = solve([slot] * count, domains, [*staying, *vcenter.estate.promised()])
-    places = [answer for answer in answers if isinstance(answer, Place)]
-    refused = [answer for answer in answers if isinstance(answer, Refusal)]
+    return Sites(domains, located, targets, paths)
+
+
+def promise(vcenter: VCenter, placed: Iterable[tuple[Place, int, Mapping[str, int]]]) -> None:
+    """Let every cluster's placement count what was just placed.
+
+    Args:
+        vcenter: Whose figures do not hold it yet.
+        placed: Place, MiB of memory, and what the clone takes on which datastore.
+    """
     vcenter.estate.promise(
         Resident(
-            "", place.domain, place.host, place.datastore,
-            slot.memory_mib, slot.disk_bytes[place.datastore],
+            ELSEWHERE, place.domain, place.host, place.datastore,
+            memory_mib, disk_bytes[place.datastore],
         )
-        for place in places
+        for place, memory_mib, disk_bytes in placed
     )  # fmt: skip
-    spots = tuple(
-        Spot(
-            located[place.domain].on_datastore(paths[place.datastore]),
-            place.host,
-        )
-        for place in places
-    )
-    if not refused:
-        return Placed(spots)
-    why = "; ".join(refused[0].reasons)
-    return Placed(spots, f"{len(refused)} of {count} new machines have no room: {why}")
 
 
-def _vcenter(account: str, env: Env) -> VCenter:
+async def place_again(
+    machine: Machine, cluster: Cluster, others: Iterable[Machine], env: Env
+) -> Spot | str:
+    """Choose datastore and host of one machine anew, in its own failure domain.
+
+    Its address stays. Returns why there is no room; raises like ``look_at_sites``.
+
+    Args:
+        machine: Of which nothing is cloned.
+        cluster: The machine's.
+        others: The other machines of its pool.
+        env: As for steps.
+    """
+    name, spec = machine.spec.failure_domain.name, machine.spec
+    sites = await look_at_sites(cluster, [name], env)
+    vcenter = vcenter_of(cluster.spec.account, env)
+    disk_bytes = sites.disk_bytes(cluster, spec, [name])
+    slot = Slot(group_name(spec.pool), spec.memory_mib, disk_bytes, (name,))
+    domains = [replace(domain, ip_pools=()) for domain in sites.domains]
+    there = [resident_of(one) for one in others if not one.is_deleting]
+    (answer,) = solve([slot], domains, [*there, *vcenter.estate.promised()])
+    if isinstance(answer, Refusal):
+        return "; ".join(answer.reasons)
+    promise(vcenter, [(answer, spec.memory_mib, disk_bytes)])
+    return sites.spot(answer)
+
+
+def vcenter_of(account: str, env: Env) -> VCenter:
+    """Return the account's vCenter; raises ``UnavailableError``."""
     vcenter = env.accounts.get(account)
     if vcenter is None:
         raise UnavailableError(f"cloud account {account} is not connected")
     return vcenter
-
-
-def _resident(machine: Machine) -> Resident:
-    group = machine.spec.pool or _CONTROL_PLANE
-    return Resident(group, machine.spec.failure_domain.name, machine.spec.host)

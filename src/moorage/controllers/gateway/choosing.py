@@ -1,0 +1,275 @@
+"""All machines of a cluster are chosen in one pass, that of the cluster, and stored at once.
+
+Nothing else makes Machines. So addresses and room are given in one order, and a Plan can say
+what will happen: it asks ``survey`` and ``choose`` too.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
+
+import anyio
+
+from moorage.controllers.gateway.apart import keep_apart
+from moorage.controllers.gateway.conflicts import user_of
+from moorage.controllers.gateway.env import Env, key_of
+from moorage.controllers.gateway.machines import (
+    allowed_domains,
+    control_plane_machine,
+    machines_of,
+    worker_machine,
+)
+from moorage.controllers.gateway.place import targets_of_cluster
+from moorage.controllers.gateway.placing import (
+    ROOM_AGAIN_S,
+    Sites,
+    look_at_sites,
+    promise,
+    vcenter_of,
+)
+from moorage.engine import DONE, Outcome, Store, lease, step, wait
+from moorage.ipam import read_pool, take
+from moorage.kit.errors import TerminalError
+from moorage.planning import (
+    Choice,
+    Fault,
+    GivenAddress,
+    Group,
+    NewMachine,
+    PoolAddresses,
+    Snapshot,
+    changes_of,
+    choose,
+)
+from moorage.resources import Cluster, IPPool, Machine, NodePool
+from moorage.resources.cluster import MachineSize, Unplaced
+
+_ASKED_AT_A_TIME = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What was seen of a cluster and its estate; addresses are read when they are given."""
+
+    snapshot: Snapshot
+    sites: Sites | None
+    """``None`` when no machine has to be made."""
+
+    def ip_pools(self) -> set[str]:
+        """Return the names of the IP pools that new machines may get addresses from."""
+        domains = self.sites.domains if self.sites else ()
+        return {name for domain in domains for name in domain.ip_pools}
+
+    def group(self, pool: str | None) -> Group:
+        """Return the group of a pool."""
+        return next(group for group in self.snapshot.groups if group.pool == pool)
+
+
+@step("MachinesExist")
+async def ensure_machines(cluster: Cluster, env: Env) -> Outcome:
+    """Make and delete Machines, of the control plane and of all pools."""
+    machines = await machines_of(env, cluster)
+    pools = {pool.spec.pool: pool for pool in await pools_of(env, cluster)}
+    seen = await survey(cluster, [*pools.values()], machines, env)
+    choice = await _carry_out(cluster, pools, seen, env)
+    founders = [machine for machine in machines if machine.spec.pool is None]
+    cluster.status.control_plane_replicas = len(founders)
+    await keep_apart(cluster, cluster, founders, env)
+    cluster.status.unplaced = [
+        Unplaced(pool=short.pool, reason=short.reason, message=str(short))
+        for short in choice.shortages
+        if short.pool is not None
+    ]
+    if (short_of := choice.shortage(None)) is not None:
+        return wait(short_of.reason, str(short_of), after=ROOM_AGAIN_S)
+    return DONE
+
+
+async def pools_of(env: Env, cluster: Cluster) -> list[NodePool]:
+    """Return the cluster's pools, those being deleted left out; a pass reads them once."""
+    held = lease.current()
+    key = f"pools of {cluster.metadata.uid}"
+    if held is not None and key in held.memory:
+        known: list[NodePool] = held.memory[key]
+        return known
+    found = await env.store.list(NodePool, owner=cluster.metadata.uid)
+    staying = [pool for pool in found if not pool.is_deleting]
+    if held is not None:
+        held.memory[key] = staying
+    return staying
+
+
+async def survey(
+    cluster: Cluster, pools: Iterable[NodePool], machines: Sequence[Machine], env: Env
+) -> Survey:
+    """See what choosing has to know, as it is now; vCenter is asked only if machines are lacking.
+
+    What keeps the machines of one pool from being made is its group's fault. Raises what keeps
+    all from being made, or the control plane's: ``UnavailableError``, ``TerminalError``.
+    """
+    shape = cluster.spec.control_plane
+    sizes: dict[str | None, MachineSize] = {None: shape}
+    groups = [_group(cluster, None, shape.replicas, shape, shape.failure_domains)]
+    for pool in pools:
+        spec = pool.spec
+        sizes[spec.pool] = spec
+        groups.append(_group(cluster, spec.pool, spec.replicas, spec, spec.failure_domains))
+    lacking = [group for group in groups if changes_of(group, machines).create]
+    if not lacking:
+        return Survey(Snapshot(groups, machines), None)
+    sites = None
+    judged: dict[str | None, Group] = {group.pool: group for group in groups}
+    wanted: set[str] = set()
+    for group in lacking:
+        try:
+            looked = await look_at_sites(cluster, wanted | set(group.domains), env)
+            disk_bytes = looked.disk_bytes(cluster, sizes[group.pool], group.domains)
+        except TerminalError as error:
+            if group.pool is None:
+                raise
+            judged[group.pool] = replace(group, fault=Fault(error.reason, str(error)))
+            continue
+        sites = looked
+        wanted |= set(group.domains)
+        judged[group.pool] = replace(group, disk_bytes=disk_bytes)
+    promised = vcenter_of(cluster.spec.account, env).estate.promised()
+    snapshot = Snapshot([*judged.values()], machines, sites.domains if sites else (), promised)
+    return Survey(snapshot, sites)
+
+
+class OthersAddresses:
+    """Which addresses somebody else uses: asked of vCenter, or the network, once for each."""
+
+    def __init__(self, cluster: Cluster, env: Env) -> None:
+        self._cluster, self._env = cluster, env
+        self._targets = {name: target for name, _, target in targets_of_cluster(cluster)}
+        self._used: dict[GivenAddress, bool] = {}
+
+    def left_out(self, pool: str) -> set[IPv4Address]:
+        """Return those of a pool that were found to be used."""
+        return {one.address for one, used in self._used.items() if used and one.pool == pool}
+
+    def open_questions(
+        self, pools: Mapping[str, IPPool], made: Iterable[NewMachine]
+    ) -> list[tuple[GivenAddress, str]]:
+        """Return the addresses of new machines to ask about, each with the failure domain.
+
+        Most need no question: no VM in memory reports them, and their pool does not probe.
+        """
+        vcenter = self._env.accounts.get(self._cluster.spec.account)
+        return [
+            (given, new.place.domain)
+            for new in made
+            for given in new.place.addresses
+            if given not in self._used
+            and (
+                pools[given.pool].spec.probe
+                or (vcenter is not None and vcenter.addresses.is_seen(str(given.address)))
+            )
+        ]
+
+    async def ask(
+        self, pools: Mapping[str, IPPool], questions: Iterable[tuple[GivenAddress, str]]
+    ) -> None:
+        """Find the answers. It reaches the network, so never in a transaction."""
+        turns, account = anyio.CapacityLimiter(_ASKED_AT_A_TIME), self._cluster.spec.account
+
+        async def judge(given: GivenAddress, domain: str) -> None:
+            async with turns:
+                asked = user_of(self._env, [pools[given.pool]], account, self._targets[domain], "")
+                self._used[given] = await asked(given.address) is not None
+
+        async with anyio.create_task_group() as tasks:
+            for given, domain in questions:
+                tasks.start_soon(judge, given, domain)
+
+
+async def _carry_out(
+    cluster: Cluster, pools: Mapping[str, NodePool], seen: Survey, env: Env
+) -> Choice:
+    """Choose, and store what was chosen in one transaction: all of it, or nothing."""
+    without = choose(seen.snapshot)
+    if seen.sites is None and not without.delete:
+        return without
+    others = OthersAddresses(cluster, env)
+    while True:
+        async with env.store.transaction() as store:
+            found, addresses = await read_addresses(store, cluster, seen, others)
+            choice = choose(replace(seen.snapshot, ip_pools=addresses))
+            asks = others.open_questions(found, choice.create)
+            made = [] if asks else await _store(store, cluster, pools, choice, seen, found, env)
+        if not asks:
+            break
+        await others.ask(found, asks)
+    if made:
+        env.stamp(cluster.status.timeline, "MachinesCreated")
+        _note(cluster, choice, seen, env)
+    machines = await machines_of(env, cluster)
+    machines += made
+    for removal in choice.delete:
+        removal.machine.metadata.deletion_requested_at = env.clock.now()
+    return choice
+
+
+async def read_addresses(
+    store: Store, cluster: Cluster, seen: Survey, others: OthersAddresses
+) -> tuple[dict[str, IPPool], list[PoolAddresses]]:
+    """Return the IP pools of new machines that are at this gateway, and what they have left."""
+    most = sum(changes_of(group, seen.snapshot.machines).create for group in seen.snapshot.groups)
+    pools = {name: await store.find(IPPool, "", name) for name in sorted(seen.ip_pools())}
+    found = {name: pool for name, pool in pools.items() if pool is not None}
+    return found, [
+        await read_pool(
+            store, pool, cluster=key_of(cluster), needed=most, used=others.left_out(name)
+        )
+        for name, pool in found.items()
+    ]
+
+
+async def _store(
+    store: Store,
+    cluster: Cluster,
+    pools: Mapping[str, NodePool],
+    choice: Choice,
+    seen: Survey,
+    ip_pools: Mapping[str, IPPool],
+    env: Env,
+) -> list[Machine]:
+    made: list[Machine] = []
+    for new in choice.create:
+        assert seen.sites is not None  # noqa: S101 - nothing is made without a place
+        spot = seen.sites.spot(new.place)
+        machine = await store.create(
+            control_plane_machine(env, cluster, spot, "init" if new.founds else "join")
+            if new.pool is None
+            else worker_machine(env, cluster, pools[new.pool], spot)
+        )
+        made.append(machine)
+        for name, address in new.place.addresses:
+            user = key_of(cluster)
+            await take(store, ip_pools[name], address, machine.owner(), cluster=user)
+    for removal in choice.delete:
+        await store.request_deletion(Machine, *removal.machine.key)
+    return made
+
+
+def _note(cluster: Cluster, choice: Choice, seen: Survey, env: Env) -> None:
+    """Let other placements count what was just placed."""
+    groups = {new.pool: seen.group(new.pool) for new in choice.create}
+    promise(
+        vcenter_of(cluster.spec.account, env),
+        [
+            (new.place, groups[new.pool].memory_mib, groups[new.pool].disk_bytes)
+            for new in choice.create
+        ],
+    )
+
+
+def _group(
+    cluster: Cluster,
+    pool: str | None,
+    replicas: int,
+    size: MachineSize,
+    domains: Sequence[str],
+) -> Group:
+    return Group(pool, replicas, size.memory_mib, tuple(allowed_domains(cluster, domains)), {})

@@ -1,0 +1,102 @@
+"""Which addresses many machines get, one after the other."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from typing import NamedTuple
+
+from moorage.resources.ippool import IPPoolSpec
+
+
+class GivenAddress(NamedTuple):
+    """An address, and where it is from."""
+
+    pool: str
+    address: IPv4Address
+
+
+@dataclass(frozen=True, slots=True)
+class PoolAddresses:
+    """An IP pool as it is now."""
+
+    name: str
+    spec: IPPoolSpec
+    taken: frozenset[IPv4Address]
+    """Claimed, held back, or known to be used by others."""
+    held_back: tuple[IPv4Address, ...] = ()
+    """Released lately, the one that has been free for longest first: given when no other is."""
+    closed: str = ""
+    """Why the cluster gets none of its addresses, such as ``serves another cluster``."""
+
+
+class AddressChoice:
+    """Gives out addresses of several IP pools, each once, the lowest first."""
+
+    def __init__(self, pools: Iterable[PoolAddresses] = ()) -> None:
+        self._pools = {pool.name: pool for pool in pools}
+        self._fresh: dict[str, Iterator[IPv4Address]] = {}
+        self._given: set[GivenAddress] = set()
+
+    def take(
+        self, pools: Sequence[str], wanted: Sequence[GivenAddress] | None = None
+    ) -> tuple[GivenAddress, ...] | str:
+        """Return an address of each family that the pools are of; in words, why there is none.
+
+        Args:
+            pools: Asked in this order; what is held back is given when none has another.
+            wanted: Only these will do.
+        """
+        families: dict[int, list[PoolAddresses]] = {}
+        for name in pools:
+            known = self._pools.get(name)
+            if known is None:
+                return f"IP pool {name} is not at this gateway"
+            families.setdefault(known.spec.version, []).append(known)
+        taken: list[GivenAddress] = []
+        for members in families.values():
+            found = self._next(members) if wanted is None else self._check(members, wanted)
+            if not isinstance(found, GivenAddress):
+                self._give_back(taken)
+                return found
+            self._given.add(found)
+            taken.append(found)
+        return tuple(taken)
+
+    def _next(self, pools: Sequence[PoolAddresses]) -> GivenAddress | str:
+        open_ = [pool for pool in pools if not pool.closed]
+        for pool in open_:
+            rest = self._fresh.setdefault(pool.name, _fresh(pool))
+            for address in rest:
+                if (found := GivenAddress(pool.name, address)) not in self._given:
+                    return found
+        for pool in open_:
+            for address in pool.held_back:
+                found = GivenAddress(pool.name, address)
+                if pool.spec.may_give(address) and found not in self._given:
+                    return found
+        return "; ".join(
+            f"IP pool {one.name} {one.closed or 'has no free address'}" for one in pools
+        )
+
+    def _check(
+        self, pools: Sequence[PoolAddresses], wanted: Sequence[GivenAddress]
+    ) -> GivenAddress | str:
+        members = {pool.name: pool for pool in pools}
+        found = next((one for one in wanted if one.pool in members), None)
+        if found is None:
+            return f"no address of {', '.join(members)} was promised"
+        pool, address = members[found.pool], found.address
+        is_free = address not in pool.taken or address in pool.held_back
+        if pool.closed or not is_free or found in self._given or not pool.spec.may_give(address):
+            return f"{address} of IP pool {pool.name} {pool.closed or 'is taken'}"
+        return found
+
+    def _give_back(self, taken: Iterable[GivenAddress]) -> None:
+        for one in taken:
+            self._given.discard(one)
+            self._fresh.pop(one.pool, None)  # begins anew, and passes over what is given
+
+
+def _fresh(pool: PoolAddresses) -> Iterator[IPv4Address]:
+    taken = {int(address) for address in pool.taken}
+    return (IPv4Address(number) for number in pool.spec.numbers() if number not in taken)
