@@ -46,10 +46,20 @@ class Administration(ABC):
         self._call("POST", "/hosts/remove", json={"host": host})
 
     def set_datastore(
-        self, datastore: str, *, free_gib: float | None = None, accessible: bool | None = None
+        self,
+        datastore: str,
+        *,
+        free_gib: float | None = None,
+        accessible: bool | None = None,
+        maintenance: bool | None = None,
     ) -> None:
-        """Set how much space is free, and whether hosts reach the datastore."""
-        body = {"datastore": datastore, "freeGib": free_gib, "accessible": accessible}
+        """Set how much space is free, whether hosts reach it, and whether it is in maintenance."""
+        body = {
+            "datastore": datastore,
+            "freeGib": free_gib,
+            "accessible": accessible,
+            "maintenance": maintenance,
+        }
         self._call("POST", "/datastores/state", json=body)
 
     def move_vm(self, vm: str, folder: str) -> None:

@@ -7,6 +7,7 @@ moref costs vCenter nothing.
 import difflib
 import re
 import threading
+import unicodedata
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,9 +47,14 @@ _COMMON: dict[str, Callable[[Any], Any]] = {"name": text, "parent": moref}
 _ALL = {**_COMMON, **{path: make for paths in PATHS.values() for path, make in paths.items()}}
 
 
+def plain(name: str) -> str:
+    """Return a name in one form of Unicode: what looks equal to people is equal."""
+    return unicodedata.normalize("NFC", name)
+
+
 def decode(name: str) -> str:
     """Undo vSphere's escapes in a name: ``%2f``, ``%5c`` and ``%25``."""
-    return _ESCAPE.sub(lambda match: _PLAIN[match[1].lower()], name)
+    return plain(_ESCAPE.sub(lambda match: _PLAIN[match[1].lower()], name))
 
 
 def encode(name: str) -> str:

@@ -12,6 +12,7 @@ from moorage.vsphere.places import (
     Place,
     Places,
     near,
+    plain,
     split_path,
 )
 from moorage.vsphere.types import VM, Target
@@ -144,8 +145,10 @@ class Resolver:
     ) -> Place | None:
         paths = {place.moref: self.places.path(place, root) for place in candidates}
         found = [place for place in candidates if split_path(paths[place.moref]) == wanted]
-        if not found and len(wanted) == 1:
-            found = [place for place in candidates if place.name == wanted[0]]
+        if not found:
+            # A bare name; of one with a slash in it too, as people see it.
+            name = wanted[0] if len(wanted) == 1 else plain(getattr(self.target, field))
+            found = [place for place in candidates if place.name == name]
         return self._only(field, what, found, list(paths.values()), root)
 
     def _only(

@@ -29,12 +29,13 @@ func administration(mux *http.ServeMux, s *vcenter.Server) {
 	})
 	mux.HandleFunc("POST /datastores/state", func(w http.ResponseWriter, r *http.Request) {
 		var body struct {
-			Datastore  string   `json:"datastore"`
-			FreeGiB    *float64 `json:"freeGib"`
-			Accessible *bool    `json:"accessible"`
+			Datastore   string   `json:"datastore"`
+			FreeGiB     *float64 `json:"freeGib"`
+			Accessible  *bool    `json:"accessible"`
+			Maintenance *bool    `json:"maintenance"`
 		}
 		if decode(w, r, &body) {
-			done(w, s.SetDatastore(body.Datastore, body.FreeGiB, body.Accessible))
+			done(w, s.SetDatastore(body.Datastore, body.FreeGiB, body.Accessible, body.Maintenance))
 		}
 	})
 	type machine struct {

@@ -36,6 +36,7 @@ type place struct {
 	hosts    map[string]*simulator.HostSystem
 	parents  map[string]*mo.ComputeResource // of hosts
 	networks map[string]ref
+	stores   map[string]ref
 	folders  map[string]ref
 }
 
@@ -63,7 +64,7 @@ func Build(spec *Spec, dir string) (*Built, error) {
 
 func (b *builder) datacenter(spec *Datacenter) error {
 	root := b.ctx.Map.Get(vpx.ServiceContent.RootFolder).(*simulator.Folder)
-	body := root.CreateDatacenter(b.ctx, &types.CreateDatacenter{This: root.Self, Name: spec.Name})
+	body := root.CreateDatacenter(b.ctx, &types.CreateDatacenter{This: root.Self, Name: escaped(spec.Name)})
 	made, err := result[*methods.CreateDatacenterBody](body)
 	if err != nil {
 		return err
@@ -74,10 +75,12 @@ func (b *builder) datacenter(spec *Datacenter) error {
 		hosts:    map[string]*simulator.HostSystem{},
 		parents:  map[string]*mo.ComputeResource{},
 		networks: map[string]ref{},
+		stores:   map[string]ref{},
 	}
 	p.folders = map[string]ref{"": p.dc.VmFolder}
 	for _, step := range []func(*place) error{
-		b.compute, b.standalone, b.standardNetworks, b.switches, b.datastores, b.vmFolders, b.templates,
+		b.compute, b.standalone, b.standardNetworks, b.switches, b.datastores, b.pods, b.arrangeDatastores,
+		b.vmFolders, b.templates, b.arrangeOthers,
 	} {
 		if err := step(p); err != nil {
 			return err
@@ -202,7 +205,7 @@ func (b *builder) pools(parent ref, specs []ResourcePool) error {
 	pool := b.ctx.Map.Get(parent).(*simulator.ResourcePool)
 	for _, spec := range specs {
 		body := pool.CreateResourcePool(b.ctx, &types.CreateResourcePool{
-			This: parent, Name: spec.Name, Spec: types.DefaultResourceConfigSpec(),
+			This: parent, Name: escaped(spec.Name), Spec: types.DefaultResourceConfigSpec(),
 		})
 		made, err := result[*methods.CreateResourcePoolBody](body)
 		if err != nil {
@@ -236,6 +239,7 @@ func (b *builder) datastores(p *place) error {
 			}
 			made = b.ctx.Map.FindByName(spec.Name, p.dc.Datastore).Reference()
 		}
+		p.stores[spec.Name] = made
 		ds := b.ctx.Map.Get(made).(*simulator.Datastore)
 		capacity := spec.CapacityGiB << 30
 		ds.Summary.Type = "VMFS"

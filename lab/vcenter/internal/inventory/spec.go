@@ -66,6 +66,8 @@ type Datacenter struct {
 	Switches        []Switch         `yaml:"switches"`
 	Folders         []Folder         `yaml:"folders"` // of virtual machines
 	Templates       []Template       `yaml:"templates"`
+	Pods            []Pod            `yaml:"datastoreClusters"`
+	Arrange         []Arrangement    `yaml:"arrange"`
 }
 
 // ComputeCluster has either named hosts or a count of them.
@@ -180,6 +182,9 @@ func (s *Spec) complete() {
 		}
 		for i := range dc.Datastores {
 			setDefault(&dc.Datastores[i].CapacityGiB, 2048)
+		}
+		for i := range dc.Pods {
+			setDefault(&dc.Pods[i].StorageDRS, "off")
 		}
 		for t := range dc.Templates {
 			tpl := &dc.Templates[t]
@@ -319,6 +324,19 @@ func (dc *Datacenter) check(fail func(string, ...any)) {
 	if len(stores) == 0 {
 		fail("at least one datastore is needed")
 	}
+	in := map[string]bool{}
+	for _, pod := range dc.Pods {
+		once("datastore cluster", stores, pod.Name)
+		if !slices.Contains([]string{"off", "manual", "automated"}, pod.StorageDRS) {
+			fail("datastore cluster %q: storageDrs is off, manual or automated", pod.Name)
+		}
+		for _, name := range pod.Datastores {
+			if !slices.ContainsFunc(dc.Datastores, func(ds Datastore) bool { return ds.Name == name }) || in[name] {
+				fail("datastore cluster %q: there is no datastore %q that is free", pod.Name, name)
+			}
+			in[name] = true
+		}
+	}
 	for _, n := range dc.Networks {
 		once("network", networks, n)
 	}
@@ -326,6 +344,13 @@ func (dc *Datacenter) check(fail func(string, ...any)) {
 		once("switch", networks, sw.Name)
 		for _, pg := range sw.PortGroups {
 			once("port group", networks, pg.Name)
+		}
+	}
+	for _, a := range dc.Arrange {
+		for _, h := range a.Hosts {
+			if !hosts[h] {
+				fail("arrange %q: there is no host %q", a.Object, h)
+			}
 		}
 	}
 	folders := map[string]bool{"": true}

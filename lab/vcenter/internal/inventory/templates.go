@@ -28,6 +28,7 @@ func (b *builder) template(p *place, spec Template) error {
 		return err
 	}
 	host, parent := p.hosts[spec.Host], p.parents[spec.Host]
+	store := b.ctx.Map.Get(p.stores[spec.Datastore]).(*simulator.Datastore)
 	config := types.VirtualMachineConfigSpec{
 		Name:       spec.Name,
 		GuestId:    spec.GuestID,
@@ -36,7 +37,7 @@ func (b *builder) template(p *place, spec Template) error {
 		Version:    fmt.Sprintf("vmx-%02d", spec.HardwareVersion),
 		NumCPUs:    spec.CPUs,
 		MemoryMB:   spec.MemoryMiB,
-		Files:      &types.VirtualMachineFileInfo{VmPathName: fmt.Sprintf("[%s]", spec.Datastore)},
+		Files:      &types.VirtualMachineFileInfo{VmPathName: fmt.Sprintf("[%s]", store.Name)},
 	}
 	for _, key := range slices.Sorted(maps.Keys(spec.ExtraConfig)) {
 		config.ExtraConfig = append(config.ExtraConfig, &types.OptionValue{Key: key, Value: spec.ExtraConfig[key]})

@@ -46,8 +46,8 @@ func (s *Server) alone(run operation) error {
 	return answered(refused)
 }
 
-// SetDatastore sets how much space is free, and whether hosts reach the datastore.
-func (s *Server) SetDatastore(name string, freeGiB *float64, accessible *bool) error {
+// SetDatastore sets how much space is free, whether hosts reach the datastore, and whether it is in maintenance.
+func (s *Server) SetDatastore(name string, freeGiB *float64, accessible, maintenance *bool) error {
 	ds, err := at[*simulator.Datastore](s, name)
 	if err != nil {
 		return err
@@ -60,6 +60,13 @@ func (s *Server) SetDatastore(name string, freeGiB *float64, accessible *bool) e
 			free := int64(*freeGiB * (1 << 30))
 			ds.Info.GetDatastoreInfo().FreeSpace = free
 			s.registry.Update(ctx, ds, []types.PropertyChange{{Name: "summary.freeSpace", Val: free}})
+		}
+		if maintenance != nil {
+			mode := types.DatastoreSummaryMaintenanceModeStateNormal
+			if *maintenance {
+				mode = types.DatastoreSummaryMaintenanceModeStateInMaintenance
+			}
+			s.registry.Update(ctx, ds, []types.PropertyChange{{Name: "summary.maintenanceMode", Val: string(mode)}})
 		}
 		if accessible != nil {
 			s.registry.Update(ctx, ds, []types.PropertyChange{{Name: "summary.accessible", Val: *accessible}})

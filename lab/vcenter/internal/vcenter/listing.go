@@ -159,7 +159,7 @@ func (s *Server) entityAt(at string) (mo.Entity, error) {
 	for _, kind := range []string{
 		"Folder", "Datacenter", "ClusterComputeResource", "ComputeResource", "HostSystem", "ResourcePool",
 		"Network", "DistributedVirtualPortgroup", "DistributedVirtualSwitch", "VmwareDistributedVirtualSwitch",
-		"Datastore", "VirtualMachine",
+		"Datastore", "StoragePod", "VirtualMachine",
 	} {
 		for _, entity := range s.registry.All(kind) {
 			if self := entity.Reference(); self.Type == kind && (s.path(entity) == at || self.Value == at) {
