@@ -24,8 +24,9 @@ from moorage.gateway.config import PREFIX, GatewayConfig  # noqa: E402
 from moorage.gateway.main import app as gateway  # noqa: E402
 from moorage.hub.documents import ClusterDocument  # noqa: E402
 from moorage.hub.main import app as hub  # noqa: E402
-from moorage.permissions import privileges_page  # noqa: E402
+from moorage.permissions import EVERY_ROW, privileges_page, renames  # noqa: E402
 from moorage.resources.ippool import IPPoolSpec  # noqa: E402
+from moorage.vsphere.releases import DIFFERENCES  # noqa: E402
 from moorage.vsphere.types import State  # noqa: E402
 from tests.conditions import SOURCE, Raised, reasons  # noqa: E402
 
@@ -231,11 +232,42 @@ def settings_page() -> str:
     return text
 
 
+def releases_page() -> str:
+    """Return in what releases of vCenter differ for Moorage."""
+    text = (
+        "# Releases of vCenter\n\nMoorage works with vCenter 6.7 Update 3, 7.0 and 8.0. The same "
+        "life of a cluster is run at API 6.7.3, 7.0.3 and 8.0.3 of the lab's vCenter "
+        "(`tests/thin/test_releases.py`).\n\n"
+        "| | 6.7 U3 | 7.0 | 8.0 | Moorage |\n|---|---|---|---|---|\n"
+    )
+    for one in DIFFERENCES:
+        text += f"| {one.what} | {one.old} | {one.middle} | {one.new} | {one.met} |\n"
+    text += (
+        "\n## Privileges that came later\n\n`moorage accounts check` and `roles` ask for them "
+        "where the release has them ([all privileges](privileges.md)).\n\n"
+        "| privilege | since | for |\n|---|---|---|\n"
+    )
+    later = {(row.privilege, row.since, row.operation) for row in EVERY_ROW if row.since > (6, 7)}
+    for privilege, (major, minor), operation in sorted(later):
+        text += f"| `{privilege}` | {major}.{minor} | {operation} |\n"
+    text += (
+        "\n## Privileges with another name in the vSphere Client\n\nThe id is the same; what is "
+        "said about an account has the name of its release.\n\n"
+        "| id | until 6.7 | from 7.0 |\n|---|---|---|\n"
+    )
+    for privilege in sorted({row.privilege for row in EVERY_ROW}):
+        names = renames(privilege)
+        if len(names) > 1:
+            text += f"| `{privilege}` | {names[0][1]} | {names[1][1]} |\n"
+    return text
+
+
 PAGES = {
     "cli.md": cli_page,
     "conditions.md": conditions_page,
     "documents.md": cluster_page,
     "privileges.md": privileges_page,
+    "releases.md": releases_page,
     "settings.md": settings_page,
 }
 

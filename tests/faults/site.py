@@ -48,9 +48,12 @@ class Site:
 
     @classmethod
     @contextlib.contextmanager
-    def start(cls, folder: Path) -> Iterator["Site"]:
-        """Start all, enrol the gateway, connect the account; kill all at the end."""
-        with VCenterProcess.start(guests="thin") as vcenter:
+    def start(cls, folder: Path, *arguments: str) -> Iterator["Site"]:
+        """Start all, enrol the gateway, connect the account; kill all at the end.
+
+        ``arguments`` are more ones of lab-vcenter.
+        """
+        with VCenterProcess.start(guests="thin", arguments=arguments) as vcenter:
             port = _free_port()
             data = {name: folder / name for name in ("hub", "gateway")}
             for path in data.values():

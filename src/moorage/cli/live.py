@@ -39,6 +39,7 @@ HOPELESS = frozenset(
         "LinkedCloneImpossible",
         "NameTaken",
         "NotVCenter",
+        "VCenterTooOld",
         "PlacementInvalid",
         "SecretNotForThisUse",
         "TemplateUnfit",

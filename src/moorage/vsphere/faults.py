@@ -181,6 +181,22 @@ def _http_says(error: HTTPException) -> str:
     )
 
 
+def not_vcenter(endpoint: Endpoint, about: vim.AboutInfo) -> str:
+    """Return what to say of another product, such as an ESXi host."""
+    return (
+        f"vCenter {endpoint.host}:{endpoint.port} is {about.fullName} (API type {about.apiType}), "
+        "not a vCenter: give the address of the vCenter that manages this host"
+    )
+
+
+def too_old(endpoint: Endpoint, api_version: str) -> str:
+    """Return what to say of a vCenter that is older than all that are supported."""
+    return (
+        f"vCenter {endpoint.host}:{endpoint.port} is too old (API {api_version}): the oldest that "
+        "is supported is 6.7 Update 3 (API 6.7.3). Update it"
+    )
+
+
 def refused_login(fault: vmodl.MethodFault, endpoint: Endpoint) -> str:
     """Return what to say of a login that was refused for good."""
     where = f"vCenter {endpoint.host}:{endpoint.port}"

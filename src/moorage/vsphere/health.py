@@ -19,6 +19,7 @@ _ERRORS: dict[State, Callable[[str], MoorageError]] = {
     State.INVALID_CREDENTIALS: ForbiddenError,
     State.UNTRUSTED_CERTIFICATE: partial(TerminalError, "UntrustedCertificate"),
     State.NOT_VCENTER: partial(TerminalError, "NotVCenter"),
+    State.TOO_OLD: partial(TerminalError, "VCenterTooOld"),
 }
 
 

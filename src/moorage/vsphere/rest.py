@@ -26,6 +26,7 @@ from moorage.kit.errors import (
     UnavailableError,
 )
 from moorage.vsphere.faults import NETWORK_ERRORS, DeadlineError
+from moorage.vsphere.releases import has_api
 from moorage.vsphere.session import Session, SessionNote
 
 log = structlog.get_logger(__name__)
@@ -33,8 +34,6 @@ log = structlog.get_logger(__name__)
 _API_SESSION = "/api/session"
 _REST_SESSION = "/rest/com/vmware/cis/session"
 _API, _REST = "/api/cis/tagging/", "/rest/com/vmware/cis/tagging/"
-_API_SINCE = (7, 0, 2)
-"""7.0 Update 2 brought ``/api``; ``/rest`` is deprecated since, and all that older ones have."""
 _TOKEN = "vmware-api-session-id"  # noqa: S105 - the name of a header
 _CLOSE_S = 5.0
 _MAX_ANSWER = 16 * 1024 * 1024
@@ -140,7 +139,7 @@ class Rest:
         if digest == self._refused:
             raise ForbiddenError(refused)
         headers = {"Authorization": "Basic " + base64.b64encode(credentials).decode()}
-        newer = _release(self._session.api_version or "") >= _API_SINCE
+        newer = has_api(self._session.api_version or "")
         for path in (_API_SESSION, _REST_SESSION) if newer else (_REST_SESSION,):
             status, body = self.exchange(f"POST {path}", path, headers)
             if status == HTTPStatus.NOT_FOUND and path == _API_SESSION:
@@ -246,12 +245,6 @@ class RestCalls:
         if self.is_api:
             return value
         return value.get("value") if isinstance(value, dict) else None
-
-
-def _release(api_version: str) -> tuple[int, ...]:
-    """Return the numbers of an API version; an unclear one counts as the newest."""
-    numbers = tuple(int(part) for part in api_version.split(".")[:3] if part.isdigit())
-    return numbers or (9999,)
 
 
 def _parse(body: bytes, what: str) -> Any:

@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any, Protocol, TypeVar
 
 import anyio.to_thread
@@ -31,14 +31,18 @@ from moorage.vsphere.faults import (
     NETWORK_ERRORS,
     DeadlineError,
     changed_certificate,
+    fault_text,
     no_answer,
     not_let_in,
+    not_vcenter,
     refused_login,
+    too_old,
     translate,
 )
 from moorage.vsphere.limits import Limits
+from moorage.vsphere.releases import is_too_old
 from moorage.vsphere.types import Endpoint, State
-from moorage.vsphere.wire import Stub, server_fingerprint
+from moorage.vsphere.wire import Stub, newest_api, server_fingerprint
 
 log = structlog.get_logger(__name__)
 
@@ -258,16 +262,14 @@ class Session:
             self._login_lock.release()
 
     def _login(self) -> None:
-        where = f"vCenter {self.endpoint.host}:{self.endpoint.port}"
         with self.stub.logging_in():
             root: Any = self.ref(vim.ServiceInstance, "ServiceInstance")
             content = self._content_of(root)
             about = content.about
             if about.apiType != "VirtualCenter":
-                raise self._not_vcenter(
-                    f"{where} is {about.fullName} (API type {about.apiType}), not a vCenter: "
-                    "give the address of the vCenter that manages this host"
-                )
+                raise self._not_this(State.NOT_VCENTER, not_vcenter(self.endpoint, about))
+            if is_too_old(about.apiVersion):
+                raise self._not_this(State.TOO_OLD, too_old(self.endpoint, about.apiVersion))
             self._end_left_open(content)
             self.logins += 1
             asked = self.peer_clock.clock.steady()
@@ -295,10 +297,13 @@ class Session:
 
     def _content_of(self, root: Any) -> Any:
         """Ask in the session that was left open, if any: vCenter may refuse to open another."""
-        if not self._left_open:
-            return root.RetrieveContent()
-        with self.stub.as_session(self._left_open):
-            return root.RetrieveContent()
+        try:
+            with self.stub.as_session(self._left_open) if self._left_open else nullcontext():
+                return root.RetrieveContent()
+        except vmodl.fault.InvalidRequest as fault:
+            # What it says of an API that is newer than its own.
+            said = newest_api(self.stub) or fault_text(fault)
+            raise self._not_this(State.TOO_OLD, too_old(self.endpoint, said)) from fault
 
     def _end_left_open(self, content: Any) -> None:
         """End the session that a killed process left, or a login of which only the half worked."""
@@ -347,9 +352,9 @@ class Session:
             self._set_state(State.UNREACHABLE, str(failure))
         return failure
 
-    def _not_vcenter(self, message: str) -> TerminalError:
-        self._set_state(State.NOT_VCENTER, message)
-        return TerminalError("NotVCenter", message)
+    def _not_this(self, state: State, message: str) -> TerminalError:
+        self._set_state(state, message)
+        return TerminalError(state, message)
 
     def _set_state(self, state: State, message: str) -> None:
         if self._closed:

@@ -69,6 +69,7 @@ class State(StrEnum):
     INVALID_CREDENTIALS = "InvalidCredentials"
     UNTRUSTED_CERTIFICATE = "UntrustedCertificate"
     NOT_VCENTER = "NotVCenter"
+    TOO_OLD = "VCenterTooOld"
     CLOSED = "Closed"
 
 

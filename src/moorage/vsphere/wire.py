@@ -7,6 +7,7 @@ compared on every connection, after the handshake and before anything is sent.
 
 import hashlib
 import http.client
+import re
 import select
 import socket
 import ssl
@@ -44,6 +45,7 @@ _KEEPALIVE = {
 }
 """A peer that vanished without a word is noticed in half a minute, also by the waiting stream."""
 
+_MAX_VERSIONS = 64 * 1024
 _SOAP_STATUS = (HTTPStatus.OK, HTTPStatus.INTERNAL_SERVER_ERROR)
 _IDLE_S = 240
 """Pooled connections idle for longer are closed by us, before a firewall forgets them."""
@@ -83,6 +85,20 @@ def server_fingerprint(endpoint: Endpoint, timeout_s: float) -> str | None:
     except OSError:
         return None
     return fingerprint(der) if der else None
+
+
+def newest_api(stub: "Stub") -> str | None:
+    """Return the newest version of its API that the server says it has; it tells that to all."""
+    stub.count("GET /sdk/vimServiceVersions.xml")
+    connection = stub.GetConnection()
+    try:
+        connection.request("GET", "/sdk/vimServiceVersions.xml")
+        text = connection.get_answer().read(_MAX_VERSIONS).decode(errors="replace")
+    finally:
+        connection.close()
+    # The newest of each namespace comes first; that of inventories is urn:vim25.
+    found = re.search(r"<name>urn:vim25</name>\s*<version>([0-9.]+)</version>", text)
+    return found[1] if found else None
 
 
 class Deadline(threading.local):
