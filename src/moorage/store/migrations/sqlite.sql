@@ -2,7 +2,7 @@ CREATE TABLE alembic_version (
 	version_num VARCHAR(32) NOT NULL, 
 	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO "alembic_version" VALUES('0002');
+INSERT INTO "alembic_version" VALUES('0003');
 CREATE TABLE api_key (
 	id TEXT NOT NULL, 
 	name TEXT NOT NULL, 
@@ -120,7 +120,6 @@ CREATE TABLE work (
 	ready_at BIGINT NOT NULL, 
 	CONSTRAINT pk_work PRIMARY KEY (controller, "key")
 );
-CREATE INDEX ix_resource_owner_uid ON resource (owner_uid);
 CREATE INDEX ix_resource_resource_version ON resource (resource_version);
 CREATE INDEX ix_resource_route_spec_version ON resource (route, spec_version);
 CREATE INDEX ix_tombstone_resource_version ON tombstone (resource_version);
@@ -139,3 +138,4 @@ BEGIN SELECT RAISE(ABORT, 'audit entries are only ever appended'); END;
 CREATE INDEX ix_event_kind_project_name_number ON event (kind, project, name, number);
 CREATE INDEX ix_event_uid_number ON event (uid, number);
 CREATE INDEX ix_event_number ON event (number);
+CREATE INDEX ix_resource_owner_uid_kind_project_name ON resource (owner_uid, kind, project, name);
