@@ -1,5 +1,6 @@
 """What only several resources together show: references, addresses, networks, what is in use."""
 
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ async def claim(world: World, address: str, cluster: str, pool: str = "nodes") -
     await world.hub.store.put_mirror(
         IPAddress(
             metadata=Metadata(
-                name=claim_name(pool, IPAddressSpec.model_fields["address"].annotation(address)),  # type: ignore[misc]
+                name=claim_name(pool, ip_address(address)),
                 uid=new_uid(),
                 generation=1,
                 route="site-1",
@@ -115,6 +116,51 @@ async def test_head_room_counts_what_others_hold_beyond_their_promise(world: Wor
     faults = await faults_of(world, a_cluster())
 
     assert "7 of them taken by other clusters" in str(faults)
+
+
+SIX = {"subnet": "fd00:77::/64", "router": "fe80::1", "start": None, "end": None, "prefix": None}
+DUAL = {
+    "pods": ["10.244.0.0/16", "fd00:10:244::/56"],
+    "services": ["10.96.0.0/16", "fd00:10:96::/112"],
+}
+
+
+def with_pools(*pools: str) -> Json:
+    place = domains(None)
+    place["failureDomains"][0]["ipPools"] = [*pools]
+    return place
+
+
+async def test_a_cluster_of_both_families_takes_an_address_of_each(world: World) -> None:
+    await world.site(end="10.0.0.13")  # 4 addresses
+    await world.ok("POST", "/v1/ippools", an_ip_pool("six", **SIX))
+
+    faults = await faults_of(world, a_cluster(network=DUAL))
+    path = "spec.placement.failureDomains[0].ipPools"
+    assert "has no pool of IPv6, which spec.network.pods asks for" in faults[path]
+
+    both = with_pools("nodes", "six")
+    faults = await faults_of(
+        world, a_cluster(placement=both, network=DUAL, pools=[{"name": "w", "replicas": 2}])
+    )
+    assert list(faults) == ["spec.placement.failureDomains[0].ipPools[0]"], "IPv6 has plenty"
+    faults = await faults_of(
+        world,
+        a_cluster(placement=both, network={**DUAL, "pods": ["10.244.0.0/16", "fd00:77::/56"]}),
+    )
+    assert "overlaps fd00:77::/64" in faults["spec.network.pods"]
+    await apply(world, a_cluster(placement=both, network=DUAL))
+    for host, why in (("fd00:78::5", "is not in fd00:77::/64"), ("10.0.0.200", "")):
+        document = a_cluster("two", placement=both, endpoint={"host": host}, pools=[])
+        told = (await faults_of(world, document)).get("spec.endpoint.host", "")
+        assert why in told
+
+
+async def test_pools_of_two_families_never_overlap(world: World) -> None:
+    await world.site()
+    same_numbers = {**SIX, "subnet": "::a00:0/112"}  # as 10.0.0.0/16 has
+
+    await world.ok("POST", "/v1/ippools", an_ip_pool("six", **same_numbers))
 
 
 async def test_a_second_pool_gives_what_the_first_has_not(world: World) -> None:
@@ -219,7 +265,7 @@ async def test_networks_that_overlap_the_machines_are_refused(
     [
         ("10.1.0.9", "is not in 10.0.0.0/24"),
         ("127.0.0.1", "cannot be an address of a machine"),
-        ("fd00::1", "IPv6"),
+        ("fd00::1", "the VIP is IPv6, but the machines of failure domain a have no such address"),
         ("10.0.0.60", "lies in IP pool second"),
         ("10.0.0.201", "is the endpoint of cluster default/first"),
     ],

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from moorage.bootstrap import ClusterPKI, NodeInput, StaticAddress, generate, render_guestinfo
+from moorage.bootstrap import Card, ClusterPKI, NodeInput, StaticAddress, generate, render_guestinfo
 from moorage.resources import Cluster, Machine
 from moorage.resources.cluster import KeyType
 
@@ -76,16 +76,17 @@ def a_node(
     bootstrap: str = "join",
     *,
     cluster: Cluster | None = None,
-    address: StaticAddress | None = ADDRESS,
+    address: StaticAddress | tuple[StaticAddress, ...] | None = ADDRESS,
     **machine: Any,
 ) -> NodeInput:
+    addresses = address if isinstance(address, tuple) else (address,) if address else ()
     return NodeInput(
         machine=a_machine(role, bootstrap, **machine),
         cluster=cluster or a_cluster(),
         endpoint_host="10.77.1.5",
         endpoint_port=6443,
         pki=a_pki(),
-        address=address,
+        card=Card(addresses),
     )
 
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from moorage.bootstrap import NodeInput, parse_progress
+from moorage.bootstrap import NodeInput, StaticAddress, parse_progress
 
-from .builders import CONTROL_PLANE, FOUNDER, WORKER, a_cluster, a_node, files_of
+from .builders import ADDRESS, CONTROL_PLANE, FOUNDER, WORKER, a_cluster, a_node, files_of
 
 SCRIPT = (files("moorage.bootstrap") / "files" / "boot.sh").read_text()
 SERIAL = "VMware-42 1e 0d 3c 11 22 33 44-aa bb cc dd ee ff 00 99"
@@ -44,8 +44,11 @@ echo "all good" """,
 case "$*" in
     *"route show default") [ -z "${DEVICE-x}" ] || echo "default via 10.77.0.1 dev ens192 proto" ;;
     "-brief address") echo "lo UNKNOWN 127.0.0.1/8"; echo "ens192   UP   10.77.1.10/16" ;;
-    *"address show"*) printf '%s\\n' "2: ens192 inet 10.77.1.5/32 scope global ens192" \
+    "-4"*"address show"*) printf '%s\\n' "2: ens192 inet 10.77.1.5/32 scope global ens192" \
         "2: ens192    inet 10.77.1.10/16 brd 10.77.255.255 scope global ens192" ;;
+    "-6"*"address show"*) printf '%s\\n' "2: ens192 inet6 fd77::9/64 scope global tentative" \
+        "2: ens192 inet6 fd77::a/64 scope global temporary dynamic" \
+        "2: ens192    inet6 fd77::10/64 scope global ${FLAGS-noprefixroute} \\\\  valid_lft 9sec" ;;
     *"link show dev eth0") exit ${NO_ETH0:-0} ;;
 esac""",
     # Answers with the lines of $T/answers, one a call: "STATUS EXIT BODY".
@@ -341,6 +344,40 @@ def test_control_plane_that_went_down_after_kubeadm_finishes(tmp_path: Path) -> 
 
     assert computer.phases() == ["Joined"]
     assert not computer.file("/etc/moorage/kubeadm.yaml.in").exists()
+
+
+SIX = StaticAddress("fd77::10", 64, "fe80::1")
+DUAL = a_cluster(
+    network={
+        "pods": ["10.244.0.0/16", "fd00:10:244::/56"],
+        "services": ["10.96.0.0/16", "fd00:10:96::/112"],
+    }
+)
+
+
+@pytest.mark.parametrize("address", [(ADDRESS, SIX), None])
+def test_a_node_of_both_families_has_an_address_of_each(
+    tmp_path: Path, address: tuple[StaticAddress, ...] | None
+) -> None:
+    computer = a_computer(tmp_path, FOUNDER, cluster=DUAL, address=address)
+
+    assert computer.boot() == 0
+
+    text = (tmp_path / "kubeadm.yaml").read_text().replace("'", "")
+    assert "advertiseAddress: 10.77.1.10\n" in text
+    assert "value: 10.77.1.10,fd77::10\n" in text, "neither a tentative nor a temporary one"
+
+
+def test_an_address_of_ipv6_is_waited_for_until_it_can_be_used(tmp_path: Path) -> None:
+    computer = a_computer(tmp_path, FOUNDER, cluster=DUAL, address=(ADDRESS, SIX))
+    env = computer.file("/etc/moorage/boot.env")
+    env.write_text(re.sub("DEADLINE_S=.*", "DEADLINE_S=1", env.read_text()))
+
+    assert computer.boot(FLAGS="tentative") != 0
+
+    phase, detail = computer.progress()[-1]
+    assert phase == "!NoAddress"
+    assert "no address 10.77.1.10 fd77::10 on eth0" in detail
 
 
 def test_dhcp_address_is_found_and_is_never_the_virtual_one(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,15 @@ import pytest
 import yaml
 from inline_snapshot import snapshot
 
-from moorage.bootstrap.kubeadm import DISCOVERY_PATH, NODE_IP, merge, render_kubeadm
+from moorage.bootstrap import StaticAddress
+from moorage.bootstrap.kubeadm import DISCOVERY_PATH, NODE_IP, NODE_IPS, merge, render_kubeadm
 from moorage.bootstrap.labels import may_set_itself, split_labels
 from moorage.bootstrap.node import NodeInput
 from moorage.bootstrap.pki import bootstrap_token
 from moorage.resources.cluster import KeyType
 
 from .builders import (
+    ADDRESS,
     ALL_ROLES,
     CONTROL_PLANE,
     DOMAIN,
@@ -176,12 +179,32 @@ def test_kubeadms_own_token_has_no_rights() -> None:
     assert token["groups"] == ["system:bootstrappers:moorage:powerless"]
 
 
+def test_a_cluster_of_both_families_says_so_to_kubeadm() -> None:
+    network = {
+        "pods": ["fd00:10:244::/56", "10.244.0.0/16"],
+        "services": ["fd00:10:96::/112", "10.96.0.0/16"],
+    }
+    addresses = (ADDRESS, StaticAddress("fd77::10", 64, "fe80::1"))
+    given = a_node(*FOUNDER, cluster=a_cluster(network=network), address=addresses)
+    node = replace(given, endpoint_host="fd77::5")
+
+    found = {one["kind"]: one for one in yaml.safe_load_all(render_kubeadm(node))}
+
+    cluster = found["ClusterConfiguration"]
+    assert cluster["controlPlaneEndpoint"] == "[fd77::5]:6443"
+    assert cluster["networking"]["podSubnet"] == "fd00:10:244::/56,10.244.0.0/16"
+    assert cluster["networking"]["serviceSubnet"] == "fd00:10:96::/112,10.96.0.0/16"
+    assert "::1" in cluster["apiServer"]["certSANs"]
+    assert found["InitConfiguration"]["localAPIEndpoint"]["advertiseAddress"] == "fd77::10"
+    assert kubelet_arguments(node)["node-ip"] == "fd77::10,10.77.1.10", "the main family first"
+
+
 def test_with_dhcp_the_node_fills_in_its_address() -> None:
     node = a_node(*FOUNDER, address=None)
 
     endpoint = documents(node)["InitConfiguration"]["localAPIEndpoint"]
     assert endpoint["advertiseAddress"] == NODE_IP
-    assert kubelet_arguments(node)["node-ip"] == NODE_IP
+    assert kubelet_arguments(node)["node-ip"] == NODE_IPS
 
 
 def test_rsa_by_choice() -> None:

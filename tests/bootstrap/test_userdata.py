@@ -11,11 +11,12 @@ import yaml
 from inline_snapshot import snapshot
 from pydantic import ValidationError
 
-from moorage.bootstrap import render_guestinfo
+from moorage.bootstrap import StaticAddress, render_guestinfo
 from moorage.bootstrap.cloudinit import MAX_GUESTINFO_BYTES
 from moorage.kit.errors import InvalidError
 
 from .builders import (
+    ADDRESS,
     ALL_ROLES,
     CONTROL_PLANE,
     DOMAIN,
@@ -81,6 +82,49 @@ def test_metadata_with_dhcp() -> None:
             "version": 2,
         }
     )
+
+
+SIX = StaticAddress("fd77::10", 64, "fe80::1", ("fd77::53",), ("six.example.com",))
+DUAL = {
+    "pods": ["10.244.0.0/16", "fd00:10:244::/56"],
+    "services": ["10.96.0.0/16", "fd00:10:96::/112"],
+}
+
+
+def test_metadata_with_a_static_address_of_each_family() -> None:
+    assert ethernet_of(address=(ADDRESS, SIX)) == snapshot(
+        {
+            "accept-ra": False,
+            "addresses": ["10.77.1.10/16", "fd77::10/64"],
+            "dhcp4": False,
+            "dhcp6": False,
+            "match": {"name": "e*"},
+            "nameservers": {
+                "addresses": ["10.77.0.1", "fd77::53"],
+                "search": ["example.com", "six.example.com"],
+            },
+            "routes": [{"to": "0.0.0.0/0", "via": "10.77.0.1"}, {"to": "::/0", "via": "fe80::1"}],
+        }
+    )
+
+
+def test_with_dhcp_a_card_asks_for_the_families_of_the_cluster() -> None:
+    six = {"pods": "fd00:10:244::/56", "services": "fd00:10:96::/112"}
+
+    for network, four_wanted, six_wanted in ((DUAL, True, True), (six, False, True)):
+        ethernet = ethernet_of(cluster=a_cluster(network=network), address=None)
+        assert (ethernet["dhcp4"], ethernet["dhcp6"]) == (four_wanted, six_wanted)
+
+
+def test_what_goes_past_a_proxy_is_of_both_families() -> None:
+    cluster = a_cluster(network=DUAL, node={"proxy": {"httpProxy": "http://proxy:3128"}})
+
+    drop_in = files_of(a_node(cluster=cluster, address=(ADDRESS, SIX)))[
+        "/etc/systemd/system/containerd.service.d/50-moorage-proxy.conf"
+    ]["content"]
+
+    for direct in (*DUAL["pods"], *DUAL["services"], "10.77.0.0/16", "fd77::/64"):
+        assert f",{direct}," in drop_in or f',{direct}"' in drop_in
 
 
 def test_a_failure_domain_says_how_names_are_resolved() -> None:

@@ -12,7 +12,7 @@ from moorage.resources import Cluster
 from moorage.resources.cluster import Layer
 
 
-def a_cluster(*layers: dict[str, Any], **network: str) -> Cluster:
+def a_cluster(*layers: dict[str, Any], **network: Any) -> Cluster:
     domain = {"name": "a", "computeCluster": "c", "datastore": "d", "network": "n", "ipPool": "p"}
     placement = {
         "datacenter": "DC",
@@ -30,7 +30,7 @@ def a_cluster(*layers: dict[str, Any], **network: str) -> Cluster:
     return Cluster.model_validate({"metadata": {"name": "demo"}, "spec": spec})
 
 
-def render(layer: dict[str, Any] | None = None, **network: str) -> RenderedLayer:
+def render(layer: dict[str, Any] | None = None, **network: Any) -> RenderedLayer:
     document = {"name": "cni", "pack": "flannel", **(layer or {})}
     return render_layer(Layer.model_validate(document), a_cluster(**network))
 
@@ -167,6 +167,28 @@ def test_all_faults_of_the_values_at_once() -> None:
     assert faults[f"{root}.registry"] == (
         "'https://x': give host, host:port or host:port/path, without https://"
     )
+
+
+@pytest.mark.parametrize(
+    ("pods", "services", "said"),
+    [
+        (
+            ["10.244.0.0/16", "fd00:10:244::/56"],
+            ["10.96.0.0/16", "fd00:10:96::/112"],
+            {"Network": "10.244.0.0/16", "EnableIPv6": True, "IPv6Network": "fd00:10:244::/56"},
+        ),
+        (
+            "fd00:10:244::/56",
+            "fd00:10:96::/112",
+            {"EnableIPv4": False, "EnableIPv6": True, "IPv6Network": "fd00:10:244::/56"},
+        ),
+    ],
+)
+def test_flannel_speaks_the_families_of_the_cluster(pods: Any, services: Any, said: Any) -> None:
+    rendered = by_kind(render(pods=pods, services=services))
+
+    network = json.loads(rendered["ConfigMap"]["data"]["net-conf.json"])
+    assert network == {**said, "EnableNFTables": False, "Backend": {"Type": "vxlan"}}
 
 
 def test_vxlan_values_need_vxlan() -> None:

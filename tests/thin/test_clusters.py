@@ -7,11 +7,14 @@ from moorage.resources import (
     Cluster,
     ClusterKeys,
     IPAddress,
+    IPPool,
     Machine,
+    Metadata,
     NodePool,
 )
-from tests.builders import a_cluster, a_node_pool, an_ip_pool
+from tests.builders import a_cluster, a_failure_domain, a_node_pool, an_ip_pool
 from tests.reconcile.conftest import World
+from tests.thin.conftest import ThinWorld
 
 
 async def ask_site(world: World) -> None:
@@ -44,6 +47,33 @@ async def scale(world: World, pool: NodePool, replicas: int) -> None:
     found = await world.store.get(NodePool, *pool.key)
     found.spec.replicas = replicas
     await world.ask(found)
+
+
+async def test_a_cluster_of_both_families_has_nodes_of_both(world: ThinWorld) -> None:
+    await ask_site(world)
+    six = {"subnet": "fd00:77::/64", "router": "fe80::1"}
+    await world.ask(IPPool(metadata=Metadata(name="six"), spec={"gateway": "site-a", **six}))
+    asked = a_cluster(
+        network={
+            "pods": ["10.244.0.0/16", "fd00:10:244::/56"],
+            "services": ["10.96.0.0/16", "fd00:10:96::/112"],
+        }
+    )
+    asked.spec.placement.failure_domains = [
+        a_failure_domain("a", ip_pool=None, ip_pools=["nodes", "six"])
+    ]
+    cluster = await world.ask_cluster(asked)
+
+    await world.until(Cluster, all_ready(1), "its node is Ready")
+
+    (machine,) = await world.store.list(Machine)
+    client = await world.work.env.access.client(await world.store.get(Cluster, *cluster.key))
+    node = await client.get("v1", "Node", machine.metadata.name)
+    said = [one["address"] for one in node["status"]["addresses"] if one["type"] == "InternalIP"]
+    claims = await world.store.list(IPAddress, owner=machine.metadata.uid)
+    assert sorted(said) == sorted(str(one.spec.address) for one in claims)
+    assert said[1] == "fd00:77::1", "the first of the pool, after the routers' own"
+    assert set(said) <= set(machine.status.addresses)
 
 
 async def test_a_cluster_lives_its_whole_life(world: World) -> None:

@@ -39,6 +39,12 @@ def test_all_faults_are_reported_at_once() -> None:
     [
         ({"network": {"pods": "10.96.0.0/16"}}, "overlap"),
         ({"network": {"pods": "10.244.0.0/24"}}, "too small"),
+        ({"network": {"pods": ["10.1.0.0/16", "10.2.0.0/16"]}}, "two networks of one family"),
+        ({"network": {"pods": ["10.1.0.0/16", "fd00::/56"]}}, "of the same families"),
+        ({"network": {"pods": "fd00::/64", "services": "fd01::/112"}}, "too small"),
+        ({"network": {"pods": "fd00::/40", "services": "fd01::/112"}}, "too large"),
+        ({"network": {"pods": "fd00::/56", "services": "fd01::/64"}}, "use /108 or narrower"),
+        ({"network": {"pods": []}}, "at least 1 item"),
         ({"control_plane": {"failure_domains": ["z"]}}, "names z"),
         ({"control_plane": {"memory_mib": 1024}}, "2048 or more"),
         ({"control_plane": {"cpus": 1}}, "2 or more"),

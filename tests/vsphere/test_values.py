@@ -19,10 +19,22 @@ from moorage.kit.errors import (
 )
 from moorage.vsphere import Endpoint, OwnerMark, Target
 from moorage.vsphere.faults import no_answer, translate
+from moorage.vsphere.inventory import card_addresses
 from moorage.vsphere.places import decode, encode, near, split_path
 from moorage.vsphere.stream import Pace
 
 ENDPOINT = Endpoint("vcenter.example.com", "user")
+
+
+def test_what_guests_report_is_kept_in_the_one_form_of_an_address() -> None:
+    def nic(card: int, *addresses: str) -> Any:
+        return vim.vm.GuestInfo.NicInfo(deviceConfigId=card, ipAddress=[*addresses])
+
+    seen = card_addresses(
+        [nic(4000, "FD00:0077::0010", "fe80::1", "10.0.0.9", "nonsense"), nic(-1, "10.244.0.1")]
+    )
+
+    assert seen == ("fd00:77::10", "10.0.0.9")
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from moorage.bootstrap.mailbox import (
     parse_reply,
     render_request,
 )
-from moorage.bootstrap.node import NodeInput, StaticAddress, server_url
+from moorage.bootstrap.node import Card, NodeInput, StaticAddress, server_url
 from moorage.bootstrap.pki import (
     ClusterPKI,
     bootstrap_token,
@@ -45,6 +45,7 @@ __all__ = [
     "PROGRESS_KEY",
     "REPLY_KEY",
     "REQUEST_KEY",
+    "Card",
     "ClientCertificate",
     "ClusterPKI",
     "NodeInput",

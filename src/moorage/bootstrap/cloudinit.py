@@ -3,11 +3,13 @@
 import base64
 import gzip
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from moorage.bootstrap.node import DNS, StaticAddress
+from moorage.bootstrap.node import DNS, Card
 from moorage.kit.errors import FieldFault, InvalidError
+from moorage.resources.spans import V4, V6
 
 MAX_GUESTINFO_BYTES = 64 * 1024
 """What a guest can read in one answer. vCenter takes more, and the node then sees nothing."""
@@ -35,7 +37,13 @@ class File:
 
 
 def render_metadata(
-    *, instance_id: str, hostname: str, interface: str, address: StaticAddress | None, dns: DNS
+    *,
+    instance_id: str,
+    hostname: str,
+    interface: str,
+    card: Card,
+    versions: Sequence[int],
+    dns: DNS,
 ) -> dict[str, Any]:
     """Return the metadata. It stays in guestinfo for good, so it never holds a secret.
 
@@ -47,26 +55,32 @@ def render_metadata(
     return {
         "instance-id": instance_id,
         "local-hostname": hostname,
-        "network": {"version": 2, "ethernets": {interface: _ethernet(address, dns)}},
+        "network": {"version": 2, "ethernets": {interface: _ethernet(card, versions, dns)}},
         "redact": ["userdata", "vendordata"],
     }
 
 
-def _ethernet(address: StaticAddress | None, dns: DNS) -> dict[str, Any]:
+def _ethernet(card: Card, versions: Sequence[int], dns: DNS) -> dict[str, Any]:
     # The MAC is vCenter's choice and not known before the clone. netplan matches by the pattern;
     # cloud-init's other renderers match by the key, the name of the cluster's interface.
     ethernet: dict[str, Any] = {"match": {"name": "e*"}}
-    if address is None:
+    if not card.addresses:
         # By MAC: clones of one template may share the machine-id that a DUID is made from.
-        ethernet |= {"dhcp4": True, "dhcp6": False, "dhcp-identifier": "mac"}
+        ethernet |= {"dhcp4": V4 in versions, "dhcp6": V6 in versions, "dhcp-identifier": "mac"}
     else:
         ethernet |= {
             "dhcp4": False,
             "dhcp6": False,
-            "addresses": [f"{address.address}/{address.prefix}"],
-            "routes": [{"to": "0.0.0.0/0", "via": address.router}],
+            "addresses": [f"{one.address}/{one.prefix}" for one in card.addresses],
+            "routes": [
+                {"to": "::/0" if ":" in one.address else "0.0.0.0/0", "via": one.router}
+                for one in card.addresses
+            ],
         }
-        dns = dns.over(address)
+        if any(":" in one.address for one in card.addresses):
+            # Else a router's word would add addresses and a second default route.
+            ethernet["accept-ra"] = False
+        dns = dns.over(card.addresses)
     name_servers: dict[str, list[str]] = {}
     if dns.name_servers:
         name_servers["addresses"] = list(dns.name_servers)

@@ -8,12 +8,16 @@ import yaml
 from moorage.bootstrap.labels import split_labels, topology_labels
 from moorage.bootstrap.node import NodeInput
 from moorage.bootstrap.pki import bootstrap_token, certificate_key
+from moorage.kit.net import host_port
 from moorage.resources.cluster import EndpointType, KeyType
+from moorage.resources.spans import V6
 
 API_VERSION = "kubeadm.k8s.io/v1beta4"
 NODE_IP: Final = "@MOORAGE_NODE_IP@"
+NODE_IPS: Final = "@MOORAGE_NODE_IPS@"
 PROVIDER_ID: Final = "@MOORAGE_PROVIDER_ID@"
-"""Placeholders that the boot script fills in: only the node knows its DHCP address and UUID."""
+"""Placeholders that the boot script fills in: only the node knows its UUID and, with DHCP, its
+addresses: the first, and one of each family with a comma between them."""
 
 DEFAULT_PORT = 6443
 DISCOVERY_PATH = "/etc/moorage/discovery.conf"
@@ -51,7 +55,7 @@ def _init_documents(node: NodeInput) -> list[Document]:
 
 def _cluster_configuration(node: NodeInput) -> Document:
     spec = node.cluster.spec
-    endpoint = f"{_bracketed(node.endpoint_host)}:{node.endpoint_port}"
+    endpoint = host_port(node.endpoint_host, node.endpoint_port)
     document: Document = {
         "apiVersion": API_VERSION,
         "kind": "ClusterConfiguration",
@@ -60,12 +64,12 @@ def _cluster_configuration(node: NodeInput) -> Document:
         "controlPlaneEndpoint": endpoint,
         "encryptionAlgorithm": _ALGORITHMS[spec.key_type],
         "networking": {
-            "podSubnet": str(spec.network.pods),
-            "serviceSubnet": str(spec.network.services),
+            "podSubnet": ",".join(map(str, spec.network.pods)),
+            "serviceSubnet": ",".join(map(str, spec.network.services)),
             "dnsDomain": spec.network.dns_domain,
         },
         # The node's own addresses are kubeadm's own addition. The loopback is for tunnels.
-        "apiServer": {"certSANs": [node.endpoint_host, "localhost", "127.0.0.1"]},
+        "apiServer": {"certSANs": [node.endpoint_host, "localhost", *_loopback(node)]},
     }
     if spec.cloud_provider == "vsphere":
         document["controllerManager"] = {
@@ -120,7 +124,11 @@ def _local_endpoint(node: NodeInput) -> Document:
 
 
 def _node_ip(node: NodeInput) -> str:
-    return node.address.address if node.address else NODE_IP
+    return next(iter(node.node_ips), NODE_IP)
+
+
+def _loopback(node: NodeInput) -> list[str]:
+    return ["127.0.0.1", "::1"] if V6 in node.versions else ["127.0.0.1"]
 
 
 def node_registration(node: NodeInput) -> Document:
@@ -130,7 +138,7 @@ def node_registration(node: NodeInput) -> Document:
     if cluster.cloud_provider == "none":
         labels = {**topology_labels(machine.failure_domain), **labels}
     own, _ = split_labels(labels)
-    arguments = {"node-ip": _node_ip(node), "provider-id": PROVIDER_ID}
+    arguments = {"node-ip": ",".join(node.node_ips) or NODE_IPS, "provider-id": PROVIDER_ID}
     if own:
         arguments["node-labels"] = ",".join(f"{key}={value}" for key, value in own.items())
     if cluster.cloud_provider == "vsphere":
@@ -184,7 +192,3 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> Document:
         else:
             merged[key] = value
     return merged
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

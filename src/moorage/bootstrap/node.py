@@ -1,8 +1,11 @@
 """What a machine's bootstrap data is rendered from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from moorage.bootstrap.pki import ClusterPKI
+from moorage.kit.net import host_port
 from moorage.resources.cluster import Cluster, FailureDomain
 from moorage.resources.kubernetes import Role
 from moorage.resources.machine import Machine
@@ -31,12 +34,21 @@ class DNS:
         """Return what a failure domain says."""
         return cls(tuple(map(str, domain.name_servers)), tuple(domain.search))
 
-    def over(self, address: StaticAddress) -> "DNS":
-        """Return it with what the IP pool says: other name servers, further search domains."""
+    def over(self, addresses: Sequence[StaticAddress]) -> "DNS":
+        """Return it with what the IP pools say: other name servers, further search domains."""
+        from_pools = (server for one in addresses for server in one.name_servers)
+        search = (*self.search, *(domain for one in addresses for domain in one.search))
         return DNS(
-            self.name_servers or address.name_servers,
-            tuple(dict.fromkeys((*self.search, *address.search))),
+            self.name_servers or tuple(dict.fromkeys(from_pools)), tuple(dict.fromkeys(search))
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A network card of a machine."""
+
+    addresses: tuple[StaticAddress, ...] = ()
+    """One of each family at most; none: the card is configured by DHCP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +60,8 @@ class NodeInput:
     endpoint_host: str
     endpoint_port: int
     pki: ClusterPKI
-    address: StaticAddress | None
-    """``None``: the node takes its address by DHCP."""
+    card: Card
+    """The card that Kubernetes uses."""
 
     @property
     def name(self) -> str:
@@ -67,6 +79,17 @@ class NodeInput:
         return self.machine.spec.bootstrap == "init"
 
     @property
+    def versions(self) -> tuple[int, ...]:
+        """IP versions that the cluster speaks, the main one first."""
+        return self.cluster.spec.network.versions
+
+    @property
+    def node_ips(self) -> tuple[str, ...]:
+        """Static addresses of the node, one of each family of the cluster; none with DHCP."""
+        by_version = {ip_address(one.address).version: one.address for one in self.card.addresses}
+        return tuple(by_version[version] for version in self.versions if version in by_version)
+
+    @property
     def server(self) -> str:
         """URL of the Kubernetes API."""
         return server_url(self.endpoint_host, self.endpoint_port)
@@ -74,4 +97,4 @@ class NodeInput:
 
 def server_url(host: str, port: int) -> str:
     """Return the URL of an API server; IPv6 addresses get brackets."""
-    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+    return f"https://{host_port(host, port)}"

@@ -56,12 +56,11 @@ def render_proxy(node: NodeInput) -> str:
         "127.0.0.0/8",
         ".svc",
         f".{network.dns_domain}",
-        str(network.pods),
-        str(network.services),
+        *map(str, network.pods),
+        *map(str, network.services),
         node.endpoint_host,
     ]
-    if node.address is not None:
-        direct.append(str(ip_interface(f"{node.address.address}/{node.address.prefix}").network))
+    direct += [str(ip_interface(f"{a.address}/{a.prefix}").network) for a in node.card.addresses]
     direct += [name for name in proxy.no_proxy if name not in direct]
     values = {
         "HTTP_PROXY": proxy.http_proxy,

@@ -8,7 +8,7 @@ from typing import Any
 
 from moorage.bootstrap.clientcert import render_kubeconfig
 from moorage.bootstrap.cloudinit import File, encode_guestinfo, render_cloud_config, render_metadata
-from moorage.bootstrap.kubeadm import DISCOVERY_PATH, NODE_IP, PROVIDER_ID, render_kubeadm
+from moorage.bootstrap.kubeadm import DISCOVERY_PATH, NODE_IP, NODE_IPS, PROVIDER_ID, render_kubeadm
 from moorage.bootstrap.kubevip import MANIFEST_PATH, render_kube_vip, uses_kube_vip
 from moorage.bootstrap.node import DNS, NodeInput
 from moorage.bootstrap.pki import bootstrap_token, helper_key
@@ -32,7 +32,8 @@ def render_guestinfo(node: NodeInput) -> dict[str, str]:
         instance_id=node.machine.metadata.uid,
         hostname=node.name,
         interface=node.cluster.spec.endpoint.interface,
-        address=node.address,
+        card=node.card,
+        versions=node.versions,
         dns=DNS.of(node.machine.spec.failure_domain),
     )
     return encode_guestinfo(metadata, render_cloud_config(cloud_config(node)))
@@ -107,8 +108,10 @@ def _boot_environment(node: NodeInput) -> str:
             "MODE": "init" if node.is_first else "join",
             "ROLE": node.machine.spec.role.value,
             "NODE_NAME": node.name,
-            "NODE_IP": node.address.address if node.address else "",
+            "NODE_IPS": " ".join(node.node_ips),
+            "FAMILIES": " ".join(map(str, node.versions)),
             "NODE_IP_MARK": NODE_IP,
+            "NODE_IPS_MARK": NODE_IPS,
             "PROVIDER_ID_MARK": PROVIDER_ID,
             "SERVER": node.server,
             "ENDPOINT_HOST": node.endpoint_host,

@@ -54,7 +54,8 @@ async def make_kubeconfig(
     entry = {"certificate-authority-data": _b64(result["ca"]), "server": result["server"]}
     if server is not None:
         # The certificate names the endpoint, not the detour that leads to it.
-        entry |= {"server": server, "tls-server-name": cluster.status.endpoint.rpartition(":")[0]}
+        name_there = cluster.status.endpoint.rpartition(":")[0].strip("[]")
+        entry |= {"server": server, "tls-server-name": name_there}
     private = key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from moorage.engine.store import Store
@@ -22,6 +21,7 @@ from moorage.planning.addresses import (
 )
 from moorage.resources import KINDS, Cluster, IPAddress, IPPool, NodePool
 from moorage.resources.cluster import ClusterStatus
+from moorage.resources.spans import Address
 from moorage.store import SqlOperations
 from moorage.store.codec import Stored, decode
 from moorage.store.view import View
@@ -33,7 +33,7 @@ class Claim(NamedTuple):
     ip_pool: str
     cluster: str
     """``project/name``."""
-    address: IPv4Address
+    address: Address
     route: str
 
 
@@ -196,11 +196,11 @@ class Tally(View):
     def at_endpoint(self, host: str, gateway: str) -> Iterator[str]:
         """Yield ``project/name`` of the gateway's clusters with that endpoint."""
         for entry in self._clusters.values():
-            known = (entry.host, (entry.endpoint or "").rpartition(":")[0])
+            known = (entry.host, (entry.endpoint or "").rpartition(":")[0].strip("[]"))
             if entry.route == gateway and host in known:
                 yield entry.key
 
-    def claims_of(self, address: IPv4Address, gateway: str) -> Iterator[Claim]:
+    def claims_of(self, address: Address, gateway: str) -> Iterator[Claim]:
         """Yield the gateway's claims of an address, from whichever pool."""
         for claims in self._claims.values():
             for claim in claims.values():

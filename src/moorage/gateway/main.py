@@ -172,8 +172,10 @@ async def status(*, data: Path = DEFAULT_DATA, config: Path | None = None) -> in
     address = _settings(data, file=config).health_address()
     if address is None:
         raise UnavailableError("the health page is off: there is nothing to ask")
+    from moorage.kit.net import host_port
+
     host, port = address
-    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    shown = host_port(host, port)
     async with httpx2.AsyncClient(trust_env=False, timeout=STATUS_TIMEOUT_S) as http:
         try:
             answer = await http.get(f"http://{shown}/healthz")

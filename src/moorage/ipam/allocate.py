@@ -4,13 +4,13 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from ipaddress import IPv4Address
 
 from moorage.engine.store import Store
 from moorage.kit.errors import ConflictError, MoorageError, NotFoundError
 from moorage.planning import PoolAddresses, choose_address
 from moorage.resources import IPAddress, IPPool, Metadata, Owner
 from moorage.resources.ippool import IPAddressSpec, claim_name, claimed_address
+from moorage.resources.spans import Address
 
 _HELD_BACK = {"moorage.dev/held-back": "true"}
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -20,11 +20,11 @@ class PoolExhaustedError(MoorageError):
     """Every address of the pool is claimed."""
 
 
-UsedBy = Callable[[IPv4Address], Awaitable[str | None]]
+UsedBy = Callable[[Address], Awaitable[str | None]]
 """Tells in words who else uses an address, ``None`` when nobody is known to."""
 
 
-async def nobody(_: IPv4Address) -> None:
+async def nobody(_: Address) -> None:
     """Know of no other user of any address."""
 
 
@@ -35,7 +35,7 @@ async def claim(
     *,
     cluster: str,
     used_by: UsedBy,
-    wanted: IPv4Address | None = None,
+    wanted: Address | None = None,
 ) -> IPAddress:
     """Return the address that ``owner`` holds in one of the pools, claiming one if it holds none.
 
@@ -68,7 +68,7 @@ async def claim(
 
 
 async def take(
-    store: Store, pool: IPPool, address: IPv4Address, owner: Owner, *, cluster: str
+    store: Store, pool: IPPool, address: Address, owner: Owner, *, cluster: str
 ) -> IPAddress:
     """Claim one address for ``owner``, which was chosen for it from what ``read_pool`` said.
 
@@ -81,7 +81,7 @@ async def take(
 
 
 async def read_pool(
-    store: Store, pool: IPPool, *, cluster: str, needed: int, used: Collection[IPv4Address] = ()
+    store: Store, pool: IPPool, *, cluster: str, needed: int, used: Collection[Address] = ()
 ) -> PoolAddresses:
     """Return which addresses of a pool are left.
 
@@ -105,12 +105,18 @@ async def read_pool(
     return PoolAddresses(name, pool.spec, frozenset(taken), tuple(given_last), closed)
 
 
-async def release(store: Store, owner_uid: str, *, now: datetime) -> int:
-    """Give back all addresses that the owner holds; return how many there were.
+async def release(
+    store: Store, owner_uid: str, *, now: datetime, only: Address | None = None
+) -> int:
+    """Give back all addresses that the owner holds, or ``only`` one; return how many there were.
 
     An address stays as one that is held back, if its pool wants that; ``held_back_of`` has it.
     """
-    held = await store.list(IPAddress, owner=owner_uid)
+    held = [
+        one
+        for one in await store.list(IPAddress, owner=owner_uid)
+        if only in (None, one.spec.address)
+    ]
     for address in held:
         pool = await store.find(IPPool, "", address.spec.pool)
         if pool is None or pool.is_deleting or pool.spec.hold_off_s == 0:
@@ -150,9 +156,9 @@ class _Wish:
     owner: Owner
     cluster: str
     used_by: UsedBy
-    wanted: IPv4Address | None
+    wanted: Address | None
 
-    def claim_of(self, address: IPv4Address) -> IPAddress:
+    def claim_of(self, address: Address) -> IPAddress:
         name = self.pool.metadata.name
         return IPAddress(
             metadata=Metadata(

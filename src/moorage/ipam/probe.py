@@ -5,18 +5,23 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from ipaddress import IPv4Address
 
 import anyio
+
+from moorage.resources.spans import V4, V6, Address
 
 PORTS = (22, 443, 6443, 10250)
 PATIENCE_S = 1.0
 
-_ECHO_REQUEST, _ECHO_REPLY = 8, 0
+_ECHO = {
+    V4: (socket.AF_INET, socket.IPPROTO_ICMP, 8, 0),
+    V6: (socket.AF_INET6, socket.IPPROTO_ICMPV6, 128, 129),
+}
+"""IP version -> family, protocol, and the types of request and reply."""
 
 
 async def who_answers(
-    address: IPv4Address, *, ports: tuple[int, ...] = PORTS, patience_s: float = PATIENCE_S
+    address: Address, *, ports: tuple[int, ...] = PORTS, patience_s: float = PATIENCE_S
 ) -> str | None:
     """Return what answered at an address, in words, or ``None`` after ``patience_s``.
 
@@ -39,7 +44,7 @@ async def who_answers(
     return f"a machine that {answers[0]}" if answers else None
 
 
-async def _connect(address: IPv4Address, port: int) -> str | None:
+async def _connect(address: Address, port: int) -> str | None:
     try:
         stream = await anyio.connect_tcp(str(address), port)
     except OSError as error:
@@ -49,12 +54,13 @@ async def _connect(address: IPv4Address, port: int) -> str | None:
     return f"answers at TCP port {port}"
 
 
-async def _ping(address: IPv4Address) -> str | None:
+async def _ping(address: Address) -> str | None:
     """Send one ICMP echo request from a socket that needs no right, where the system has those."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP) as asking:
+    family, protocol, request, reply = _ECHO[address.version]
+    with socket.socket(family, socket.SOCK_DGRAM, protocol) as asking:
         asking.setblocking(False)
         asking.connect((str(address), 0))
-        asking.send(struct.pack("!BBHHH", _ECHO_REQUEST, 0, 0, 0, 1) + os.urandom(8))
+        asking.send(struct.pack("!BBHHH", request, 0, 0, 0, 1) + os.urandom(8))
         await anyio.wait_readable(asking)
         kind = asking.recv(64)[0]
-    return "answers a ping" if kind == _ECHO_REPLY else None
+    return "answers a ping" if kind == reply else None

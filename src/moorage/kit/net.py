@@ -18,6 +18,11 @@ from moorage.kit.identity import colons
 _DIGEST_HEX = 64
 
 
+def host_port(host: str, port: int) -> str:
+    """Return ``host:port``; IPv6 addresses get brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def normal_fingerprint(text: str) -> str:
     """Return a SHA-256 fingerprint as ``AB:CD:…``; colons, case and ``sha256:`` may vary.
 

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 from moorage.packs.model import Document, Pack
 from moorage.resources.cluster import Cluster
 from moorage.resources.meta import Model
+from moorage.resources.spans import V4, V6
 
 _UPSTREAM_REGISTRY = "ghcr.io"
 
@@ -91,8 +92,11 @@ def _network(values: FlannelValues, cluster: Cluster) -> str:
     backend |= {name: value for name, value in chosen.items() if value is not None}
     if values.direct_routing is not None:
         backend["DirectRouting"] = values.direct_routing
-    network = {
-        "Network": str(cluster.spec.network.pods),
+    pods = {one.version: str(one) for one in cluster.spec.network.pods}
+    network: Document = {"Network": pods[V4]} if V4 in pods else {"EnableIPv4": False}
+    if V6 in pods:
+        network |= {"EnableIPv6": True, "IPv6Network": pods[V6]}
+    network |= {
         "EnableNFTables": values.nftables,
         "Backend": backend,
     }

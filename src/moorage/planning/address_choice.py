@@ -2,17 +2,17 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from moorage.resources.ippool import IPPoolSpec
+from moorage.resources.spans import Address, address_of
 
 
 class GivenAddress(NamedTuple):
     """An address, and where it is from."""
 
     pool: str
-    address: IPv4Address
+    address: Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +21,9 @@ class PoolAddresses:
 
     name: str
     spec: IPPoolSpec
-    taken: frozenset[IPv4Address]
+    taken: frozenset[Address]
     """Claimed, held back, or known to be used by others."""
-    held_back: tuple[IPv4Address, ...] = ()
+    held_back: tuple[Address, ...] = ()
     """Released lately, the one that has been free for longest first: given when no other is."""
     closed: str = ""
     """Why the cluster gets none of its addresses, such as ``serves another cluster``."""
@@ -34,7 +34,7 @@ class AddressChoice:
 
     def __init__(self, pools: Iterable[PoolAddresses] = ()) -> None:
         self._pools = {pool.name: pool for pool in pools}
-        self._fresh: dict[str, Iterator[IPv4Address]] = {}
+        self._fresh: dict[str, Iterator[Address]] = {}
         self._given: set[GivenAddress] = set()
 
     def take(
@@ -97,6 +97,7 @@ class AddressChoice:
             self._fresh.pop(one.pool, None)  # begins anew, and passes over what is given
 
 
-def _fresh(pool: PoolAddresses) -> Iterator[IPv4Address]:
+def _fresh(pool: PoolAddresses) -> Iterator[Address]:
     taken = {int(address) for address in pool.taken}
-    return (IPv4Address(number) for number in pool.spec.numbers() if number not in taken)
+    version = pool.spec.version
+    return (address_of(one, version) for one in pool.spec.numbers() if one not in taken)

@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from ipaddress import IPv4Address
 from typing import NamedTuple
 
 from moorage.planning.placement import choose_failure_domains
 from moorage.resources import Cluster, IPPool, NodePool
 from moorage.resources.cluster import ClusterSpec, EndpointType
 from moorage.resources.ippool import IPPoolSpec
+from moorage.resources.spans import Address, address_of
 
 Pools = tuple[str, ...]
 """IP pools of one family, in the order in which they are asked for an address."""
@@ -40,11 +40,11 @@ class Group(NamedTuple):
     """Names of failure domains; empty means all."""
 
 
-def choose_address(pool: IPPoolSpec, taken: Collection[IPv4Address]) -> IPv4Address | None:
+def choose_address(pool: IPPoolSpec, taken: Collection[Address]) -> Address | None:
     """Return the lowest address of the pool that is not taken, ``None`` when all are."""
     held = {int(address) for address in taken}
     free = next((number for number in pool.numbers() if number not in held), None)
-    return None if free is None else IPv4Address(free)
+    return None if free is None else address_of(free, pool.version)
 
 
 def shape_of(spec: ClusterSpec) -> Shape:

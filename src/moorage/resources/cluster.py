@@ -1,10 +1,11 @@
 """Cluster: a Kubernetes cluster on vSphere virtual machines, with its control plane."""
 
 from enum import StrEnum
+from functools import partial
 from ipaddress import IPv4Network
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, IPvAnyAddress, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, IPvAnyAddress, StringConstraints, model_validator
 
 from moorage.resources.kubernetes import (
     MIN_CONTROL_PLANE_MEMORY_MIB,
@@ -24,6 +25,7 @@ from moorage.resources.meta import (
     Spec,
     Status,
 )
+from moorage.resources.spans import V4, V6, Subnet
 
 ClusterName = Annotated[str, StringConstraints(pattern=NAME_PATTERN, min_length=1, max_length=30)]
 """At most 30 characters: with pool (20) and UID (10) it must fit a node's DNS label of 63."""
@@ -61,7 +63,8 @@ class FailureDomain(Model):
     ip_pool: Name | None = None
     """Where static addresses come from; without this and ``ipPools`` machines use DHCP."""
     ip_pools: list[Name] = Field(default_factory=list, max_length=16)
-    """Several instead of one: a machine takes its address from the first that has one."""
+    """Several instead of one: a machine takes its address from the first that has one, and where
+    pools of IPv4 and of IPv6 are named, one of each."""
     name_servers: list[IPvAnyAddress] = Field(default_factory=list, max_length=8)
     """Of the nodes here: in place of the IP pool's, or beside those that DHCP names."""
     search: list[SearchDomain] = Field(default_factory=list, max_length=16)
@@ -150,22 +153,62 @@ class Endpoint(Model):
     """The nodes' network interface that carries the VIP."""
 
 
-class Network(Model):
-    """Networks inside the cluster. They must not overlap each other or the machines'."""
+def _as_list(given: object) -> object:
+    return given if isinstance(given, list | tuple) else [given]
 
-    pods: IPv4Network = IPv4Network("10.244.0.0/16")
-    services: IPv4Network = IPv4Network("10.96.0.0/12")
+
+Subnets = Annotated[list[Subnet], BeforeValidator(_as_list), Field(min_length=1, max_length=2)]
+"""A network, or one of each family; the first one's family is the cluster's main one."""
+_NODE_BITS = {V4: 24, V6: 64}
+"""Prefix length of what each node takes of the pods' network: kubeadm's own defaults."""
+_MOST_BITS = {"nodes": 16, "services": 20}
+"""What kubeadm accepts: bits that number nodes, and services."""
+
+
+def _subnet(text: str) -> list[Subnet]:
+    return [IPv4Network(text)]
+
+
+class Network(Model):
+    """Networks inside the cluster. They must not overlap each other or the machines'.
+
+    With one of each family nodes, pods and services have addresses of both.
+    """
+
+    pods: Subnets = Field(default_factory=partial(_subnet, "10.244.0.0/16"))
+    services: Subnets = Field(default_factory=partial(_subnet, "10.96.0.0/12"))
     dns_domain: str = "cluster.local"
 
+    @property
+    def versions(self) -> tuple[int, ...]:
+        """IP versions of the cluster, the main one first."""
+        return tuple(one.version for one in self.pods)
+
     @model_validator(mode="after")
-    def _do_not_overlap(self) -> Self:
-        if self.pods.overlaps(self.services):
-            raise ValueError(f"pods {self.pods} and services {self.services} overlap")
-        if self.pods.prefixlen > 22:  # noqa: PLR2004 - kubeadm gives each node a /24
-            raise ValueError(
-                f"pods {self.pods} is too small: each node takes a /24; use /22 or wider"
-            )
+    def _fit_together(self) -> Self:
+        services = tuple(one.version for one in self.services)
+        if len(set(self.versions)) != len(self.versions):
+            raise ValueError("pods has two networks of one family: give one of each")
+        if self.versions != services:
+            raise ValueError("pods and services must be of the same families, in the same order")
+        for pods, service in zip(self.pods, self.services, strict=True):
+            _check_size(pods, service)
         return self
+
+
+def _check_size(pods: Subnet, services: Subnet) -> None:
+    if pods.overlaps(services):
+        raise ValueError(f"pods {pods} and services {services} overlap")
+    node = _NODE_BITS[pods.version]
+    least, most = node - 2, node - _MOST_BITS["nodes"]
+    if not most <= pods.prefixlen <= least:
+        raise ValueError(
+            f"pods {pods} is too {'small' if pods.prefixlen > least else 'large'}: each node takes "
+            f"a /{node}; use /{most} to /{least}"
+        )
+    widest = services.max_prefixlen - _MOST_BITS["services"]
+    if services.prefixlen < widest:
+        raise ValueError(f"services {services} is too large: use /{widest} or narrower")
 
 
 class MachineSize(Model):

@@ -2,18 +2,34 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv6Address, ip_network
 from itertools import pairwise
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, IPvAnyAddress, model_validator
 
 from moorage.resources.meta import Model, Name, Owner, Ownership, Resource, Scope, Spec, Status
-from moorage.resources.spans import Span, count, holds, read_span, show, without
+from moorage.resources.spans import (
+    V4,
+    V6,
+    Address,
+    Span,
+    Subnet,
+    address_of,
+    count,
+    holds,
+    read_span,
+    show,
+    without,
+)
 
 MAX_POOL_SIZE = 65_536
+"""Of IPv4; a pool of IPv6 may have any."""
+MOST_COUNTED = 2**53 - 1
+"""The largest number that is said of a pool's addresses: every reader of JSON has it exact."""
 
-_MAX_POOL_NAME = 47
+_MAX_POOL_NAME = {V4: 47, V6: 30}
+_HEX_DIGITS = 32
 _MOST_PARTS = 256
 
 
@@ -30,25 +46,29 @@ Exclusion = Annotated[str, BeforeValidator(_is_exclusion)]
 class AddressRange(Model):
     """Addresses from ``start`` to ``end``, both included."""
 
-    start: IPv4Address
-    end: IPv4Address
+    start: Address
+    end: Address
 
 
 class IPPoolSpec(Spec):
-    """A range (``start`` to ``end``), several ``ranges`` or a ``subnet``, with what nodes need."""
+    """A range (``start`` to ``end``), several ``ranges`` or a ``subnet``, with what nodes need.
+
+    All of one family. For nodes with both, a failure domain names a pool of each.
+    """
 
     gateway: Name
     """Moorage gateway that gives the addresses out; immutable. (The router is ``router``.)"""
-    start: IPv4Address | None = None
-    end: IPv4Address | None = None
+    start: Address | None = None
+    end: Address | None = None
     ranges: list[AddressRange] = Field(default_factory=list, max_length=_MOST_PARTS)
     """Instead of ``start`` and ``end``: several ranges of one network."""
-    subnet: IPv4Network | None = None
-    """Instead of a range: all usable addresses of the network, the router's left out."""
-    prefix: int | None = Field(default=None, ge=1, le=32)
+    subnet: Subnet | None = None
+    """Instead of a range: all usable addresses of the network, the router's left out. Of IPv6 the
+    first and the last 128 addresses are left out too: they are anycast addresses."""
+    prefix: int | None = Field(default=None, ge=1, le=128)
     """Prefix length of the addresses; required with ranges, the subnet's own otherwise."""
-    router: IPv4Address
-    """Default gateway of the nodes."""
+    router: Address
+    """Default gateway of the nodes; of IPv6 it may be link-local (``fe80::1``)."""
     name_servers: list[IPvAnyAddress] = Field(default_factory=list)
     search: list[str] = Field(default_factory=list)
     exclude: list[Exclusion] = Field(default_factory=list, max_length=_MOST_PARTS)
@@ -67,33 +87,63 @@ class IPPoolSpec(Spec):
         is_range = self.start is not None or self.end is not None
         if [is_range, bool(self.ranges), self.subnet is not None].count(True) != 1:
             raise ValueError("give either start and end, or ranges, or subnet")
+        self._check_family()
         if self.subnet is not None:
             if self.prefix is not None and self.prefix != self.subnet.prefixlen:
                 raise ValueError("prefix contradicts subnet; leave it out")
-            if self.router not in self.subnet:
+            if not self._router_is_in(self.subnet):
                 raise ValueError(f"router must lie in {self.subnet}")
         else:
             self._check_ranges()
-        if self.size() > MAX_POOL_SIZE:
+        if self.version == V4 and self.size() > MAX_POOL_SIZE:
             raise ValueError(f"a pool may hold {MAX_POOL_SIZE} addresses at most")
         return self
+
+    def _check_family(self) -> None:
+        given: dict[str, Address | Subnet | None] = {
+            "start": self.start,
+            "end": self.end,
+            "subnet": self.subnet,
+        }
+        for number, one in enumerate(self.ranges):
+            given |= {f"ranges[{number}].start": one.start, f"ranges[{number}].end": one.end}
+        versions: dict[str, int] = {
+            field: one.version for field, one in given.items() if one is not None
+        }
+        for number, text in enumerate(self.exclude):
+            versions[f"exclude[{number}]"] = read_span(text)[0]
+        for field, version in versions.items():
+            if version != self.version:
+                raise ValueError(
+                    f"{field} is IPv{version}, but router is IPv{self.version}: a pool is of one "
+                    "family; make two, and name both in a failure domain's ipPools"
+                )
 
     def _check_ranges(self) -> None:
         one_is_missing = not self.ranges and (self.start is None or self.end is None)
         if one_is_missing or self.prefix is None:
             raise ValueError("a range needs start, end and prefix")
+        if self.prefix > self.router.max_prefixlen:
+            raise ValueError(f"prefix {self.prefix} is longer than an address")
         spans = sorted(self._asked())
         for first, last in spans:
             if first > last:
-                raise ValueError(f"start {IPv4Address(first)} lies behind end {IPv4Address(last)}")
-        network = IPv4Network((spans[0][0], self.prefix), strict=False)
+                start, end = self._address(first), self._address(last)
+                raise ValueError(f"start {start} lies behind end {end}")
+        network = self.network
         for first, last in spans:
-            inside = IPv4Address(first) in network and IPv4Address(last) in network
-            if not inside or self.router not in network:
+            inside = self._address(first) in network and self._address(last) in network
+            if not inside or not self._router_is_in(network):
                 raise ValueError(f"ends and router must lie in {network}, the network of start")
         for (_, last), following in pairwise(spans):
             if following[0] <= last:
-                raise ValueError(f"ranges overlap at {IPv4Address(following[0])}")
+                raise ValueError(f"ranges overlap at {self._address(following[0])}")
+
+    def _router_is_in(self, network: Subnet) -> bool:
+        return self.router in network or (self.router.version == V6 and self.router.is_link_local)
+
+    def _address(self, number: int) -> Address:
+        return address_of(number, self.version)
 
     @property
     def version(self) -> int:
@@ -108,9 +158,17 @@ class IPPoolSpec(Spec):
         assert self.prefix is not None  # noqa: S101 - the validator has seen to it
         return self.prefix
 
+    @property
+    def network(self) -> Subnet:
+        """Network that the addresses live in."""
+        if self.subnet is not None:
+            return self.subnet
+        first, _ = min(self._asked())
+        return ip_network(f"{self._address(first)}/{self.prefix_length}", strict=False)
+
     def spans(self) -> tuple[Span, ...]:
         """Return what may be given, in order: without the router, and without exclusions."""
-        kept_back = (read_span(one) for one in self.exclude)
+        kept_back = (read_span(one)[1] for one in self.exclude)
         return without(self._asked(), [(int(self.router), int(self.router)), *kept_back])
 
     def size(self) -> int:
@@ -125,18 +183,18 @@ class IPPoolSpec(Spec):
         """Return how many addresses may be given."""
         return count(self.spans())
 
-    def may_give(self, address: IPv4Address) -> bool:
+    def may_give(self, address: Address) -> bool:
         """Tell whether an address is one of the pool's."""
-        return holds(self.spans(), int(address))
+        return address.version == self.version and holds(self.spans(), int(address))
 
-    def of_these(self, addresses: Iterable[IPv4Address]) -> list[IPv4Address]:
+    def of_these(self, addresses: Iterable[Address]) -> list[Address]:
         """Return those of many addresses that are the pool's."""
-        spans = self.spans()
-        return [address for address in addresses if holds(spans, int(address))]
+        spans, version = self.spans(), self.version
+        return [one for one in addresses if one.version == version and holds(spans, int(one))]
 
     def shown(self) -> str:
         """Return what was asked for, for people."""
-        return str(self.subnet or ", ".join(map(show, self._asked())))
+        return str(self.subnet or ", ".join(show(one, self.version) for one in self._asked()))
 
     @property
     def path(self) -> str:
@@ -147,8 +205,9 @@ class IPPoolSpec(Spec):
 
     def _asked(self) -> list[Span]:
         if self.subnet is not None:
-            low, high = int(self.subnet.network_address), int(self.subnet.broadcast_address)
-            return [(low + 1, high - 1) if self.subnet.prefixlen < 31 else (low, high)]  # noqa: PLR2004
+            low, high = int(self.subnet[0]), int(self.subnet[-1])
+            first, last = _set_apart(self.subnet)
+            return [(low + first, high - last)]
         if self.start is not None and self.end is not None:
             return [(int(self.start), int(self.end))]
         return [(int(one.start), int(one.end)) for one in self.ranges]
@@ -157,7 +216,7 @@ class IPPoolSpec(Spec):
 class AddressConflict(Model):
     """An address of the pool that somebody else uses: it is not given while that lasts."""
 
-    address: IPv4Address
+    address: Address
     used_by: str
     """Who, in words: a VM that reports it, or what answered."""
     account: str | None = None
@@ -170,14 +229,14 @@ class AddressConflict(Model):
 class IPPoolStatus(Status):
     """How full the pool is."""
 
-    total: int = 0
+    total: int = Field(default=0, le=MOST_COUNTED)
     claimed: int = 0
     reserved: int = 0
     """What clusters will still claim: for machines and endpoints that have no address yet, and one
     more for each of them, so that a machine can be replaced by making the new one first."""
     held_back: int = 0
     """Released less than ``holdOffS`` ago: given only when no other is free."""
-    free: int = 0
+    free: int = Field(default=0, le=MOST_COUNTED)
     """What is not claimed, those reserved and held back among it."""
     clusters: list[str] = Field(default_factory=list)
     """``project/name`` of the clusters that hold addresses."""
@@ -196,9 +255,10 @@ class IPPool(Resource):
 
     @model_validator(mode="after")
     def _leaves_room_for_the_address(self) -> Self:
-        if len(self.metadata.name) > _MAX_POOL_NAME:
+        most = _MAX_POOL_NAME[self.spec.version]
+        if len(self.metadata.name) > most:
             raise ValueError(
-                f"metadata.name may have {_MAX_POOL_NAME} characters at most: "
+                f"metadata.name may have {most} characters at most: "
                 "each claimed address is a resource called POOL-ADDRESS"
             )
         return self
@@ -208,7 +268,7 @@ class IPAddressSpec(Spec):
     """One claimed address. Its resource's name is made from pool and address, and is the lock."""
 
     pool: Name
-    address: IPv4Address
+    address: Address
     cluster: str
     """``project/name`` of the cluster."""
     claimed_by: Owner
@@ -239,12 +299,34 @@ class IPAddress(Resource):
     status: IPAddressStatus = Field(default_factory=IPAddressStatus)
 
 
-def claim_name(pool: str, address: IPv4Address) -> str:
-    """Return the name of the IPAddress resource that stands for this address of the pool."""
-    return f"{pool}-{str(address).replace('.', '-')}"
+def claim_name(pool: str, address: Address) -> str:
+    """Return the name of the IPAddress resource that stands for this address of the pool.
+
+    An address has one name only, however it was written.
+    """
+    if address.version == V4:
+        return f"{pool}-{str(address).replace('.', '-')}"
+    return f"{pool}-{int(address):0{_HEX_DIGITS}x}"
 
 
-def claimed_address(name: str) -> tuple[str, IPv4Address]:
+def claimed_address(name: str) -> tuple[str, Address]:
     """Return pool and address that the name of an IPAddress resource stands for."""
+    pool, _, digits = name.rpartition("-")
+    if len(digits) == _HEX_DIGITS:
+        return pool, IPv6Address(int(digits, 16))
     pool, *numbers = name.rsplit("-", 4)
     return pool, IPv4Address(".".join(numbers))
+
+
+def _set_apart(subnet: Subnet) -> tuple[int, int]:
+    """Return how many addresses at both ends of a network no node may have.
+
+    Of IPv4 network and broadcast address (not of /31 and /32); of IPv6 the anycast addresses of
+    the subnet's routers (RFC 4291) and the reserved ones (RFC 2526).
+    """
+    host_bits = subnet.max_prefixlen - subnet.prefixlen
+    if host_bits < 2:  # noqa: PLR2004
+        return 0, 0
+    if subnet.version == V4:
+        return 1, 1
+    return 1, 128 if host_bits > 7 else 0  # noqa: PLR2004

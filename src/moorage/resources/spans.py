@@ -1,33 +1,46 @@
-"""Arithmetic of address ranges, as first and last number: nothing is ever listed one by one."""
+"""Arithmetic of address ranges, as first and last number: nothing is ever listed one by one.
+
+A span says nothing of its family: only spans of one are put together.
+"""
 
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
+Address = IPv4Address | IPv6Address
+Subnet = IPv4Network | IPv6Network
+V4, V6 = 4, 6
+"""IP versions."""
 Span = tuple[int, int]
 """First and last address, both included, as integers."""
 
 
-def read_span(text: str) -> Span:
+def read_span(text: str) -> tuple[int, Span]:
     """Read an address, a range such as ``10.0.4.10-10.0.4.19``, or a network in CIDR form.
 
-    Raises ``ValueError``.
+    Returns IP version and span; raises ``ValueError``.
     """
     first, dash, last = text.partition("-")
     try:
-        if dash:
-            span = int(IPv4Address(first.strip())), int(IPv4Address(last.strip()))
-        elif "/" in text:
-            network = IPv4Network(text.strip())
-            span = int(network.network_address), int(network.broadcast_address)
+        if "/" in text:
+            network = ip_network(text.strip())
+            ends: tuple[Address, Address] = network[0], network[-1]
         else:
-            span = int(IPv4Address(text.strip())), int(IPv4Address(text.strip()))
+            ends = ip_address(first.strip()), ip_address((last if dash else first).strip())
     except ValueError as error:
         raise ValueError(
-            f"{text!r} is no IPv4 address, range (first-last) or network (CIDR): {error}"
+            f"{text!r} is no IP address, range (first-last) or network (CIDR): {error}"
         ) from error
+    if ends[0].version != ends[1].version:
+        raise ValueError(f"{text!r} begins with IPv{ends[0].version} and ends with another")
+    span = int(ends[0]), int(ends[1])
     if span[0] > span[1]:
         raise ValueError(f"{text!r} begins behind its end")
-    return span
+    return ends[0].version, span
+
+
+def address_of(number: int, version: int) -> Address:
+    """Return the address of an IP version that a number stands for."""
+    return IPv4Address(number) if version == V4 else IPv6Address(number)
 
 
 def without(spans: Iterable[Span], taken: Iterable[Span]) -> tuple[Span, ...]:
@@ -66,7 +79,7 @@ def holds(spans: Sequence[Span], number: int) -> bool:
     return any(first <= number <= last for first, last in spans)
 
 
-def show(span: Span) -> str:
-    """Return a span for people."""
-    first, last = IPv4Address(span[0]), IPv4Address(span[1])
-    return str(first) if first == last else f"{first} to {last}"
+def show(span: Span, version: int) -> str:
+    """Return a span of an IP version for people."""
+    first, last = (str(address_of(number, version)) for number in span)
+    return first if first == last else f"{first} to {last}"

@@ -30,19 +30,20 @@ _MOST_ADDRESSES = 32
 _LONGEST_VALUE = 256 * 1024
 
 
-def _is_usable(address: str) -> bool:
-    """Tell addresses that others can reach from link-local ones, and from what is none at all."""
+def _usable(given: str) -> str | None:
+    """Return an address that others can reach, in its one normal form; ``None`` for all else."""
     try:
-        return not ip_address(address).is_link_local
+        address = ip_address(given)
     except ValueError:
-        return False
+        return None
+    return None if address.is_link_local else str(address)
 
 
 def card_addresses(nics: Any) -> tuple[str, ...]:
     """Return the addresses in a ``guest.net``, of the VM's own cards and not link-local."""
     # Bridges and tunnels of a pod network have no card of the VM behind them: the API says -1.
     cards = [nic for nic in nics or () if nic.deviceConfigId >= 0]
-    usable = (ip for nic in cards for ip in nic.ipAddress or () if _is_usable(ip))
+    usable = (ip for nic in cards for one in nic.ipAddress or () if (ip := _usable(one)))
     return tuple(islice(usable, _MOST_ADDRESSES))
 
 

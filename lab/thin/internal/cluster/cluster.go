@@ -39,7 +39,8 @@ type Token struct {
 type Machine struct {
 	UUID         string
 	Name         string
-	Address      string
+	Address      string   // of the API server and etcd
+	Addresses    []string // of the node, one of each family
 	Version      string
 	ControlPlane bool
 	Port         int

@@ -78,11 +78,13 @@ func (n *Node) status(ready bool) document {
 			"ephemeral-storage": fmt.Sprintf("%dMi", n.DiskMiB), "pods": "110",
 		}
 	}
+	addresses := []any{}
+	for _, address := range n.Addresses {
+		addresses = append(addresses, document{"type": "InternalIP", "address": address})
+	}
 	return document{
-		"addresses": []any{
-			document{"type": "InternalIP", "address": n.Address}, document{"type": "Hostname", "address": n.Name},
-		},
-		"capacity": size(), "allocatable": size(),
+		"addresses": append(addresses, document{"type": "Hostname", "address": n.Name}),
+		"capacity":  size(), "allocatable": size(),
 		"conditions": []any{
 			condition("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
 			condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),

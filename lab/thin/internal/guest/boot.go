@@ -69,7 +69,7 @@ func (g *Guest) run(ctx context.Context, stopped chan struct{}) {
 // cloudInit reads guestinfo on the first boot of an instance; false: this node will do nothing.
 func (g *Guest) cloudInit() bool {
 	g.mu.Lock()
-	i, err := readInstance(g.guestinfo)
+	i, err := readInstance(g.guestinfo, g.doc.NICs)
 	if fault := g.host.tripLocked(g.doc.Name, "cloud-init"); fault != nil {
 		i, err = nil, fmt.Errorf("%s", fault.Detail)
 	}
@@ -86,7 +86,7 @@ func (g *Guest) cloudInit() bool {
 		return false
 	}
 	leased := d.leased
-	*d = Disk{ID: i.ID, Hostname: i.Hostname, static: i.Address, leased: leased, node: d.node}
+	*d = Disk{ID: i.ID, Hostname: i.Hostname, cards: i.Cards, leased: leased, node: d.node}
 	if err == nil {
 		d.data, err = readBootData(i)
 	}
@@ -122,12 +122,12 @@ func (g *Guest) complain() {
 func (g *Guest) network() bool {
 	if g.host.trip(g, "address") != nil {
 		g.mu.Lock()
-		g.disk.static, g.disk.leased = "", ""
+		g.disk.cards, g.disk.leased = nil, ""
 		g.mu.Unlock()
 		g.tell()
 		return true // the boot script will say so
 	}
-	if g.disk.static == "" && g.disk.leased == "" {
+	if g.disk.wantsLease() {
 		address, err := g.host.lease()
 		if err != nil {
 			log.Printf("%s: %v", g.doc.Name, err)
@@ -136,7 +136,7 @@ func (g *Guest) network() bool {
 		g.disk.leased = address
 		g.mu.Unlock()
 	}
-	g.write(map[string]string{"guestinfo.local-ipv4": g.disk.address()})
+	g.write(g.disk.localAddresses())
 	g.tell()
 	return true
 }
@@ -154,8 +154,8 @@ func (g *Guest) bootScript(ctx context.Context) error {
 		if version != env["VERSION"] {
 			return giveUp("VersionMismatch", "the template has kubeadm %s and the cluster wants %s: choose a template with %s", version, env["VERSION"], env["VERSION"])
 		}
-		if wanted := env["NODE_IP"]; d.address() == "" || wanted != "" && wanted != d.address() {
-			return fail("NoAddress", "no address %s on %s, for %s s", wanted, env["INTERFACE"], env["DEADLINE_S"])
+		if _, err := d.nodeAddresses(env); err != nil {
+			return fail("NoAddress", "no address %s on %s, for %s s", err, env["INTERFACE"], env["DEADLINE_S"])
 		}
 		if err := g.resume(); err != nil {
 			return err

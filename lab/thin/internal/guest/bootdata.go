@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -65,13 +67,16 @@ func readBootData(i *instance) (*bootData, error) {
 }
 
 // render does what the script does before it runs kubeadm: it fills in address and UUID.
-func (d *bootData) render(address, uuid string) error {
+func (d *bootData) render(addresses []string, uuid string) error {
 	text := d.files[directory+"/kubeadm.yaml.in"]
 	if text == "" {
 		return errors.New("unable to read config from \"/run/moorage/kubeadm.yaml\"")
 	}
 	if mark := d.env["NODE_IP_MARK"]; mark != "" {
-		text = strings.ReplaceAll(text, mark, address)
+		text = strings.ReplaceAll(text, mark, addresses[0])
+	}
+	if mark := d.env["NODE_IPS_MARK"]; mark != "" {
+		text = strings.ReplaceAll(text, mark, strings.Join(addresses, ","))
 	}
 	if mark := d.env["PROVIDER_ID_MARK"]; mark != "" {
 		text = strings.ReplaceAll(text, mark, "vsphere://"+uuid)
@@ -112,7 +117,7 @@ func vipOf(manifest string) string {
 }
 
 // machine is what kubelet and kubeadm make of the configuration.
-func (d *bootData) machine(doc *Document, address, version string) (cluster.Machine, error) {
+func (d *bootData) machine(doc *Document, addresses []string, version string) (cluster.Machine, error) {
 	kind := "JoinConfiguration"
 	if d.env["MODE"] == "init" {
 		kind = "InitConfiguration"
@@ -122,7 +127,7 @@ func (d *bootData) machine(doc *Document, address, version string) (cluster.Mach
 		return cluster.Machine{}, fmt.Errorf("no %s found in the supplied config", kind)
 	}
 	m := cluster.Machine{
-		UUID: doc.UUID, Name: text(configuration, "nodeRegistration", "name"), Address: address, Version: version,
+		UUID: doc.UUID, Name: text(configuration, "nodeRegistration", "name"), Address: addresses[0], Version: version,
 		ControlPlane: d.env["ROLE"] == "control-plane", Port: 6443, VIP: d.vip, Labels: map[string]string{},
 		Taints: list(configuration, "nodeRegistration", "taints"),
 		CPUs:   int(doc.CPUs), MemoryMiB: int(doc.MemoryMiB), DiskMiB: doc.DiskMiB,
@@ -135,8 +140,11 @@ func (d *bootData) machine(doc *Document, address, version string) (cluster.Mach
 		case "cloud-provider":
 			m.External = value == "external"
 		case "node-ip":
-			if value != address {
-				return m, fmt.Errorf("kubelet: node IP: %q not found in the host's network interfaces", value)
+			m.Addresses = strings.Split(value, ",")
+			for _, one := range m.Addresses {
+				if !slices.Contains(addresses, one) {
+					return m, fmt.Errorf("kubelet: node IP: %q not found in the host's network interfaces", one)
+				}
 			}
 		case "node-labels":
 			for pair := range strings.SplitSeq(value, ",") {
@@ -151,6 +159,9 @@ func (d *bootData) machine(doc *Document, address, version string) (cluster.Mach
 	local := []string{"localAPIEndpoint"}
 	if kind == "JoinConfiguration" {
 		local = []string{"controlPlane", "localAPIEndpoint"}
+	}
+	if at := text(configuration, append(local, "advertiseAddress")...); m.ControlPlane && !slices.Contains(addresses, at) {
+		return m, fmt.Errorf("localAPIEndpoint: advertiseAddress: %q is no address of this node", at)
 	}
 	if port, ok := dig(configuration, append(local, "bindPort")...).(float64); ok {
 		m.Port = int(port)
@@ -176,6 +187,17 @@ func (d *bootData) founding() (cluster.Founding, error) {
 		},
 		External: strings.Contains(d.texts["ClusterConfiguration"], "cloud-provider"),
 	}
+	pods, err := families(f.PodSubnet)
+	if err != nil {
+		return f, fmt.Errorf("networking.podSubnet: %w", err)
+	}
+	services, err := families(f.ServiceSubnet)
+	if err != nil {
+		return f, fmt.Errorf("networking.serviceSubnet: %w", err)
+	}
+	if !slices.Equal(pods, services) {
+		return f, fmt.Errorf("expected podSubnet %q and serviceSubnet %q to be of the same families", f.PodSubnet, f.ServiceSubnet)
+	}
 	for _, name := range list(c, "apiServer", "certSANs") {
 		f.Names = append(f.Names, fmt.Sprint(name))
 	}
@@ -197,6 +219,22 @@ func (d *bootData) founding() (cluster.Founding, error) {
 	authority, err := d.authorities(func(name string) string { return d.files[pkiRoot+"/"+name] })
 	f.Authority = authority
 	return f, err
+}
+
+// families reads subnets with a comma between them: one, or one of each family.
+func families(subnets string) ([]bool, error) {
+	var found []bool
+	for text := range strings.SplitSeq(subnets, ",") {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, err
+		}
+		if slices.Contains(found, prefix.Addr().Is6()) {
+			return nil, fmt.Errorf("%q: expected at most one of each family", subnets)
+		}
+		found = append(found, prefix.Addr().Is6())
+	}
+	return found, nil
 }
 
 // authorities checks all keys of a control plane, as kubeadm does with what it finds in its folder.

@@ -23,14 +23,14 @@ const (
 type instance struct {
 	ID       string
 	Hostname string
-	Address  string // static, without prefix length; empty: DHCP
+	Cards    []card // in the order of the NICs
 	Redact   []string
 	Files    map[string]string
 	Runs     []string // commands of runcmd, each as one line
 }
 
 // readInstance does what cloud-init's DataSourceVMware does with guestinfo.
-func readInstance(guestinfo map[string]string) (*instance, error) {
+func readInstance(guestinfo map[string]string, nics []NIC) (*instance, error) {
 	raw, err := value(guestinfo, metadataKey)
 	if err != nil {
 		return nil, err
@@ -43,10 +43,7 @@ func readInstance(guestinfo map[string]string) (*instance, error) {
 		Hostname string   `json:"local-hostname"`
 		Redact   []string `json:"redact"`
 		Network  struct {
-			Ethernets map[string]struct {
-				DHCP4     bool     `json:"dhcp4"`
-				Addresses []string `json:"addresses"`
-			} `json:"ethernets"`
+			Ethernets map[string]ethernet `json:"ethernets"`
 		} `json:"network"`
 	}
 	if err := yaml.Unmarshal([]byte(raw), &metadata); err != nil {
@@ -56,15 +53,8 @@ func readInstance(guestinfo map[string]string) (*instance, error) {
 	if made.ID == "" || made.Hostname == "" {
 		return nil, errors.New(metadataKey + " lacks instance-id or local-hostname")
 	}
-	if len(metadata.Network.Ethernets) == 0 {
-		return nil, errors.New(metadataKey + " has no network.ethernets")
-	}
-	for _, ethernet := range metadata.Network.Ethernets {
-		if len(ethernet.Addresses) > 0 {
-			made.Address, _, _ = strings.Cut(ethernet.Addresses[0], "/")
-		} else if !ethernet.DHCP4 {
-			return nil, errors.New(metadataKey + ": the network has neither addresses nor dhcp4")
-		}
+	if made.Cards, err = readNetwork(metadata.Network.Ethernets, nics); err != nil {
+		return nil, err
 	}
 	return made, made.readUserdata(guestinfo)
 }

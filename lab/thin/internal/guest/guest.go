@@ -5,9 +5,11 @@ package guest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -41,8 +43,8 @@ type NIC struct {
 type Disk struct {
 	ID         string // of cloud-init's instance
 	Hostname   string
-	static     string
-	leased     string // by DHCP
+	cards      []card // in the order of the NICs
+	leased     string // by DHCP, on the first
 	data       *bootData
 	broken     string // why nothing runs on this node
 	started    bool
@@ -225,11 +227,11 @@ func (g *Guest) tell() {
 	state := uplink.State{HostName: g.disk.Hostname, ToolsRunning: true, NICs: []uplink.NIC{}}
 	for at, nic := range g.doc.NICs {
 		ips := []string{}
-		if address := g.disk.address(); at == 0 && address != "" && nic.Connected {
-			ips = append(ips, address)
-			if g.vip != "" {
-				ips = append(ips, g.vip)
-			}
+		if nic.Connected {
+			ips = append(ips, g.disk.addresses(at)...)
+		}
+		if at == 0 && g.vip != "" && len(ips) > 0 {
+			ips = append(ips, g.vip)
 		}
 		state.NICs = append(state.NICs, uplink.NIC{MAC: nic.MAC, IPs: ips})
 	}
@@ -240,11 +242,67 @@ func (g *Guest) tell() {
 	}
 }
 
+// address is the main one, or empty.
 func (d *Disk) address() string {
-	if d.static != "" {
-		return d.static
+	if all := d.addresses(0); len(all) > 0 {
+		return all[0]
 	}
-	return d.leased
+	return ""
+}
+
+// addresses are those of one NIC. There is one DHCP server, and it serves first NICs only.
+func (d *Disk) addresses(nic int) []string {
+	if nic < len(d.cards) && len(d.cards[nic].Addresses) > 0 {
+		return d.cards[nic].Addresses
+	}
+	if nic == 0 && d.leased != "" {
+		return []string{d.leased}
+	}
+	return nil
+}
+
+func (d *Disk) wantsLease() bool {
+	return len(d.cards) > 0 && d.cards[0].DHCP && d.leased == ""
+}
+
+// localAddresses is what cloud-init tells of itself.
+func (d *Disk) localAddresses() map[string]string {
+	told := map[string]string{}
+	for _, address := range d.addresses(0) {
+		key := "guestinfo.local-ipv4"
+		if strings.Contains(address, ":") {
+			key = "guestinfo.local-ipv6"
+		}
+		if _, there := told[key]; !there {
+			told[key] = address
+		}
+	}
+	return told
+}
+
+// nodeAddresses are those that the boot script finds: all that it was told of, or one of each family by DHCP.
+func (d *Disk) nodeAddresses(env map[string]string) ([]string, error) {
+	have := d.addresses(0)
+	if wanted := strings.Fields(env["NODE_IPS"]); len(wanted) > 0 {
+		for _, one := range wanted {
+			if !slices.Contains(have, one) {
+				return nil, errors.New(env["NODE_IPS"])
+			}
+		}
+		return wanted, nil
+	}
+	var found []string
+	for _, family := range strings.Fields(env["FAMILIES"]) {
+		at := slices.IndexFunc(have, func(one string) bool { return strings.Contains(one, ":") == (family == "6") })
+		if at < 0 {
+			return nil, errors.New("from DHCP")
+		}
+		found = append(found, have[at])
+	}
+	if len(found) == 0 {
+		return nil, errors.New("of any family")
+	}
+	return found, nil
 }
 
 // carries is the network's news that the virtual address came or went.

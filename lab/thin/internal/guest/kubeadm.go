@@ -47,10 +47,14 @@ func (g *Guest) kubeadm(ctx context.Context, mode, version string) error {
 		return fmt.Errorf("%s", fault.Detail)
 	}
 	d := g.disk
-	if err := d.data.render(d.address(), g.doc.UUID); err != nil {
+	addresses, err := d.nodeAddresses(d.data.env)
+	if err != nil {
 		return err
 	}
-	machine, err := d.data.machine(&g.doc, d.address(), version)
+	if err := d.data.render(addresses, g.doc.UUID); err != nil {
+		return err
+	}
+	machine, err := d.data.machine(&g.doc, addresses, version)
 	if err != nil {
 		return err
 	}

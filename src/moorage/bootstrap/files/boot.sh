@@ -101,31 +101,44 @@ run_commands() {
     fi
 }
 
-default_device() {
-    ip -4 route show default |
+default_device() { # 4 or 6
+    ip "-$1" route show default |
         awk '{for (i = 1; i < NF; i++) if ($i == "dev") {print $(i + 1); exit}}'
 }
 
-addresses() {
-    ip -4 -o address show scope global "$@" | awk '{split($4, a, "/"); print a[1]}'
+# Those that can be used: IPv6 ones only once nobody else was found to have them, and lasting ones.
+addresses() { # 4 or 6, [ARGUMENT...]
+    local family=$1
+    shift
+    ip "-$family" -o address show scope global "$@" |
+        awk '!/ (tentative|dadfailed|deprecated|temporary)( |$)/ {split($4, a, "/"); print a[1]}'
 }
 
-# Static: the address asked for, once it is there. DHCP: that of the default route's device.
-node_address() {
-    local device
-    if [ -n "$NODE_IP" ]; then
-        addresses | grep -Fx "$NODE_IP"
-        return
+# One of each family, with commas. Static: the addresses asked for, once all are there. DHCP: those
+# of the default route's device.
+node_addresses() {
+    local one family device have found=''
+    have=$(addresses 4 && addresses 6)
+    for one in $NODE_IPS; do
+        grep -Fxq "$one" <<<"$have" || return 1
+        found=$found,$one
+    done
+    if [ -z "$NODE_IPS" ]; then
+        for family in $FAMILIES; do
+            device=$(default_device "$family")
+            [ -n "$device" ] || return 1
+            one=$(addresses "$family" dev "$device" | grep -Fxv "$ENDPOINT_HOST" | head -n 1)
+            [ -n "$one" ] || return 1
+            found=$found,$one
+        done
     fi
-    device=$(default_device)
-    [ -n "$device" ] || return 1
-    addresses dev "$device" | grep -Fxv "$ENDPOINT_HOST" | head -n 1
+    echo "${found#,}"
 }
 
 wait_for_address() {
     local start=$SECONDS said='' what
-    until address=$(node_address) && [ -n "$address" ]; do
-        what="no address ${NODE_IP:-from DHCP} on $INTERFACE; this node has $(ip -brief address |
+    until addresses=$(node_addresses); do
+        what="no address ${NODE_IPS:-from DHCP} on $INTERFACE; this node has $(ip -brief address |
             awk '$1 != "lo" {$1 = $1; print}' | tr '\n' ';')"
         if [ -z "$said" ] && [ $((SECONDS - start)) -ge "$PATIENCE_S" ]; then
             report WaitingForAddress "$what"
@@ -166,10 +179,11 @@ render() {
     local uuid device
     uuid=$(bios_uuid) || fail NoBiosUuid "neither dmidecode nor $DMI tells the UUID of this VM"
     install -d -m 0700 "$RUN"
-    sed -e "s|$NODE_IP_MARK|$address|g" -e "s|$PROVIDER_ID_MARK|vsphere://$uuid|g" \
+    sed -e "s|$NODE_IP_MARK|${addresses%%,*}|g" -e "s|$NODE_IPS_MARK|$addresses|g" \
+        -e "s|$PROVIDER_ID_MARK|vsphere://$uuid|g" \
         "$CONF/kubeadm.yaml.in" >"$RUN/kubeadm.yaml"
     if [ -e "$MANIFESTS/kube-vip.yaml" ] && ! ip link show dev "$INTERFACE" >/dev/null 2>&1; then
-        device=$(default_device)
+        device=$(default_device "${FAMILIES%% *}")
         [ -n "$device" ] || fail NoInterface "there is no interface $INTERFACE and no default route"
         report PreparingNode "there is no interface $INTERFACE: the virtual address goes to $device"
         sed -i "/name: vip_interface/{n;s/value: .*/value: $device/}" "$MANIFESTS/kube-vip.yaml"

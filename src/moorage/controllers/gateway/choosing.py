@@ -6,7 +6,6 @@ what will happen: it asks ``survey`` and ``choose`` too.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Address
 
 import anyio
 
@@ -43,6 +42,7 @@ from moorage.planning import (
 )
 from moorage.resources import Cluster, IPPool, Machine, NodePool
 from moorage.resources.cluster import MachineSize, Unplaced
+from moorage.resources.spans import Address
 
 _ASKED_AT_A_TIME = 32
 
@@ -145,7 +145,7 @@ class OthersAddresses:
         self._targets = {name: target for name, _, target in targets_of_cluster(cluster)}
         self._used: dict[GivenAddress, bool] = {}
 
-    def left_out(self, pool: str) -> set[IPv4Address]:
+    def left_out(self, pool: str) -> set[Address]:
         """Return those of a pool that were found to be used."""
         return {one.address for one, used in self._used.items() if used and one.pool == pool}
 

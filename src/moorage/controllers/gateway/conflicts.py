@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 from moorage.ipam import UsedBy, who_answers
 from moorage.kit.errors import InvalidError, UnavailableError
 from moorage.resources import IPPool
 from moorage.resources.ippool import AddressConflict
+from moorage.resources.spans import Address
 from moorage.vsphere import Target
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Conflicts:
     """What passes over machines and clusters have found, until the pool's own pass takes it."""
 
-    _found: dict[str, dict[IPv4Address, AddressConflict]] = field(default_factory=dict)
+    _found: dict[str, dict[Address, AddressConflict]] = field(default_factory=dict)
 
     def note(self, pool: str, conflict: AddressConflict) -> None:
         """Keep a conflict for the pool's next pass."""
@@ -43,7 +43,7 @@ def user_of(
         claimant: UID of the machine or cluster that it is for.
     """
 
-    async def used_by(address: IPv4Address) -> str | None:
+    async def used_by(address: Address) -> str | None:
         pool = next(one for one in pools if one.spec.may_give(address))
         found = await vm_with(env, address, account, target, claimant)
         if found is None and pool.spec.probe and (answer := await who_answers(address)):
@@ -58,7 +58,7 @@ def user_of(
 
 
 async def vm_with(
-    env: "Env", address: IPv4Address, account: str, target: Target, claimant: str
+    env: "Env", address: Address, account: str, target: Target, claimant: str
 ) -> AddressConflict | None:
     """Return the VM that reports an address in the network of ``target``, if one is seen.
 

@@ -1,6 +1,6 @@
 """The cluster's API address: claimed before the first machine, released after the last."""
 
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 
 from moorage.controllers.gateway.conflicts import user_of
 from moorage.controllers.gateway.env import Env, key_of
@@ -9,6 +9,7 @@ from moorage.controllers.tally import tally_of
 from moorage.engine import DONE, Outcome, step, wait
 from moorage.ipam import PoolExhaustedError, claim, release
 from moorage.kit.errors import ConflictError
+from moorage.kit.net import host_port
 from moorage.planning.addresses import by_family, needed_by, share_out
 from moorage.resources import Cluster, IPPool, NodePool
 from moorage.resources.cluster import EndpointType
@@ -28,8 +29,10 @@ async def ensure_endpoint(cluster: Cluster, env: Env) -> Outcome:
         return wait("AddressesShort", short, after=30)
     asked = cluster.spec.endpoint
     host = str(asked.host) if asked.host is not None else None
-    wanted = IPv4Address(host) if host else None
+    wanted = ip_address(host) if host else None
     pools = [known[name] for name in cluster.spec.vip_pools()]
+    # As counted: of the first pool's family.
+    pools = [pool for pool in pools if pool.spec.version == pools[0].spec.version]
     if wanted is not None:
         pools = [pool for pool in pools if pool.spec.may_give(wanted)]
     if pools and asked.type is EndpointType.VIP:
@@ -50,7 +53,7 @@ async def ensure_endpoint(cluster: Cluster, env: Env) -> Outcome:
         except ConflictError as error:
             return wait("EndpointTaken", f"the endpoint cannot be claimed: {error}", after=60)
         host = str(address.spec.address)
-    cluster.status.endpoint = f"{host}:{asked.port}"
+    cluster.status.endpoint = host_port(str(host), asked.port)
     env.stamp(cluster.status.timeline, "EndpointClaimed")
     return DONE
 

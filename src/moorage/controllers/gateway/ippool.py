@@ -8,6 +8,7 @@ from moorage.controllers.tally import tally_of
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
 from moorage.ipam import claims_of, forget, held_back_of
 from moorage.resources import IPPool
+from moorage.resources.ippool import MOST_COUNTED
 from moorage.resources.meta import GATEWAY_FINALIZER
 
 _SHOWN = 5
@@ -22,7 +23,7 @@ async def ensure_counted(pool: IPPool, env: Env) -> Outcome:
     pools = {one.metadata.name: one for one in await env.store.list(IPPool)}
     tally = await tally_of(env.store)
     claims = tally.claims(name)
-    pool.status.total = pool.spec.usable()
+    pool.status.total = min(pool.spec.usable(), MOST_COUNTED)
     pool.status.claimed = len(claims)
     pool.status.reserved = tally.reserved(name, pools)
     pool.status.free = max(0, pool.status.total - pool.status.claimed)

@@ -13,7 +13,7 @@ from moorage.controllers.gateway.clock import MISSED_S, clock_disagreement
 from moorage.controllers.gateway.env import MACHINE_FINALIZER, Env
 from moorage.controllers.gateway.fence import assigned, bears_mark, mark_of
 from moorage.controllers.gateway.inside import FIELD_MANAGER
-from moorage.controllers.gateway.machine_address import ensure_address, static_address
+from moorage.controllers.gateway.machine_address import card_of, ensure_address
 from moorage.controllers.gateway.machine_teardown import (
     ensure_address_released,
     ensure_drained,
@@ -222,7 +222,7 @@ async def _clone(machine: Machine, env: Env) -> Outcome:
     )
     if (why := vcenter.ask_to_clone(request)) is not None:
         return _waits_its_turn(why)
-    address = await static_address(machine, env)
+    card = await card_of(machine, env)
     host, _, port = cluster.status.endpoint.rpartition(":")
     node = NodeInput(
         machine=machine,
@@ -230,7 +230,7 @@ async def _clone(machine: Machine, env: Env) -> Outcome:
         endpoint_host=host.strip("[]"),
         endpoint_port=int(port),
         pki=keys,
-        address=address,
+        card=card,
     )
     try:
         task = await vcenter.clone(replace(request, guestinfo=render_guestinfo(node)))

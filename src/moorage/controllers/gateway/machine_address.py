@@ -1,6 +1,6 @@
 """A machine's address: claimed before its VM is made, and given up when another has it."""
 
-from moorage.bootstrap import StaticAddress
+from moorage.bootstrap import Card, StaticAddress
 from moorage.controllers.gateway.conflicts import user_of, vm_with
 from moorage.controllers.gateway.env import Env
 from moorage.controllers.gateway.place import target_of_machine
@@ -14,14 +14,21 @@ _LOOK_AGAIN_S = 2.0
 
 @step("AddressClaimed")
 async def ensure_address(machine: Machine, env: Env) -> Outcome:
-    pools = []
+    """Claim one address of each family that the failure domain has pools of."""
+    families: dict[int, list[IPPool]] = {}
     for name in machine.spec.failure_domain.pools():
         pool = await env.store.find(IPPool, "", name)
         if pool is None:
             return wait("PoolNotFound", f"IP pool {name} is not at this gateway")
-        pools.append(pool)
-    if not pools:
-        return DONE
+        families.setdefault(pool.spec.version, []).append(pool)
+    for pools in families.values():
+        outcome = await _claim_one(machine, pools, env)
+        if outcome is not DONE:
+            return outcome
+    return DONE
+
+
+async def _claim_one(machine: Machine, pools: list[IPPool], env: Env) -> Outcome:
     uid, target = machine.metadata.uid, target_of_machine(machine.spec)
     used_by = user_of(env, pools, machine.spec.account, target, uid)
     try:
@@ -37,30 +44,33 @@ async def ensure_address(machine: Machine, env: Env) -> Outcome:
     if _is_begun(machine, env):
         return DONE
     # It may have been claimed while vCenter could not be asked.
-    user = await vm_with(env, held.spec.address, machine.spec.account, target, uid)
+    address = held.spec.address
+    user = await vm_with(env, address, machine.spec.account, target, uid)
     if user is not None:
-        await release(env.store, uid, now=env.clock.now())
+        await release(env.store, uid, now=env.clock.now(), only=address)
         return wait(
             "AddressConflict",
-            f"{held.spec.address} is used by {user.used_by}: another address is taken",
+            f"{address} is used by {user.used_by}: another address is taken",
             after=_LOOK_AGAIN_S,
         )
     return DONE
 
 
-async def static_address(machine: Machine, env: Env) -> StaticAddress | None:
-    """Return the address that a machine holds, with what a node needs beside it."""
-    held = await env.store.list(IPAddress, owner=machine.metadata.uid)
-    if not held:
-        return None
-    pool = await env.store.get(IPPool, "", held[0].spec.pool)
-    return StaticAddress(
-        address=str(held[0].spec.address),
-        prefix=pool.spec.prefix_length,
-        router=str(pool.spec.router),
-        name_servers=tuple(str(server) for server in pool.spec.name_servers),
-        search=tuple(pool.spec.search),
-    )
+async def card_of(machine: Machine, env: Env) -> Card:
+    """Return the machine's card, with the addresses that it holds and what it needs beside them."""
+    made = []
+    for held in await env.store.list(IPAddress, owner=machine.metadata.uid):
+        pool = await env.store.get(IPPool, "", held.spec.pool)
+        made.append(
+            StaticAddress(
+                address=str(held.spec.address),
+                prefix=pool.spec.prefix_length,
+                router=str(pool.spec.router),
+                name_servers=tuple(str(server) for server in pool.spec.name_servers),
+                search=tuple(pool.spec.search),
+            )
+        )
+    return Card(tuple(sorted(made, key=lambda one: ":" in one.address)))
 
 
 def _is_begun(machine: Machine, env: Env) -> bool:

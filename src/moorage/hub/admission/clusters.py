@@ -1,15 +1,15 @@
 """Is this cluster, with these node pools, possible here? Every fault at once."""
 
 from collections.abc import Iterator, Sequence
-from ipaddress import IPv4Address, IPv4Network
 
-from moorage.hub.admission.estate import Estate, cluster_key, network_of
+from moorage.hub.admission.estate import Estate, cluster_key
+from moorage.hub.admission.networks import network_faults
 from moorage.kit.errors import FieldFault
 from moorage.planning.addresses import by_family, needed_by, share_out
 from moorage.resources import Cluster, NodePool
-from moorage.resources.cluster import ClusterSpec, EndpointType
+from moorage.resources.cluster import ClusterSpec
 from moorage.resources.kubernetes import KubernetesVersion
-from moorage.resources.meta import Document, Resource
+from moorage.resources.meta import Document
 from moorage.resources.nodepool import NodePoolSpec
 
 CONTROL_PLANE_WORD = "cp"
@@ -46,9 +46,7 @@ def cluster_faults(
     """
     spec = cluster.spec
     faults = [*(_changes(before.spec, spec) if before else ()), *_references(cluster, estate)]
-    faults += _networks(cluster, estate)
-    if spec.endpoint.type is EndpointType.VIP:
-        faults += _vip(cluster, estate)
+    faults += network_faults(cluster, estate)
     faults += _head_room(cluster, [*pools, *more], estate, before=before)
     domains = {domain.name for domain in spec.placement.failure_domains}
     for pool in pools:
@@ -136,98 +134,6 @@ def _pool_paths(spec: ClusterSpec) -> Iterator[tuple[str, str]]:
             yield f"{path}.ipPool" if domain.ip_pool else f"{path}.ipPools[{number}]", name
     if spec.endpoint.ip_pool:
         yield "spec.endpoint.ipPool", spec.endpoint.ip_pool
-
-
-def _networks(cluster: Cluster, estate: Estate) -> Iterator[FieldFault]:
-    network = cluster.spec.network
-    for field, inner in (("pods", network.pods), ("services", network.services)):
-        path = f"spec.network.{field}"
-        for name in sorted(cluster.spec.ip_pools()):
-            pool = estate.ip_pools.get(name)
-            if pool is not None and network_of(pool.spec).overlaps(inner):
-                yield FieldFault(
-                    path,
-                    f"{inner} overlaps {network_of(pool.spec)}, the machines' network of IP pool "
-                    f"{name}: choose another range",
-                )
-        host = cluster.spec.endpoint.host
-        if isinstance(host, IPv4Address) and host in inner:
-            yield FieldFault(path, f"{inner} holds the endpoint {host}: choose another range")
-
-
-def _vip(cluster: Cluster, estate: Estate) -> Iterator[FieldFault]:
-    spec = cluster.spec
-    host = spec.endpoint.host
-    if host is not None and not isinstance(host, IPv4Address):
-        yield FieldFault("spec.endpoint.host", f"{host} is IPv6, which is not in this release")
-        return
-    networks = _control_plane_networks(spec, estate)
-    if host is not None:
-        yield from _given_vip(cluster, host, networks, estate)
-        return
-    sources = [estate.ip_pools[name] for name in spec.vip_pools() if name in estate.ip_pools]
-    for source in sources:
-        for name, network in networks:
-            if network != network_of(source.spec):
-                yield FieldFault(
-                    "spec.endpoint.ipPool",
-                    f"the VIP would come from {network_of(source.spec)} (IP pool "
-                    f"{source.metadata.name}), but failure domain {name} is in {network}: a VIP "
-                    "moves inside one network only",
-                )
-
-
-def _given_vip(
-    cluster: Cluster, host: IPv4Address, networks: list[tuple[str, IPv4Network]], estate: Estate
-) -> Iterator[FieldFault]:
-    path = "spec.endpoint.host"
-    if host.is_multicast or host.is_loopback or host.is_unspecified or host.is_link_local:
-        yield FieldFault(path, f"{host} cannot be an address of a machine")
-    for name, network in networks:
-        if host not in network:
-            yield FieldFault(
-                path,
-                f"{host} is not in {network}, the network of failure domain {name}: a VIP moves "
-                "inside one network only",
-            )
-    sources = cluster.spec.vip_pools()
-    for pool in estate.ip_pools.values():
-        if pool.metadata.name in sources:
-            continue  # then exactly this address is claimed from it
-        if host == pool.spec.router and _same(pool, networks):
-            yield FieldFault(path, f"{host} is the router of IP pool {pool.metadata.name}")
-        if pool.spec.may_give(host) and _same(pool, networks):
-            yield FieldFault(
-                path,
-                f"{host} lies in IP pool {pool.metadata.name}, which gives it to machines: "
-                "exclude it there, or name that pool as endpoint.ipPool",
-            )
-    yield from _vip_taken(cluster, host, estate)
-
-
-def _vip_taken(cluster: Cluster, host: IPv4Address, estate: Estate) -> Iterator[FieldFault]:
-    path, key, gateway = "spec.endpoint.host", cluster_key(cluster), cluster.metadata.route
-    for other in estate.tally.at_endpoint(str(host), gateway):
-        if other != key:
-            yield FieldFault(path, f"{host} is the endpoint of cluster {other}")
-    for claim in estate.tally.claims_of(host, gateway):
-        if claim.cluster != key:
-            yield FieldFault(path, f"{host} is claimed by {claim.cluster}")
-
-
-def _same(pool: Resource, networks: list[tuple[str, IPv4Network]]) -> bool:
-    return not networks or network_of(pool.spec) in {network for _, network in networks}
-
-
-def _control_plane_networks(spec: ClusterSpec, estate: Estate) -> list[tuple[str, IPv4Network]]:
-    allowed = set(spec.control_plane.failure_domains)
-    return [
-        (domain.name, network_of(pool.spec))
-        for domain in spec.placement.failure_domains
-        if not allowed or domain.name in allowed
-        for pool_name in domain.pools()
-        if (pool := estate.ip_pools.get(pool_name)) is not None
-    ]
 
 
 def _head_room(

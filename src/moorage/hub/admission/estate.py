@@ -2,11 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network
 
 from moorage.controllers.tally import Tally
 from moorage.resources import CloudAccount, Cluster, Gateway, IPPool, Secret
-from moorage.resources.ippool import IPPoolSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +23,3 @@ class Estate:
 def cluster_key(cluster: Cluster) -> str:
     """Return ``project/name``, as IPAddress names a cluster."""
     return f"{cluster.metadata.project}/{cluster.metadata.name}"
-
-
-def network_of(pool: IPPoolSpec) -> IPv4Network:
-    """Return the network that the pool's addresses live in."""
-    return IPv4Network((pool.router, pool.prefix_length), strict=False)

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 
-from moorage.hub.admission.estate import Estate, network_of
+from moorage.hub.admission.estate import Estate
 from moorage.kit.errors import FieldFault, InvalidError
 from moorage.kit.seal import PublicSealingKey
 from moorage.resources import CloudAccount, IPPool, Secret, User
 from moorage.resources.access import AccessRole
-from moorage.resources.spans import holds, overlap, show
+from moorage.resources.spans import overlap, show
 
 
 def account_faults(
@@ -80,12 +80,14 @@ def ip_pool_faults(
     for other in estate.ip_pools.values():
         if other.metadata.name == name or other.spec.gateway != spec.gateway:
             continue
+        if other.spec.version != spec.version:
+            continue
         if both := overlap(spans, other.spec.spans()):
             faults.append(
                 FieldFault(
                     path,
-                    f"{show(both)} overlaps IP pool {other.metadata.name} ({other.spec.shown()}) "
-                    "of the same gateway",
+                    f"{show(both, spec.version)} overlaps IP pool {other.metadata.name} "
+                    f"({other.spec.shown()}) of the same gateway",
                 )
             )
     users = estate.tally.users_of_pool(name) if spec.restrict_to_single_cluster else set()
@@ -175,13 +177,12 @@ def _ip_pool_changes(
     claims = list(estate.tally.claims(after.metadata.name))
     if not claims:
         return
-    spans = after.spec.spans()
-    lost = sorted(claim.address for claim in claims if not holds(spans, int(claim.address)))
+    lost = sorted((one.address for one in claims if not after.spec.may_give(one.address)), key=int)
     if lost:
         shown = ", ".join(str(address) for address in lost[:5])
         yield FieldFault(path, f"{len(lost)} addresses in use would be left out: {shown}")
-    if network_of(before.spec) != network_of(after.spec):
-        yield FieldFault(path, f"{network_of(before.spec)} is in use by {len(claims)} addresses")
+    if before.spec.network != after.spec.network:
+        yield FieldFault(path, f"{before.spec.network} is in use by {len(claims)} addresses")
     if before.spec.router != after.spec.router:
         yield FieldFault("spec.router", f"machines in use have it (it is {before.spec.router})")
 

@@ -1,0 +1,143 @@
+"""Do a cluster's own networks, its machines' and its endpoint fit together?"""
+
+from collections.abc import Iterable, Iterator
+
+from moorage.hub.admission.estate import Estate, cluster_key
+from moorage.kit.errors import FieldFault
+from moorage.resources import Cluster, IPPool
+from moorage.resources.cluster import ClusterSpec, EndpointType, FailureDomain
+from moorage.resources.spans import Address, Subnet
+
+
+def network_faults(cluster: Cluster, estate: Estate) -> list[FieldFault]:
+    """Return every fault of networks and endpoint; pools that are missing are told elsewhere."""
+    faults = [*_overlaps(cluster, estate), *_families(cluster.spec, estate)]
+    if cluster.spec.endpoint.type is EndpointType.VIP:
+        faults += _vip(cluster, estate)
+    return faults
+
+
+def _overlaps(cluster: Cluster, estate: Estate) -> Iterator[FieldFault]:
+    spec = cluster.spec
+    fields = {"pods": spec.network.pods, "services": spec.network.services}
+    pools = _known(sorted(spec.ip_pools()), estate)
+    for path, inner in ((f"spec.network.{f}", one) for f, many in fields.items() for one in many):
+        for pool in pools:
+            if pool.spec.version == inner.version and pool.spec.network.overlaps(inner):
+                yield FieldFault(
+                    path,
+                    f"{inner} overlaps {pool.spec.network}, the machines' network of IP pool "
+                    f"{pool.metadata.name}: choose another range",
+                )
+        host = spec.endpoint.host
+        if host is not None and host in inner:
+            yield FieldFault(path, f"{inner} holds the endpoint {host}: choose another range")
+
+
+def _families(spec: ClusterSpec, estate: Estate) -> Iterator[FieldFault]:
+    """A card has a static address of each family that the cluster speaks, or none at all."""
+    for index, domain in enumerate(spec.placement.failure_domains):
+        pools = _known(domain.pools(), estate)
+        there = {pool.spec.version for pool in pools}
+        for version in spec.network.versions:
+            if pools and version not in there:
+                yield FieldFault(
+                    f"spec.placement.failureDomains[{index}].ipPools",
+                    f"has no pool of IPv{version}, which spec.network.pods asks for: name one "
+                    "beside the others, or no pool at all for DHCP",
+                )
+
+
+def _vip(cluster: Cluster, estate: Estate) -> Iterator[FieldFault]:
+    spec = cluster.spec
+    host, sources = spec.endpoint.host, _known(spec.vip_pools(), estate)
+    path = "spec.endpoint.host" if host is not None else "spec.endpoint.ipPool"
+    if host is None and not sources:
+        return
+    version = sources[0].spec.version if host is None else host.version
+    yield from _without_family(spec, version, path, estate)
+    networks = _control_plane_networks(spec, version, estate)
+    if host is not None:
+        yield from _given_vip(cluster, host, networks, estate)
+        return
+    for source in sources:
+        for name, network in networks:
+            if source.spec.version == version and network != source.spec.network:
+                yield FieldFault(
+                    path,
+                    f"the VIP would come from {source.spec.network} (IP pool "
+                    f"{source.metadata.name}), but failure domain {name} is in {network}: a VIP "
+                    "moves inside one network only",
+                )
+
+
+def _without_family(
+    spec: ClusterSpec, version: int, path: str, estate: Estate
+) -> Iterator[FieldFault]:
+    for domain in _control_plane_domains(spec):
+        pools = _known(domain.pools(), estate)
+        if pools and not any(pool.spec.version == version for pool in pools):
+            yield FieldFault(
+                path,
+                f"the VIP is IPv{version}, but the machines of failure domain {domain.name} have "
+                "no such address: a VIP moves inside one network only",
+            )
+
+
+def _given_vip(
+    cluster: Cluster, host: Address, networks: list[tuple[str, Subnet]], estate: Estate
+) -> Iterator[FieldFault]:
+    path = "spec.endpoint.host"
+    if host.is_multicast or host.is_loopback or host.is_unspecified or host.is_link_local:
+        yield FieldFault(path, f"{host} cannot be an address of a machine")
+    for name, network in networks:
+        if host not in network:
+            yield FieldFault(
+                path,
+                f"{host} is not in {network}, the network of failure domain {name}: a VIP moves "
+                "inside one network only",
+            )
+    sources = cluster.spec.vip_pools()
+    for pool in estate.ip_pools.values():
+        if pool.metadata.name in sources:
+            continue  # then exactly this address is claimed from it
+        is_near = not networks or pool.spec.network in {network for _, network in networks}
+        if is_near and host == pool.spec.router:
+            yield FieldFault(path, f"{host} is the router of IP pool {pool.metadata.name}")
+        if is_near and pool.spec.may_give(host):
+            yield FieldFault(
+                path,
+                f"{host} lies in IP pool {pool.metadata.name}, which gives it to machines: "
+                "exclude it there, or name that pool as endpoint.ipPool",
+            )
+    yield from _vip_taken(cluster, host, estate)
+
+
+def _vip_taken(cluster: Cluster, host: Address, estate: Estate) -> Iterator[FieldFault]:
+    path, key, gateway = "spec.endpoint.host", cluster_key(cluster), cluster.metadata.route
+    for other in estate.tally.at_endpoint(str(host), gateway):
+        if other != key:
+            yield FieldFault(path, f"{host} is the endpoint of cluster {other}")
+    for claim in estate.tally.claims_of(host, gateway):
+        if claim.cluster != key:
+            yield FieldFault(path, f"{host} is claimed by {claim.cluster}")
+
+
+def _control_plane_networks(
+    spec: ClusterSpec, version: int, estate: Estate
+) -> list[tuple[str, Subnet]]:
+    return [
+        (domain.name, pool.spec.network)
+        for domain in _control_plane_domains(spec)
+        for pool in _known(domain.pools(), estate)
+        if pool.spec.version == version
+    ]
+
+
+def _control_plane_domains(spec: ClusterSpec) -> list[FailureDomain]:
+    allowed = set(spec.control_plane.failure_domains)
+    return [one for one in spec.placement.failure_domains if not allowed or one.name in allowed]
+
+
+def _known(names: Iterable[str], estate: Estate) -> list[IPPool]:
+    return [estate.ip_pools[name] for name in names if name in estate.ip_pools]
