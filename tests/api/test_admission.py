@@ -156,6 +156,28 @@ async def test_a_cluster_of_both_families_takes_an_address_of_each(world: World)
         assert why in told
 
 
+async def test_further_network_cards_take_addresses_too(world: World) -> None:
+    await world.site()
+    storage = an_ip_pool("storage", start="10.88.0.10", end="10.88.0.12", router="10.88.0.1")
+    await world.ok("POST", "/v1/ippools", storage)
+    place = domains("nodes")
+    card: Json = {"network": "storage", "ipPools": ["storage", "lost"]}
+    place["failureDomains"][0]["moreNetworks"] = [card]
+    card["routes"] = [{"to": "10.99.0.0/16", "via": "10.89.0.1"}]
+
+    faults = await faults_of(world, a_cluster(placement=place))
+    path = "spec.placement.failureDomains[0].moreNetworks[0]"
+    assert "there is no IP pool lost" in faults[f"{path}.ipPools[1]"]
+    assert "10.89.0.1 is not in 10.88.0.0/24" in faults[f"{path}.routes[0].via"]
+
+    card |= {"ipPools": ["storage"], "routes": []}
+    faults = await faults_of(
+        world, a_cluster(placement=place, pools=[{"name": "w", "replicas": 2}])
+    )
+    assert "has 3 addresses, 0 of them taken" in faults[f"{path}.ipPools[0]"]
+    await apply(world, a_cluster(placement=place))
+
+
 async def test_pools_of_two_families_never_overlap(world: World) -> None:
     await world.site()
     same_numbers = {**SIX, "subnet": "::a00:0/112"}  # as 10.0.0.0/16 has

@@ -77,6 +77,7 @@ def a_node(
     *,
     cluster: Cluster | None = None,
     address: StaticAddress | tuple[StaticAddress, ...] | None = ADDRESS,
+    more: tuple[Card, ...] = (),
     **machine: Any,
 ) -> NodeInput:
     addresses = address if isinstance(address, tuple) else (address,) if address else ()
@@ -86,7 +87,7 @@ def a_node(
         endpoint_host="10.77.1.5",
         endpoint_port=6443,
         pki=a_pki(),
-        card=Card(addresses),
+        cards=(Card(addresses), *more),
     )
 
 

@@ -11,7 +11,7 @@ import yaml
 from inline_snapshot import snapshot
 from pydantic import ValidationError
 
-from moorage.bootstrap import StaticAddress, render_guestinfo
+from moorage.bootstrap import Card, StaticAddress, render_guestinfo, render_network
 from moorage.bootstrap.cloudinit import MAX_GUESTINFO_BYTES
 from moorage.kit.errors import InvalidError
 
@@ -104,6 +104,51 @@ def test_metadata_with_a_static_address_of_each_family() -> None:
                 "search": ["example.com", "six.example.com"],
             },
             "routes": [{"to": "0.0.0.0/0", "via": "10.77.0.1"}, {"to": "::/0", "via": "fe80::1"}],
+        }
+    )
+
+
+def test_several_cards_are_told_apart_by_their_macs() -> None:
+    storage = StaticAddress("10.88.0.7", 24, "10.88.0.1", ("10.88.0.1",), ("storage",))
+    first = Card((ADDRESS,), mac="00:50:56:80:00:01")
+    more = (
+        Card((storage,), mac="00:50:56:80:00:02", routes=(("10.99.0.0/16", "10.88.0.1"),)),
+        Card(mac="00:50:56:80:00:03"),
+    )
+    values = render_network((first, *more), a_machine(), a_cluster())
+    metadata = json.loads(base64.b64decode(values["guestinfo.metadata"]))
+
+    assert metadata["network"]["ethernets"] == snapshot(
+        {
+            "eth0": {
+                "addresses": ["10.77.1.10/16"],
+                "dhcp4": False,
+                "dhcp6": False,
+                "match": {"macaddress": "00:50:56:80:00:01"},
+                "nameservers": {"addresses": ["10.77.0.1"], "search": ["example.com"]},
+                "routes": [{"to": "0.0.0.0/0", "via": "10.77.0.1"}],
+                "set-name": "eth0",
+            },
+            "net1": {
+                "accept-ra": False,
+                "addresses": ["10.88.0.7/24"],
+                "dhcp4": False,
+                "dhcp6": False,
+                "match": {"macaddress": "00:50:56:80:00:02"},
+                "optional": True,
+                "routes": [{"to": "10.99.0.0/16", "via": "10.88.0.1"}],
+                "set-name": "net1",
+            },
+            "net2": {
+                "accept-ra": False,
+                "dhcp-identifier": "mac",
+                "dhcp4": True,
+                "dhcp4-overrides": {"use-dns": False, "use-routes": False},
+                "dhcp6": False,
+                "match": {"macaddress": "00:50:56:80:00:03"},
+                "optional": True,
+                "set-name": "net2",
+            },
         }
     )
 

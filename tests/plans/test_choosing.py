@@ -40,7 +40,7 @@ def a_domain(name: str, **changes: object) -> Domain:
         for n in (1, 2)
     )
     store = Datastore("ds1", "ds1", 2048 * GIB, 1000 * GIB)
-    domain = Domain(name, hosts, (store,), "net", pins_host=True, ip_pools=("nodes",))
+    domain = Domain(name, hosts, (store,), "net", pins_host=True, ip_pools=(("nodes",),))
     return replace(domain, **changes)
 
 
@@ -128,7 +128,7 @@ def test_what_is_held_back_is_given_last_longest_free_first() -> None:
 
 
 def test_a_domain_without_addresses_leaves_its_machines_to_the_others() -> None:
-    dry = a_domain("a", ip_pools=("dry",))
+    dry = a_domain("a", ip_pools=(("dry",),))
     none = replace(addresses(*range(20)), name="dry")
     snapshot = a_snapshot(
         a_group("web", 2), domains=(dry, a_domain("b")), ip_pools=(none, addresses())
@@ -140,7 +140,7 @@ def test_a_domain_without_addresses_leaves_its_machines_to_the_others() -> None:
 def test_of_several_pools_the_first_that_has_one_gives_before_what_is_held_back() -> None:
     first = addresses(*range(1, 19), held_back=(19,))
     second = replace(addresses(*range(19)), name="more")
-    domain = a_domain("a", ip_pools=("nodes", "more"))
+    domain = a_domain("a", ip_pools=(("nodes", "more"),))
     snapshot = a_snapshot(a_group("web", 4, "a"), domains=(domain,), ip_pools=(first, second))
 
     choice = choose(snapshot)
@@ -245,3 +245,31 @@ def test_chosen_in_parts_ends_as_chosen_at_once(
             gone |= {number_of(given) for given in new.place.addresses}
 
     assert places == [(new.pool, new.place) for new in whole.create]
+
+
+def test_a_machine_with_several_cards_gets_an_address_for_each_or_none() -> None:
+    storage = PoolAddresses("storage", an_ip_pool("storage", end="10.77.1.10").spec, frozenset())
+    domain = a_domain("a", ip_pools=(("nodes",), ("storage",)))
+    snapshot = a_snapshot(a_group(None, 3, "a"), domains=(domain,), ip_pools=(addresses(), storage))
+
+    choice = choose(snapshot)
+
+    assert [new.place.addresses for new in choice.create] == [
+        (GivenAddress("nodes", FIRST), GivenAddress("storage", FIRST))
+    ]
+    lacking = choice.shortage(None)
+    assert lacking is not None
+    assert "IP pool storage has no free address" in lacking.why
+
+
+def test_a_host_has_to_reach_the_networks_of_all_cards() -> None:
+    near = a_domain("a", more_networks=frozenset({"storage"}))
+    reaching = replace(near.hosts[1], networks=frozenset({"net", "storage"}))
+
+    choice = choose(
+        a_snapshot(a_group(None, 1, "a"), domains=(replace(near, hosts=(near.hosts[0], reaching)),))
+    )
+    nowhere = choose(a_snapshot(a_group(None, 1, "a"), domains=(near,)))
+
+    assert [new.place.host for new in choice.create] == [reaching.ref]
+    assert "none of a1, a2 has the networks" in str(nowhere.shortage(None))

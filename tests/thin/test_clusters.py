@@ -76,6 +76,44 @@ async def test_a_cluster_of_both_families_has_nodes_of_both(world: ThinWorld) ->
     assert set(said) <= set(machine.status.addresses)
 
 
+async def test_nodes_may_have_several_network_cards(world: ThinWorld) -> None:
+    await ask_site(world)
+    storage = {"subnet": "10.88.0.0/24", "router": "10.88.0.1", "hold_off_s": 0}
+    await world.ask(
+        IPPool(metadata=Metadata(name="storage"), spec={"gateway": "site-a", **storage})
+    )
+    asked = a_cluster(control_plane={"replicas": 1})
+    asked.spec.placement.failure_domains = [
+        a_failure_domain(
+            "a",
+            more_networks=[
+                {
+                    "network": "VM Network",
+                    "ip_pools": ["storage"],
+                    "routes": [{"to": "10.99.0.0/16", "via": "10.88.0.1"}],
+                },
+                {"network": "nodes"},
+            ],
+        )
+    ]
+    await world.ask_cluster(asked)
+
+    await world.until(Cluster, all_ready(1), "its node is Ready")
+
+    (machine,) = await world.store.list(Machine)
+    claims = await world.store.list(IPAddress, owner=machine.metadata.uid)
+    assert {claim.spec.pool for claim in claims} == {"nodes", "storage"}
+    seen = await world.until(
+        Machine,
+        lambda found: {str(c.spec.address) for c in claims} <= set(found[0].status.addresses),
+        "both addresses are seen",
+    )
+    assert seen[0].status.timeline["NetworkDescribed"] <= seen[0].status.timeline["PoweredOn"]
+    await world.delete(await world.store.get(Cluster, "default", "demo"))
+    await world.until(Cluster, gone, "the cluster is torn down")
+    assert await world.store.list(IPAddress) == []
+
+
 async def test_a_cluster_lives_its_whole_life(world: World) -> None:
     await ask_site(world)
     before = world.vcenter.control.inventory()

@@ -55,7 +55,7 @@ class Site:
 
     def guestinfo(self, machine: Machine, pki: ClusterPKI) -> dict[str, str]:
         self.made += 1
-        network = Card((StaticAddress(self.address(self.made), 16, self.address(-9)),))
+        network = (Card((StaticAddress(self.address(self.made), 16, self.address(-9)),)),)
         node = NodeInput(machine, self.cluster, self.address(0), 6443, pki, network)
         return render_guestinfo(node)
 

@@ -66,6 +66,15 @@ def test_a_cluster_that_contradicts_itself_is_refused(
     [
         ({"ip_pools": ["more"]}, "either ipPool or ipPools"),
         ({"ip_pool": None, "ip_pools": ["a", "a"]}, "must differ"),
+        ({"more_networks": [{"network": "n", "ip_pools": ["nodes"]}]}, "must differ"),
+        (
+            {"more_networks": [{"network": "n", "routes": [{"to": "10.0.0.0/8", "via": "::1"}]}]},
+            "another family",
+        ),
+        (
+            {"more_networks": [{"network": "n", "routes": [{"to": "::/0", "via": "::1"}]}]},
+            "the default route is that of the first card",
+        ),
     ],
 )
 def test_pools_of_a_failure_domain_are_named_once(changes: dict[str, Any], message: str) -> None:

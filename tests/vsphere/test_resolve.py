@@ -44,6 +44,20 @@ async def test_a_target_resolves_once_and_then_from_memory(site: Site) -> None:
     assert calls == {"RetrievePropertiesEx": 1}
 
 
+async def test_networks_of_further_cards_are_found_and_their_faults_told(site: Site) -> None:
+    vcenter = await site.connect()
+    found = await vcenter.resolve(replace(TARGET, more_networks=("VM Network", TARGET.network)))
+    assert [one.name for one in found.more_networks] == ["VM Network", TARGET.network]
+    assert [bool(one.portgroup_key) for one in found.more_networks] == [False, True]
+
+    with pytest.raises(InvalidError) as refused:
+        await vcenter.resolve(replace(TARGET, more_networks=("VM Network", "storage")))
+
+    (fault,) = refused.value.faults
+    assert fault.path == "spec.placement.failureDomains[0].moreNetworks[1].network"
+    assert "no network 'storage'" in fault.message
+
+
 async def test_before_the_first_sync_it_is_not_known(site: Site) -> None:
     site.process.control.fault("WaitForUpdatesEx", "delay", seconds=1.0)
     vcenter = await site.connect_only()

@@ -37,7 +37,7 @@ from moorage.bootstrap.pki import (
     generate,
     helper_key,
 )
-from moorage.bootstrap.userdata import render_guestinfo
+from moorage.bootstrap.userdata import render_guestinfo, render_network
 
 __all__ = [
     "ADMIN_GROUP",
@@ -69,6 +69,7 @@ __all__ = [
     "parse_reply",
     "render_guestinfo",
     "render_kubeconfig",
+    "render_network",
     "render_request",
     "server_url",
     "sign_client",

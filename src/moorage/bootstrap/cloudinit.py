@@ -41,7 +41,7 @@ def render_metadata(
     instance_id: str,
     hostname: str,
     interface: str,
-    card: Card,
+    cards: Sequence[Card],
     versions: Sequence[int],
     dns: DNS,
 ) -> dict[str, Any]:
@@ -55,9 +55,40 @@ def render_metadata(
     return {
         "instance-id": instance_id,
         "local-hostname": hostname,
-        "network": {"version": 2, "ethernets": {interface: _ethernet(card, versions, dns)}},
+        "network": {"version": 2, "ethernets": _ethernets(interface, cards, versions, dns)},
         "redact": ["userdata", "vendordata"],
     }
+
+
+def _ethernets(
+    interface: str, cards: Sequence[Card], versions: Sequence[int], dns: DNS
+) -> dict[str, Any]:
+    made = {interface: _ethernet(cards[0], versions, dns)}
+    for number, card in enumerate(cards[1:], start=1):
+        made[f"net{number}"] = _further_ethernet(card)
+    if len(cards) > 1:
+        # A pattern would be true of all. All are renamed, or else renderers that match by name
+        # would look for cards that nobody calls so.
+        for (name, ethernet), card in zip(made.items(), cards, strict=True):
+            ethernet |= {"match": {"macaddress": card.mac}, "set-name": name}
+    return made
+
+
+def _further_ethernet(card: Card) -> dict[str, Any]:
+    """Neither default route nor DNS: these are the first card's."""
+    ethernet: dict[str, Any] = {"dhcp4": not card.addresses, "dhcp6": False}
+    if card.addresses:
+        ethernet["addresses"] = [f"{one.address}/{one.prefix}" for one in card.addresses]
+    else:
+        ethernet |= {
+            "dhcp-identifier": "mac",
+            "dhcp4-overrides": {"use-routes": False, "use-dns": False},
+        }
+    if card.routes:
+        ethernet["routes"] = [{"to": to, "via": via} for to, via in card.routes]
+    ethernet["accept-ra"] = False
+    ethernet["optional"] = True  # a storage network that is down does not hold the boot up
+    return ethernet
 
 
 def _ethernet(card: Card, versions: Sequence[int], dns: DNS) -> dict[str, Any]:
@@ -96,17 +127,22 @@ def render_cloud_config(config: dict[str, Any]) -> str:
     return f"#cloud-config\n{json.dumps(config, indent=1, sort_keys=True)}\n"
 
 
-def encode_guestinfo(metadata: dict[str, Any], userdata: str) -> dict[str, str]:
-    """Return the four guestinfo values; raises ``InvalidError`` when one is too large to read.
+def encode_metadata(metadata: dict[str, Any]) -> dict[str, str]:
+    """Return the two guestinfo values of metadata; raises ``InvalidError`` as the next one does."""
+    text = base64.b64encode(json.dumps(metadata, sort_keys=True).encode()).decode()
+    return _checked({METADATA: text, f"{METADATA}.encoding": "base64"})
 
-    The bytes depend on the arguments only: gzip's time stamp is left out.
+
+def encode_userdata(userdata: str) -> dict[str, str]:
+    """Return the two guestinfo values; raises ``InvalidError`` when one is too large to read.
+
+    The bytes depend on the text only: gzip's time stamp is left out.
     """
-    values = {
-        METADATA: base64.b64encode(json.dumps(metadata, sort_keys=True).encode()).decode(),
-        f"{METADATA}.encoding": "base64",
-        USERDATA: base64.b64encode(gzip.compress(userdata.encode(), 9, mtime=0)).decode(),
-        f"{USERDATA}.encoding": "gzip+base64",
-    }
+    text = base64.b64encode(gzip.compress(userdata.encode(), 9, mtime=0)).decode()
+    return _checked({USERDATA: text, f"{USERDATA}.encoding": "gzip+base64"})
+
+
+def _checked(values: dict[str, str]) -> dict[str, str]:
     for key, value in values.items():
         if len(value) > MAX_GUESTINFO_BYTES:
             raise InvalidError(

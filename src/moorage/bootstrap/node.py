@@ -49,6 +49,10 @@ class Card:
 
     addresses: tuple[StaticAddress, ...] = ()
     """One of each family at most; none: the card is configured by DHCP."""
+    mac: str | None = None
+    """Known once the VM is made; only a machine with several cards needs it."""
+    routes: tuple[tuple[str, str], ...] = ()
+    """Networks (CIDR) that are reached through this card, each with its router."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +64,8 @@ class NodeInput:
     endpoint_host: str
     endpoint_port: int
     pki: ClusterPKI
-    card: Card
-    """The card that Kubernetes uses."""
+    cards: tuple[Card, ...]
+    """The network cards; Kubernetes uses the first one."""
 
     @property
     def name(self) -> str:
@@ -82,6 +86,11 @@ class NodeInput:
     def versions(self) -> tuple[int, ...]:
         """IP versions that the cluster speaks, the main one first."""
         return self.cluster.spec.network.versions
+
+    @property
+    def card(self) -> Card:
+        """The card that Kubernetes uses."""
+        return self.cards[0]
 
     @property
     def node_ips(self) -> tuple[str, ...]:

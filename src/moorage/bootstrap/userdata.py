@@ -2,17 +2,24 @@
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
 from moorage.bootstrap.clientcert import render_kubeconfig
-from moorage.bootstrap.cloudinit import File, encode_guestinfo, render_cloud_config, render_metadata
+from moorage.bootstrap.cloudinit import (
+    File,
+    encode_metadata,
+    encode_userdata,
+    render_cloud_config,
+    render_metadata,
+)
 from moorage.bootstrap.kubeadm import DISCOVERY_PATH, NODE_IP, NODE_IPS, PROVIDER_ID, render_kubeadm
 from moorage.bootstrap.kubevip import MANIFEST_PATH, render_kube_vip, uses_kube_vip
-from moorage.bootstrap.node import DNS, NodeInput
+from moorage.bootstrap.node import DNS, Card, NodeInput
 from moorage.bootstrap.pki import bootstrap_token, helper_key
 from moorage.bootstrap.runtime import runtime_files
+from moorage.resources import Cluster, Machine
 
 DIRECTORY = "/etc/moorage"
 PROGRAMS = "/usr/local/lib/moorage"
@@ -28,15 +35,25 @@ def render_guestinfo(node: NodeInput) -> dict[str, str]:
 
     They hold secrets: they belong into the clone's specification and nowhere else.
     """
-    metadata = render_metadata(
-        instance_id=node.machine.metadata.uid,
-        hostname=node.name,
-        interface=node.cluster.spec.endpoint.interface,
-        card=node.card,
-        versions=node.versions,
-        dns=DNS.of(node.machine.spec.failure_domain),
+    userdata = render_cloud_config(cloud_config(node))
+    return {**render_network(node.cards, node.machine, node.cluster), **encode_userdata(userdata)}
+
+
+def render_network(cards: Sequence[Card], machine: Machine, cluster: Cluster) -> dict[str, str]:
+    """Return the guestinfo values of the metadata: the machine's name and network, no secret.
+
+    With several cards it is only right once their MAC addresses are known.
+    """
+    return encode_metadata(
+        render_metadata(
+            instance_id=machine.metadata.uid,
+            hostname=machine.metadata.name,
+            interface=cluster.spec.endpoint.interface,
+            cards=cards,
+            versions=cluster.spec.network.versions,
+            dns=DNS.of(machine.spec.failure_domain),
+        )
     )
-    return encode_guestinfo(metadata, render_cloud_config(cloud_config(node)))
 
 
 def cloud_config(node: NodeInput) -> dict[str, Any]:

@@ -62,6 +62,19 @@ class AddressChoice:
             taken.append(found)
         return tuple(taken)
 
+    def take_all(
+        self, cards: Iterable[Sequence[str]], wanted: Sequence[GivenAddress] | None = None
+    ) -> tuple[GivenAddress, ...] | str:
+        """Return the addresses of all cards of one machine, or in words, why there are none."""
+        taken: list[GivenAddress] = []
+        for pools in cards:
+            found = self.take(pools, wanted)
+            if isinstance(found, str):
+                self._give_back(taken)
+                return found
+            taken += found
+        return tuple(taken)
+
     def _next(self, pools: Sequence[PoolAddresses]) -> GivenAddress | str:
         open_ = [pool for pool in pools if not pool.closed]
         for pool in open_:

@@ -53,7 +53,7 @@ def shape_of(spec: ClusterSpec) -> Shape:
     claims_vip = endpoint.type is EndpointType.VIP and endpoint.host is None
     vip = spec.vip_pools() if claims_vip else ()
     domains = (
-        (domain.name, (Source(domain.pools()),) if domain.pools() else ())
+        (domain.name, tuple(Source(pools) for _, pools in domain.cards() if pools))
         for domain in spec.placement.failure_domains
     )
     return Shape(tuple(domains), Source(vip, is_vip=True) if vip else None)

@@ -50,8 +50,10 @@ class Domain:
     network: str
     pins_host: bool
     """Nobody else spreads machines over hosts: DRS is not fully automated."""
-    ip_pools: tuple[str, ...] = ()
-    """Where machines here get their addresses from, in order; none: DHCP."""
+    ip_pools: tuple[tuple[str, ...], ...] = ()
+    """Where machines here get their addresses from: of each card with static ones, in order."""
+    more_networks: frozenset[str] = frozenset()
+    """Of further cards; a host has to reach them too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +200,7 @@ def _with_addresses(slot: Slot, domain: Domain, place: Place, tally: _Tally) -> 
     if not domain.ip_pools:
         return place
     wanted = slot.given.addresses if slot.given is not None else None
-    found = tally.addresses.take(domain.ip_pools, wanted)
+    found = tally.addresses.take_all(domain.ip_pools, wanted)
     return found if isinstance(found, str) else replace(place, addresses=found)
 
 
@@ -207,9 +209,10 @@ def _within(slot: Slot, domain: Domain, tally: _Tally) -> Place | str:
     usable = [host for host in domain.hosts if not host.out_of_service]
     if not usable:
         return _none_usable(domain.hosts)
-    linked = [host for host in usable if domain.network in host.networks]
+    networks = domain.more_networks | {domain.network}
+    linked = [host for host in usable if networks <= host.networks]
     if not linked:
-        return f"none of {_names(usable)} has the network"
+        return f"none of {_names(usable)} has the network{'s' if len(networks) > 1 else ''}"
     large = [host for host in linked if host.memory_mib >= slot.memory_mib]
     if not large:
         return f"{slot.memory_mib} MiB of memory are more than any of {_names(linked)} has"

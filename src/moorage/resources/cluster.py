@@ -1,11 +1,9 @@
 """Cluster: a Kubernetes cluster on vSphere virtual machines, with its control plane."""
 
 from enum import StrEnum
-from functools import partial
-from ipaddress import IPv4Network
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, IPvAnyAddress, StringConstraints, model_validator
+from pydantic import Field, IPvAnyAddress, StringConstraints, model_validator
 
 from moorage.resources.kubernetes import (
     MIN_CONTROL_PLANE_MEMORY_MIB,
@@ -15,6 +13,7 @@ from moorage.resources.kubernetes import (
 )
 from moorage.resources.meta import (
     NAME_PATTERN,
+    InventoryPath,
     LabelKey,
     LabelValue,
     Model,
@@ -25,16 +24,10 @@ from moorage.resources.meta import (
     Spec,
     Status,
 )
-from moorage.resources.spans import V4, V6, Subnet
+from moorage.resources.network import Network, NetworkCard
 
 ClusterName = Annotated[str, StringConstraints(pattern=NAME_PATTERN, min_length=1, max_length=30)]
 """At most 30 characters: with pool (20) and UID (10) it must fit a node's DNS label of 63."""
-
-InventoryPath = Annotated[
-    str, StringConstraints(min_length=1, max_length=512, strip_whitespace=True)
-]
-"""Name or inventory path; ``%2f`` stands for a slash inside a name, as in vSphere itself."""
-
 
 SearchDomain = Annotated[
     str,
@@ -65,6 +58,8 @@ class FailureDomain(Model):
     ip_pools: list[Name] = Field(default_factory=list, max_length=16)
     """Several instead of one: a machine takes its address from the first that has one, and where
     pools of IPv4 and of IPv6 are named, one of each."""
+    more_networks: list[NetworkCard] = Field(default_factory=list, max_length=9)
+    """One more network card each, in this order."""
     name_servers: list[IPvAnyAddress] = Field(default_factory=list, max_length=8)
     """Of the nodes here: in place of the IP pool's, or beside those that DHCP names."""
     search: list[SearchDomain] = Field(default_factory=list, max_length=16)
@@ -93,13 +88,26 @@ class FailureDomain(Model):
     def _names_its_pools_once(self) -> Self:
         if self.ip_pool is not None and self.ip_pools:
             raise ValueError("give either ipPool or ipPools")
-        if len(set(self.ip_pools)) != len(self.ip_pools):
-            raise ValueError("ipPools must differ from each other")
+        named = self.every_pool()
+        twice = sorted({name for name in named if named.count(name) > 1})
+        if twice:
+            raise ValueError(
+                f"ipPools must differ from each other, those of other cards too: {', '.join(twice)}"
+            )
         return self
 
     def pools(self) -> tuple[str, ...]:
         """Return the IP pools that machines take addresses from, in order; none: DHCP."""
         return tuple(self.ip_pools) or ((self.ip_pool,) if self.ip_pool else ())
+
+    def cards(self) -> tuple[tuple[str, tuple[str, ...]], ...]:
+        """Return network and IP pools of each network card; the first one is Kubernetes' own."""
+        more = ((card.network, tuple(card.ip_pools)) for card in self.more_networks)
+        return ((self.network, self.pools()), *more)
+
+    def every_pool(self) -> list[str]:
+        """Return the IP pools of all cards."""
+        return [name for _, pools in self.cards() for name in pools]
 
     def storage(self) -> tuple[str, ...]:
         """Return the datastores that its machines may use."""
@@ -151,64 +159,6 @@ class Endpoint(Model):
     port: int = Field(default=6443, ge=1, le=65535)
     interface: str = "eth0"
     """The nodes' network interface that carries the VIP."""
-
-
-def _as_list(given: object) -> object:
-    return given if isinstance(given, list | tuple) else [given]
-
-
-Subnets = Annotated[list[Subnet], BeforeValidator(_as_list), Field(min_length=1, max_length=2)]
-"""A network, or one of each family; the first one's family is the cluster's main one."""
-_NODE_BITS = {V4: 24, V6: 64}
-"""Prefix length of what each node takes of the pods' network: kubeadm's own defaults."""
-_MOST_BITS = {"nodes": 16, "services": 20}
-"""What kubeadm accepts: bits that number nodes, and services."""
-
-
-def _subnet(text: str) -> list[Subnet]:
-    return [IPv4Network(text)]
-
-
-class Network(Model):
-    """Networks inside the cluster. They must not overlap each other or the machines'.
-
-    With one of each family nodes, pods and services have addresses of both.
-    """
-
-    pods: Subnets = Field(default_factory=partial(_subnet, "10.244.0.0/16"))
-    services: Subnets = Field(default_factory=partial(_subnet, "10.96.0.0/12"))
-    dns_domain: str = "cluster.local"
-
-    @property
-    def versions(self) -> tuple[int, ...]:
-        """IP versions of the cluster, the main one first."""
-        return tuple(one.version for one in self.pods)
-
-    @model_validator(mode="after")
-    def _fit_together(self) -> Self:
-        services = tuple(one.version for one in self.services)
-        if len(set(self.versions)) != len(self.versions):
-            raise ValueError("pods has two networks of one family: give one of each")
-        if self.versions != services:
-            raise ValueError("pods and services must be of the same families, in the same order")
-        for pods, service in zip(self.pods, self.services, strict=True):
-            _check_size(pods, service)
-        return self
-
-
-def _check_size(pods: Subnet, services: Subnet) -> None:
-    if pods.overlaps(services):
-        raise ValueError(f"pods {pods} and services {services} overlap")
-    node = _NODE_BITS[pods.version]
-    least, most = node - 2, node - _MOST_BITS["nodes"]
-    if not most <= pods.prefixlen <= least:
-        raise ValueError(
-            f"pods {pods} is too {'small' if pods.prefixlen > least else 'large'}: each node takes "
-            f"a /{node}; use /{most} to /{least}"
-        )
-    widest = services.max_prefixlen - _MOST_BITS["services"]
-    if services.prefixlen < widest:
-        raise ValueError(f"services {services} is too large: use /{widest} or narrower")
 
 
 class MachineSize(Model):
@@ -311,7 +261,7 @@ class ClusterSpec(Spec):
 
     def ip_pools(self) -> set[str]:
         """Return the names of the IP pools that are named anywhere."""
-        named = {name for domain in self.placement.failure_domains for name in domain.pools()}
+        named = {name for one in self.placement.failure_domains for name in one.every_pool()}
         return named | set(self.vip_pools())
 
     def failure_domain(self, name: str) -> FailureDomain:

@@ -29,6 +29,12 @@ Document = dict[str, Any]
 """A resource, spec or status as JSON (camelCase keys)."""
 
 
+InventoryPath = Annotated[
+    str, StringConstraints(min_length=1, max_length=512, strip_whitespace=True)
+]
+"""Name or inventory path; ``%2f`` stands for a slash inside a name, as in vSphere itself."""
+
+
 class Model(BaseModel):
     """Python is snake_case, JSON is camelCase; unknown fields are faults."""
 

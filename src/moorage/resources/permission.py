@@ -5,8 +5,8 @@ from typing import Self
 
 from pydantic import Field
 
-from moorage.resources.cluster import Cluster, InventoryPath
-from moorage.resources.meta import Model
+from moorage.resources.cluster import Cluster
+from moorage.resources.meta import InventoryPath, Model
 
 
 class CheckTarget(Model):
@@ -27,7 +27,7 @@ class CheckTarget(Model):
 
     @classmethod
     def of_cluster(cls, cluster: Cluster) -> list[Self]:
-        """Return what a cluster's placement names: by failure domain and datastore."""
+        """Return what a cluster's placement names: by failure domain, datastore and network."""
         placement = cluster.spec.placement
         return [
             cls(
@@ -38,10 +38,11 @@ class CheckTarget(Model):
                 compute_cluster=domain.compute_cluster,
                 resource_pool=domain.resource_pool,
                 datastore=datastore,
-                network=domain.network,
+                network=network,
             )
             for domain in placement.failure_domains
             for datastore in domain.storage()
+            for network, _ in domain.cards()
         ]
 
 

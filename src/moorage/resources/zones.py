@@ -5,8 +5,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from moorage.resources.cluster import InventoryPath
-from moorage.resources.meta import Model
+from moorage.resources.meta import InventoryPath, Model
 
 TagValue = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$")

@@ -94,7 +94,7 @@ def clone_spec(session: Session, request: CloneRequest) -> Any:
             numCoresPerSocket=1 if request.cpus % cores else None,
             memoryMB=request.memory_mib,
             deviceChange=[
-                *_nic_changes(where.template.nics, where.network),
+                *_nic_changes(where.template.nics, (where.network, *where.more_networks)),
                 *_disk_changes(request),
             ],
             extraConfig=[
@@ -147,19 +147,21 @@ def _disk_changes(request: CloneRequest) -> list[Any]:
     return [vim.vm.device.VirtualDeviceSpec(operation="edit", device=device)]
 
 
-def _nic_changes(nics: tuple[Nic, ...], network: NetworkBacking) -> list[Any]:
-    """One NIC on the wanted network: the template's first is kept, with a new MAC."""
-    if not nics:
-        device = vim.vm.device.VirtualVmxnet3(key=_NEW_NIC_KEY)
-        changes = [("add", device)]
-    else:
-        device = _nic(nics[0])
-        changes = [("edit", device), *(("remove", _nic(nic)) for nic in nics[1:])]
-    device.backing = _backing(network)
-    device.addressType = "generated"
-    device.connectable = vim.vm.device.VirtualDevice.ConnectInfo(
-        startConnected=True, connected=True, allowGuestControl=True
-    )
+def _nic_changes(nics: tuple[Nic, ...], networks: tuple[NetworkBacking, ...]) -> list[Any]:
+    """One NIC on each wanted network: the template's are kept, with new MACs, or removed."""
+    changes: list[tuple[str, Any]] = []
+    for index, network in enumerate(networks):
+        if index < len(nics):
+            device = _nic(nics[index])
+        else:
+            device = vim.vm.device.VirtualVmxnet3(key=_NEW_NIC_KEY - index)
+        device.backing = _backing(network)
+        device.addressType = "generated"
+        device.connectable = vim.vm.device.VirtualDevice.ConnectInfo(
+            startConnected=True, connected=True, allowGuestControl=True
+        )
+        changes.append(("edit" if index < len(nics) else "add", device))
+    changes += [("remove", _nic(nic)) for nic in nics[len(networks) :]]
     return [
         vim.vm.device.VirtualDeviceSpec(operation=operation, device=one)
         for operation, one in changes

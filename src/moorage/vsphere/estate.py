@@ -129,6 +129,7 @@ class Estate:
             hosts=tuple(self._host(host) for host in places.hosts(target.compute_cluster)),
             datastores=tuple(self._datastore(one.datastore, places) for one in targets),
             network=target.network.moref,
+            more_networks=frozenset(one.moref for one in target.more_networks),
             # DRS keeps machines apart by our rules; where there can be none, it does not.
             pins_host=self._is_cluster(target.compute_cluster) and not keeps_rules,
         )

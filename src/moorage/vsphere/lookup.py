@@ -15,7 +15,7 @@ from moorage.vsphere.properties import Want, moref, retrieve
 from moorage.vsphere.resolve import Resolver
 from moorage.vsphere.session import Session
 from moorage.vsphere.stream import Stream
-from moorage.vsphere.templates import read_template_and_network
+from moorage.vsphere.templates import read_network, read_template_and_network
 from moorage.vsphere.types import (
     VM,
     Absent,
@@ -49,6 +49,7 @@ class Lookup:
         self._ownership = ownership
         self._effects = effects
         self._estate = estate
+        self._backings: dict[str, tuple[float, NetworkBacking]] = {}
         self._details: dict[tuple[str, str], tuple[float, Template, NetworkBacking]] = {}
 
     def find(self, uid: str, recorded: str | None) -> Presence:
@@ -154,6 +155,7 @@ class Lookup:
         ):
             raise InvalidError(f"{where} has not what is asked for", tuple(resolver.faults))
         details, backing = await self._detail(template.moref, network, chosen.datastore.moref)
+        more = [await self._backing(place) for place in chosen.more_networks if place is not None]
         if not details.disks:
             resolver.fault("template", f"template {details.name} has no disk")
             raise InvalidError("the template cannot be used", tuple(resolver.faults))
@@ -165,6 +167,7 @@ class Lookup:
             resource_pool=chosen.resource_pool.moref,
             datastore=chosen.datastore.moref,
             network=backing,
+            more_networks=tuple(more),
         )
 
     async def _explain_template(self, resolver: Resolver, datacenter: Place) -> None:
@@ -209,6 +212,20 @@ class Lookup:
         self._details[key] = (time.monotonic(), details, backing)
         return details, backing
 
+    async def _backing(self, network: Place) -> NetworkBacking:
+        """Read the network of a further card; those of first cards come with the template."""
+        known = self._backings.get(network.moref)
+        if known is not None and time.monotonic() - known[0] < self._session.limits.template_ttl_s:
+            return known[1]
+        asked_at = time.monotonic()
+        backing = await self._session.call(
+            f"read network {network.moref}",
+            partial(read_network, self._session, network.moref, network.kind),
+        )
+        self._backings[network.moref] = asked_at, backing
+        return backing
+
     def forget_details(self) -> None:
         """Read templates and networks again: something of them is gone."""
         self._details.clear()
+        self._backings.clear()

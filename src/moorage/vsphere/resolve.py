@@ -1,7 +1,7 @@
 """From a user's names and paths to morefs: all faults at once, each at the caller's field."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from moorage.kit.errors import FieldFault
 from moorage.vsphere.places import (
@@ -29,6 +29,8 @@ class Chosen:
     resource_pool: Place | None = None
     datastore: Place | None = None
     network: Place | None = None
+    more_networks: tuple[Place | None, ...] = ()
+    """Of further cards, in order."""
 
 
 class Resolver:
@@ -63,9 +65,8 @@ class Resolver:
         chosen.datastore = self._one(
             "datastore", "datastore", chosen.datacenter, "datastoreFolder", ("Datastore",)
         )
-        chosen.network = self._one(
-            "network", "network", chosen.datacenter, "networkFolder", NETWORKS
-        )
+        chosen.network = self._network(chosen.datacenter)
+        chosen.more_networks = self._more_networks(chosen.datacenter)
         if chosen.compute_cluster is not None:
             chosen.resource_pool = self._pool(chosen.compute_cluster)
             self._check_reach(chosen)
@@ -92,6 +93,16 @@ class Resolver:
         candidates = self.places.below(root, kinds, FOLDERS)
         wanted = self._relative(getattr(self.target, field), datacenter, root)
         return self._pick(field, what, candidates, root, wanted)
+
+    def _network(self, datacenter: Place) -> Place | None:
+        return self._one("network", "network", datacenter, "networkFolder", NETWORKS)
+
+    def _more_networks(self, datacenter: Place) -> tuple[Place | None, ...]:
+        cards = [Resolver(self.places, (), target) for target in _targets_of_cards(self.target)]
+        found = tuple(card._network(datacenter) for card in cards)  # noqa: SLF001 - its own kind
+        for card in cards:
+            self.faults += card.faults
+        return found
 
     def _vm_folder(self, datacenter: Place) -> Place | None:
         root = datacenter.facts.get("vmFolder") or ""
@@ -174,23 +185,34 @@ class Resolver:
             state = "has no host" if not hosts else "has no connected host outside maintenance"
             self.fault("compute_cluster", f"{cluster.name} {state}")
             return
-        reach = {"datastore": chosen.datastore, "network": chosen.network}
+        reach = [
+            ("datastore", chosen.datastore, self.target),
+            ("network", chosen.network, self.target),
+            *(
+                ("network", place, target)
+                for place, target in zip(
+                    chosen.more_networks, _targets_of_cards(self.target), strict=True
+                )
+            ),
+        ]
         seen = True
-        for field, place in reach.items():
+        for field, place, target in reach:
             if place is None:
                 continue
             if not any(place.moref in host.morefs(field) for host in usable):
                 seen = False
-                self.fault(
-                    field,
-                    f"no usable host of {cluster.name} reaches {field} {place.name}: "
-                    f"{self._reachable(field, usable)}",
+                self.faults.append(
+                    FieldFault(
+                        target.field_path(field),
+                        f"no usable host of {cluster.name} reaches {field} {place.name}: "
+                        f"{self._reachable(field, usable)}",
+                    )
                 )
         if chosen.datastore is not None and not chosen.datastore.is_usable():
             self.fault(
                 "datastore", f"{chosen.datastore.name} is not accessible, or in maintenance mode"
             )
-        together = [place.moref for place in reach.values() if place is not None]
+        together = [place.moref for _, place, _ in reach if place is not None]
         both = any(
             all(moref in (*host.morefs("datastore"), *host.morefs("network")) for moref in together)
             for host in usable
@@ -199,7 +221,8 @@ class Resolver:
             self.fault(
                 "network",
                 f"no usable host of {cluster.name} reaches both datastore "
-                f"{self.target.datastore} and network {self.target.network}",
+                f"{self.target.datastore} and network "
+                f"{', '.join((self.target.network, *self.target.more_networks))}",
             )
 
     def _reachable(self, field: str, hosts: list[Place]) -> str:
@@ -210,3 +233,16 @@ class Resolver:
             if (place := self.places.get(moref)) is not None
         }
         return f"they reach {', '.join(sorted(names))}" if names else "they reach none"
+
+
+def _targets_of_cards(target: Target) -> tuple[Target, ...]:
+    """Return the target once for each further card, with its network in place of the first's."""
+    return tuple(
+        replace(
+            target,
+            network=network,
+            more_networks=(),
+            network_field=f"moreNetworks[{index}].network",
+        )
+        for index, network in enumerate(target.more_networks)
+    )

@@ -31,8 +31,28 @@ def read_template_and_network(
 
     Returns both, and what was found of everything, by moref.
     """
-    wants = [*beside, Want(vim.VirtualMachine, [template], _TEMPLATE_PATHS)]
-    match network_kind:
+    wants = [
+        *beside,
+        Want(vim.VirtualMachine, [template], _TEMPLATE_PATHS),
+        _network_want(network, network_kind),
+    ]
+    found = retrieve(session, wants)
+    for name, what in ((template, "template"), (network, "network")):
+        if name not in found:
+            raise NotFoundError(f"{what} {name} is no longer in vCenter")
+    return _template(template, found[template]), _network(network, found), found
+
+
+def read_network(session: Session, network: str, kind: str) -> NetworkBacking:
+    """Fetch what a network card is plugged into; inside ``Session.run``."""
+    found = retrieve(session, [_network_want(network, kind)])
+    if network not in found:
+        raise NotFoundError(f"network {network} is no longer in vCenter")
+    return _network(network, found)
+
+
+def _network_want(network: str, kind: str) -> Want:
+    match kind:
         case "DistributedVirtualPortgroup":
             switch = Collector.TraversalSpec(
                 name="switch",
@@ -40,24 +60,28 @@ def read_template_and_network(
                 path="config.distributedVirtualSwitch",
                 skip=False,
             )
-            wants.append(
-                Want(
-                    vim.dvs.DistributedVirtualPortgroup,
-                    [network],
-                    ["name", "config.key", "config.distributedVirtualSwitch"],
-                    via=[switch],
-                    also={vim.DistributedVirtualSwitch: ["uuid"]},
-                )
+            return Want(
+                vim.dvs.DistributedVirtualPortgroup,
+                [network],
+                ["name", "config.key", "config.distributedVirtualSwitch"],
+                via=[switch],
+                also={vim.DistributedVirtualSwitch: ["uuid"]},
             )
         case "OpaqueNetwork":
-            wants.append(Want(vim.OpaqueNetwork, [network], ["name", "summary"]))
-        case _:
-            wants.append(Want(vim.Network, [network], ["name"]))
-    found = retrieve(session, wants)
-    for name, what in ((template, "template"), (network, "network")):
-        if name not in found:
-            raise NotFoundError(f"{what} {name} is no longer in vCenter")
-    return _template(template, found[template]), _network(network, found), found
+            return Want(vim.OpaqueNetwork, [network], ["name", "summary"])
+    return Want(vim.Network, [network], ["name"])
+
+
+def read_macs(session: Session, vm: str) -> tuple[str, ...]:
+    """Fetch the MAC addresses of a VM's network cards, in the order of the cards."""
+    paths = ["config.hardware.device"]
+    values = retrieve(session, [Want(vim.VirtualMachine, [vm], paths)]).get(vm, {})
+    cards = [
+        one
+        for one in values.get("config.hardware.device") or ()
+        if isinstance(one, vim.vm.device.VirtualEthernetCard)
+    ]
+    return tuple(text(card.macAddress).lower() for card in sorted(cards, key=lambda one: one.key))
 
 
 def _template(moref_: str, values: Values) -> Template:

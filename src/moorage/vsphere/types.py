@@ -202,14 +202,19 @@ class Target:
     resource_pool: str | None = None
     path: str = "spec.placement.failureDomains[0]"
     """Path of the caller's failure domain, for faults; what all domains share stands above it."""
+    more_networks: tuple[str, ...] = ()
+    """Of further network cards, in order."""
     datastore_field: str = "datastore"
     """Field of the failure domain that names the datastore, such as ``datastores[1]``."""
+    network_field: str = "network"
+    """Field of the failure domain that names the network, such as ``moreNetworks[0].network``."""
 
     def field_path(self, name: str) -> str:
         """Return the caller's path of one field of this class."""
         shared = name in ("datacenter", "folder", "template")
         base = self.path.rpartition(".")[0] if shared else self.path
-        field = self.datastore_field if name == "datastore" else to_camel(name)
+        named = {"datastore": self.datastore_field, "network": self.network_field}
+        field = named.get(name) or to_camel(name)
         return f"{base}.{field}".lstrip(".")
 
 
@@ -291,6 +296,8 @@ class ResolvedTarget:
     resource_pool: str
     datastore: str
     network: NetworkBacking
+    more_networks: tuple[NetworkBacking, ...] = ()
+    """Of further network cards, in order."""
 
     @property
     def template_name(self) -> str:

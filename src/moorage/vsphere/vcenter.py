@@ -31,6 +31,7 @@ from moorage.vsphere.rules import Rules
 from moorage.vsphere.session import Session, SessionNote
 from moorage.vsphere.stream import Stream
 from moorage.vsphere.tasks import Tasks
+from moorage.vsphere.templates import read_macs
 from moorage.vsphere.turns import Turns
 from moorage.vsphere.types import (
     OWNER_KEY,
@@ -359,6 +360,11 @@ class VCenter:
     ) -> TaskRef:
         """Start to set ``extraConfig`` keys; empty ones go. Nothing secret: events keep it."""
         return await self._clearing.set(vm, values, None, deadline_s)
+
+    async def macs(self, vm: VM) -> tuple[str, ...]:
+        """Return the MAC addresses of a VM's network cards, in the order of the cards."""
+        what = f"read the network cards of VM {vm.name}"
+        return await self._session.call(what, partial(read_macs, self._session, vm.moref))
 
     async def read_extra_config(self, vm: VM, keys: Iterable[str]) -> dict[str, str]:
         """Return the values of these ``extraConfig`` keys, read from vCenter now."""

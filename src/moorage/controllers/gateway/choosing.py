@@ -58,7 +58,7 @@ class Survey:
     def ip_pools(self) -> set[str]:
         """Return the names of the IP pools that new machines may get addresses from."""
         domains = self.sites.domains if self.sites else ()
-        return {name for domain in domains for name in domain.ip_pools}
+        return {name for domain in domains for pools in domain.ip_pools for name in pools}
 
     def group(self, pool: str | None) -> Group:
         """Return the group of a pool."""

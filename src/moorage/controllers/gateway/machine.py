@@ -13,7 +13,7 @@ from moorage.controllers.gateway.clock import MISSED_S, clock_disagreement
 from moorage.controllers.gateway.env import MACHINE_FINALIZER, Env
 from moorage.controllers.gateway.fence import assigned, bears_mark, mark_of
 from moorage.controllers.gateway.inside import FIELD_MANAGER
-from moorage.controllers.gateway.machine_address import card_of, ensure_address
+from moorage.controllers.gateway.machine_address import cards_of, describe_network, ensure_address
 from moorage.controllers.gateway.machine_teardown import (
     ensure_address_released,
     ensure_drained,
@@ -83,6 +83,9 @@ async def ensure_powered_on(machine: Machine, env: Env) -> Outcome:
     if vcenter is None or not isinstance(seen, Found):
         return wait("VMNotSeen", "looked for again on the next pass", after=_LOOK_AGAIN_S)
     if seen.vm.power is not Power.ON:
+        described = await describe_network(machine, seen.vm, env)
+        if described is not DONE:
+            return described
         task = await vcenter.power_on(seen.vm)
         return wait("PoweringOn", f"waits for {task}", after=_TASK_PATIENCE_S)
     machine.status.provider_id = f"vsphere://{seen.vm.bios_uuid}"
@@ -222,7 +225,7 @@ async def _clone(machine: Machine, env: Env) -> Outcome:
     )
     if (why := vcenter.ask_to_clone(request)) is not None:
         return _waits_its_turn(why)
-    card = await card_of(machine, env)
+    cards = await cards_of(machine, env)
     host, _, port = cluster.status.endpoint.rpartition(":")
     node = NodeInput(
         machine=machine,
@@ -230,7 +233,7 @@ async def _clone(machine: Machine, env: Env) -> Outcome:
         endpoint_host=host.strip("[]"),
         endpoint_port=int(port),
         pki=keys,
-        card=card,
+        cards=cards,
     )
     try:
         task = await vcenter.clone(replace(request, guestinfo=render_guestinfo(node)))

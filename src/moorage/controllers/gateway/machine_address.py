@@ -1,35 +1,41 @@
 """A machine's address: claimed before its VM is made, and given up when another has it."""
 
-from moorage.bootstrap import Card, StaticAddress
+from collections.abc import Sequence
+from dataclasses import replace
+
+from moorage.bootstrap import Card, StaticAddress, render_network
 from moorage.controllers.gateway.conflicts import user_of, vm_with
 from moorage.controllers.gateway.env import Env
 from moorage.controllers.gateway.place import target_of_machine
 from moorage.engine import DONE, Outcome, step, wait
 from moorage.ipam import PoolExhaustedError, claim, release
-from moorage.resources import IPAddress, IPPool, Machine
-from moorage.vsphere import Absent
+from moorage.resources import Cluster, IPAddress, IPPool, Machine
+from moorage.vsphere import VM, Absent, Target
 
 _LOOK_AGAIN_S = 2.0
+_CARDS_AGAIN_S = 60.0
 
 
 @step("AddressClaimed")
 async def ensure_address(machine: Machine, env: Env) -> Outcome:
-    """Claim one address of each family that the failure domain has pools of."""
-    families: dict[int, list[IPPool]] = {}
-    for name in machine.spec.failure_domain.pools():
-        pool = await env.store.find(IPPool, "", name)
-        if pool is None:
-            return wait("PoolNotFound", f"IP pool {name} is not at this gateway")
-        families.setdefault(pool.spec.version, []).append(pool)
-    for pools in families.values():
-        outcome = await _claim_one(machine, pools, env)
-        if outcome is not DONE:
-            return outcome
+    """Claim, for each card, one address of each family that it has pools of."""
+    target = target_of_machine(machine.spec)
+    for network, names in machine.spec.failure_domain.cards():
+        families: dict[int, list[IPPool]] = {}
+        for name in names:
+            pool = await env.store.find(IPPool, "", name)
+            if pool is None:
+                return wait("PoolNotFound", f"IP pool {name} is not at this gateway")
+            families.setdefault(pool.spec.version, []).append(pool)
+        for pools in families.values():
+            outcome = await _claim_one(machine, pools, replace(target, network=network), env)
+            if outcome is not DONE:
+                return outcome
     return DONE
 
 
-async def _claim_one(machine: Machine, pools: list[IPPool], env: Env) -> Outcome:
-    uid, target = machine.metadata.uid, target_of_machine(machine.spec)
+async def _claim_one(machine: Machine, pools: list[IPPool], target: Target, env: Env) -> Outcome:
+    uid = machine.metadata.uid
     used_by = user_of(env, pools, machine.spec.account, target, uid)
     try:
         held = await claim(
@@ -56,21 +62,62 @@ async def _claim_one(machine: Machine, pools: list[IPPool], env: Env) -> Outcome
     return DONE
 
 
-async def card_of(machine: Machine, env: Env) -> Card:
-    """Return the machine's card, with the addresses that it holds and what it needs beside them."""
+async def cards_of(machine: Machine, env: Env, macs: Sequence[str] = ()) -> tuple[Card, ...]:
+    """Return the machine's cards, with the addresses that it holds and what it needs beside them.
+
+    ``macs`` are in the order of the cards; none as long as there is no VM.
+    """
+    domain = machine.spec.failure_domain
+    held: dict[str, StaticAddress] = {}
+    for claimed in await env.store.list(IPAddress, owner=machine.metadata.uid):
+        pool = await env.store.get(IPPool, "", claimed.spec.pool)
+        held[claimed.spec.pool] = StaticAddress(
+            address=str(claimed.spec.address),
+            prefix=pool.spec.prefix_length,
+            router=str(pool.spec.router),
+            name_servers=tuple(str(server) for server in pool.spec.name_servers),
+            search=tuple(pool.spec.search),
+        )
     made = []
-    for held in await env.store.list(IPAddress, owner=machine.metadata.uid):
-        pool = await env.store.get(IPPool, "", held.spec.pool)
+    for number, (_, pools) in enumerate(domain.cards()):
+        addresses = (held[name] for name in pools if name in held)
+        routes = domain.more_networks[number - 1].routes if number else ()
         made.append(
-            StaticAddress(
-                address=str(held.spec.address),
-                prefix=pool.spec.prefix_length,
-                router=str(pool.spec.router),
-                name_servers=tuple(str(server) for server in pool.spec.name_servers),
-                search=tuple(pool.spec.search),
+            Card(
+                addresses=tuple(sorted(addresses, key=lambda one: ":" in one.address)),
+                mac=macs[number] if number < len(macs) else None,
+                routes=tuple((str(route.to), str(route.via)) for route in routes),
             )
         )
-    return Card(tuple(sorted(made, key=lambda one: ":" in one.address)))
+    return tuple(made)
+
+
+async def describe_network(machine: Machine, vm: VM, env: Env) -> Outcome:
+    """Tell a VM with several cards which of them is which, before it first boots.
+
+    vCenter chooses MAC addresses when it clones. Repeatable: what stands there is read first.
+    """
+    vcenter = env.accounts.get(machine.spec.account)
+    if len(machine.spec.failure_domain.cards()) == 1 or vcenter is None:
+        return DONE
+    if "NetworkDescribed" in machine.status.timeline:
+        return DONE
+    cluster = await env.store.get(Cluster, machine.metadata.project, machine.spec.cluster)
+    macs = await vcenter.macs(vm)
+    cards = await cards_of(machine, env, macs)
+    if len(macs) != len(cards):
+        return wait(
+            "CardsDiffer",
+            f"VM {vm.name} has {len(macs)} network cards, and {len(cards)} are asked for: delete "
+            "this machine, and another is made",
+            after=_CARDS_AGAIN_S,
+        )
+    wanted = render_network(cards, machine, cluster)
+    if await vcenter.read_extra_config(vm, wanted) != wanted:
+        task = await vcenter.set_guestinfo(vm, wanted)
+        return wait("DescribingNetwork", f"waits for {task}", after=_LOOK_AGAIN_S)
+    env.stamp(machine.status.timeline, "NetworkDescribed")
+    return DONE
 
 
 def _is_begun(machine: Machine, env: Env) -> bool:

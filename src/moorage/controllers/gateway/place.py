@@ -100,6 +100,7 @@ def _target(
         resource_pool=domain.resource_pool,
         datastore=domain.storage()[0],
         network=domain.network,
+        more_networks=tuple(card.network for card in domain.more_networks),
         path=path,
         datastore_field=datastore_field,
     )

@@ -87,7 +87,7 @@ async def look_at_sites(cluster: Cluster, names: Iterable[str], env: Env) -> Sit
             targets.setdefault(name, []).append(resolved)
             paths[resolved.datastore] = path
     domains = tuple(
-        replace(domain, ip_pools=located[domain.name].pools())
+        replace(domain, ip_pools=_static_cards(located[domain.name]))
         for domain in await vcenter.estate.domains(targets)
     )
     return Sites(domains, located, targets, paths)
@@ -142,3 +142,7 @@ def vcenter_of(account: str, env: Env) -> VCenter:
     if vcenter is None:
         raise UnavailableError(f"cloud account {account} is not connected")
     return vcenter
+
+
+def _static_cards(domain: FailureDomain) -> tuple[tuple[str, ...], ...]:
+    return tuple(pools for _, pools in domain.cards() if pools)

@@ -132,6 +132,9 @@ def _pool_paths(spec: ClusterSpec) -> Iterator[tuple[str, str]]:
         path = f"spec.placement.failureDomains[{index}]"
         for number, name in enumerate(domain.pools()):
             yield f"{path}.ipPool" if domain.ip_pool else f"{path}.ipPools[{number}]", name
+        for place, card in enumerate(domain.more_networks):
+            for number, name in enumerate(card.ip_pools):
+                yield f"{path}.moreNetworks[{place}].ipPools[{number}]", name
     if spec.endpoint.ip_pool:
         yield "spec.endpoint.ipPool", spec.endpoint.ip_pool
 

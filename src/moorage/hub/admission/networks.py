@@ -12,6 +12,7 @@ from moorage.resources.spans import Address, Subnet
 def network_faults(cluster: Cluster, estate: Estate) -> list[FieldFault]:
     """Return every fault of networks and endpoint; pools that are missing are told elsewhere."""
     faults = [*_overlaps(cluster, estate), *_families(cluster.spec, estate)]
+    faults += _routes(cluster.spec, estate)
     if cluster.spec.endpoint.type is EndpointType.VIP:
         faults += _vip(cluster, estate)
     return faults
@@ -46,6 +47,21 @@ def _families(spec: ClusterSpec, estate: Estate) -> Iterator[FieldFault]:
                     f"has no pool of IPv{version}, which spec.network.pods asks for: name one "
                     "beside the others, or no pool at all for DHCP",
                 )
+
+
+def _routes(spec: ClusterSpec, estate: Estate) -> Iterator[FieldFault]:
+    """A router that no address of the card reaches would leave the node without its network."""
+    for index, domain in enumerate(spec.placement.failure_domains):
+        for place, card in enumerate(domain.more_networks):
+            networks = [pool.spec.network for pool in _known(card.ip_pools, estate)]
+            for number, route in enumerate(card.routes):
+                if networks and not any(route.via in network for network in networks):
+                    yield FieldFault(
+                        f"spec.placement.failureDomains[{index}].moreNetworks[{place}]"
+                        f".routes[{number}].via",
+                        f"{route.via} is not in {', '.join(map(str, networks))}, the card's own: "
+                        "give a router there",
+                    )
 
 
 def _vip(cluster: Cluster, estate: Estate) -> Iterator[FieldFault]:
