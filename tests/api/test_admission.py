@@ -156,6 +156,18 @@ async def test_a_cluster_of_both_families_takes_an_address_of_each(world: World)
         assert why in told
 
 
+async def test_a_leased_endpoint_needs_control_planes_with_dhcp(world: World) -> None:
+    await world.site()
+    ddns = {"type": "DDNS", "searchDomain": "example.com"}
+
+    faults = await faults_of(world, a_cluster(endpoint=ddns))
+
+    assert "leave the pools out" in faults["spec.placement.failureDomains[0].ipPools"]
+    await apply(world, a_cluster(placement=domains(None), endpoint=ddns))
+    balancer = {"type": "External", "host": "lb.example.com", "port": 443}
+    await apply(world, a_cluster("two", endpoint=balancer))
+
+
 async def test_further_network_cards_take_addresses_too(world: World) -> None:
     await world.site()
     storage = an_ip_pool("storage", start="10.88.0.10", end="10.88.0.12", router="10.88.0.1")

@@ -199,6 +199,23 @@ def test_a_cluster_of_both_families_says_so_to_kubeadm() -> None:
     assert kubelet_arguments(node)["node-ip"] == "fd77::10,10.77.1.10", "the main family first"
 
 
+def test_a_leased_endpoint_is_known_by_its_name_everywhere() -> None:
+    cluster = a_cluster(endpoint={"type": "DDNS", "searchDomain": "example.com", "port": 8443})
+    given = replace(a_node(*FOUNDER, cluster=cluster, address=None), endpoint_port=8443)
+    node = replace(given, endpoint_host="demo.example.com")
+
+    found = {one["kind"]: one for one in yaml.safe_load_all(render_kubeadm(node))}
+    manifest = yaml.safe_load(files_of(node)["/etc/kubernetes/manifests/kube-vip.yaml"]["content"])
+
+    configuration = found["ClusterConfiguration"]
+    assert configuration["controlPlaneEndpoint"] == "demo.example.com:8443"
+    assert "demo.example.com" in configuration["apiServer"]["certSANs"]
+    assert found["InitConfiguration"]["localAPIEndpoint"]["bindPort"] == 8443
+    (container,) = manifest["spec"]["containers"]
+    said = {one["name"]: one.get("value") for one in container["env"]}
+    assert (said["address"], said["vip_ddns"]) == ("demo.example.com", "true")
+
+
 def test_with_dhcp_the_node_fills_in_its_address() -> None:
     node = a_node(*FOUNDER, address=None)
 

@@ -1,9 +1,14 @@
 """Where machines get their addresses from, and what the pools say of it."""
 
+import socket
+
+import anyio
+import pytest
+
 from moorage.resources import Cluster, IPAddress, IPPool, Machine
 from tests.builders import a_cluster, a_failure_domain, a_node_pool, an_ip_pool
 from tests.reconcile.conftest import World
-from tests.reconcile.test_machines import powered_on
+from tests.reconcile.test_machines import ask_all, powered_on, reason
 
 
 async def test_machines_go_on_in_the_next_pool_and_pools_say_what_is_reserved(
@@ -45,3 +50,58 @@ async def test_machines_go_on_in_the_next_pool_and_pools_say_what_is_reserved(
         ),
         "all that is free is promised",
     )
+
+
+async def test_a_load_balancer_that_nobody_finds_is_told_before_a_machine_is_made(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    async def resolve(host: str, *_: object, **__: object) -> list[object]:
+        asked.append(host)
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(anyio, "getaddrinfo", resolve)
+    await ask_all(world, endpoint={"type": "External", "host": "lb.example.com"})
+
+    (cluster,) = await world.until(
+        Cluster, lambda c: reason(c[0]) == "EndpointNotResolved", "the cluster says so"
+    )
+    said = cluster.status.condition("EndpointClaimed")
+    assert said is not None
+    assert "lb.example.com" in said.message
+    assert "enter it into DNS" in said.message
+    assert world.vms() == []
+    assert asked[0] == "lb.example.com"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "known", "says"),
+    [
+        (
+            {"type": "External", "host": "10.77.1.200", "port": 443},
+            "10.77.1.200:443",
+            "the load balancer has to forward port 443 to port 6443 of the control planes",
+        ),
+        (
+            {"type": "DDNS", "search_domain": "Example.com."},
+            "demo.example.com:6443",
+            "the DHCP server has to lease it an address and enter its name into DNS",
+        ),
+    ],
+)
+async def test_an_endpoint_that_is_not_claimed_is_known_at_once(
+    world: World, endpoint: dict[str, object], known: str, says: str
+) -> None:
+    await ask_all(world, endpoint=endpoint)
+
+    (cluster,) = await world.until(
+        Cluster,
+        lambda c: reason(c[0], "APIReachable") == "WaitingForFirstControlPlane",
+        "it waits for the API",
+    )
+    assert cluster.status.endpoint == known
+    said = cluster.status.condition("APIReachable")
+    assert said is not None
+    assert says in said.message
+    assert all(c.spec.claimed_by.kind == "Machine" for c in await world.store.list(IPAddress))

@@ -49,6 +49,13 @@ def test_all_faults_are_reported_at_once() -> None:
         ({"control_plane": {"memory_mib": 1024}}, "2048 or more"),
         ({"control_plane": {"cpus": 1}}, "2 or more"),
         ({"endpoint": {"type": "External"}}, "host is needed"),
+        ({"endpoint": {"host": "api.example.com"}}, "is a name"),
+        ({"endpoint": {"type": "External", "host": "lb.example.com", "ip_pool": "p"}}, "ipPool"),
+        ({"endpoint": {"type": "External", "host": "10.0.0.256"}}, "endpoint.host"),
+        ({"endpoint": {"type": "DDNS"}}, "either host"),
+        ({"endpoint": {"type": "DDNS", "host": "10.0.0.5"}}, "is an address"),
+        ({"endpoint": {"type": "DDNS", "host": "a.b", "search_domain": "c.d"}}, "either host"),
+        ({"endpoint": {"search_domain": "example.com"}}, "unless type is DDNS"),
         ({"layers": [{"name": "x", "pack": "a"}, {"name": "x", "pack": "b"}]}, "different names"),
     ],
 )

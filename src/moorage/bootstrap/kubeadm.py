@@ -9,7 +9,7 @@ from moorage.bootstrap.labels import split_labels, topology_labels
 from moorage.bootstrap.node import NodeInput
 from moorage.bootstrap.pki import bootstrap_token, certificate_key
 from moorage.kit.net import host_port
-from moorage.resources.cluster import EndpointType, KeyType
+from moorage.resources.cluster import API_PORT, EndpointType, KeyType
 from moorage.resources.spans import V6
 
 API_VERSION = "kubeadm.k8s.io/v1beta4"
@@ -19,7 +19,6 @@ PROVIDER_ID: Final = "@MOORAGE_PROVIDER_ID@"
 """Placeholders that the boot script fills in: only the node knows its UUID and, with DHCP, its
 addresses: the first, and one of each family with a comma between them."""
 
-DEFAULT_PORT = 6443
 DISCOVERY_PATH = "/etc/moorage/discovery.conf"
 POWERLESS_GROUP = "system:bootstrappers:moorage:powerless"
 CONTROL_PLANE_TAINT = {"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"}
@@ -118,8 +117,8 @@ def _join_configuration(node: NodeInput) -> Document:
 
 def _local_endpoint(node: NodeInput) -> Document:
     # An external load balancer may listen on another port than the API servers behind it.
-    is_vip = node.cluster.spec.endpoint.type is EndpointType.VIP
-    port = node.endpoint_port if is_vip else DEFAULT_PORT
+    is_external = node.cluster.spec.endpoint.type is EndpointType.EXTERNAL
+    port = API_PORT if is_external else node.endpoint_port
     return {"advertiseAddress": _node_ip(node), "bindPort": port}
 
 

@@ -20,7 +20,7 @@ _LEASE_S, _RENEW_S, _RETRY_S = 5, 3, 1
 
 def uses_kube_vip(node: NodeInput) -> bool:
     """Tell whether this machine carries the virtual address."""
-    return node.is_control_plane and node.cluster.spec.endpoint.type is EndpointType.VIP
+    return node.is_control_plane and node.cluster.spec.endpoint.type is not EndpointType.EXTERNAL
 
 
 def render_kube_vip(node: NodeInput) -> str:
@@ -28,6 +28,7 @@ def render_kube_vip(node: NodeInput) -> str:
     # Until kubeadm init is done, admin.conf has no rights (since 1.29): the founder needs
     # super-admin.conf, and keeps it, because changing the pod would drop the address for seconds.
     kubeconfig = "super-admin.conf" if node.is_first else "admin.conf"
+    is_leased = node.cluster.spec.endpoint.type is EndpointType.DDNS
     environment: list[dict[str, Any]] = [
         {"name": "vip_arp", "value": "true"},
         {"name": "port", "value": str(node.endpoint_port)},
@@ -46,6 +47,8 @@ def render_kube_vip(node: NodeInput) -> str:
         {"name": "vip_renewdeadline", "value": str(_RENEW_S)},
         {"name": "vip_retryperiod", "value": str(_RETRY_S)},
         {"name": "address", "value": node.endpoint_host},
+        # Leased under the first part of the endpoint's name, which the DHCP server enters into DNS.
+        *([{"name": "vip_ddns", "value": "true"}] if is_leased else []),
         {"name": "prometheus_server", "value": ":2112"},
     ]
     pod = {

@@ -25,6 +25,7 @@ from moorage.resources.meta import (
     Status,
 )
 from moorage.resources.network import Network, NetworkCard
+from moorage.resources.spans import Address
 
 ClusterName = Annotated[str, StringConstraints(pattern=NAME_PATTERN, min_length=1, max_length=30)]
 """At most 30 characters: with pool (20) and UID (10) it must fit a node's DNS label of 63."""
@@ -38,6 +39,18 @@ SearchDomain = Annotated[
     ),
 ]
 """A DNS domain that nodes try short names in."""
+
+
+HostName = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^([A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?\.)+"
+        r"[A-Za-z]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?$",
+        max_length=253,
+        to_lower=True,
+    ),
+]
+"""A full DNS name, such as ``api.example.com``."""
 
 
 class FailureDomain(Model):
@@ -139,6 +152,10 @@ class Placement(Model):
         return self
 
 
+API_PORT = 6443
+"""Of the API servers themselves, whatever a load balancer in front of them listens on."""
+
+
 class EndpointType(StrEnum):
     """How clients reach the API servers."""
 
@@ -146,19 +163,44 @@ class EndpointType(StrEnum):
     """A virtual address that kube-vip moves between the control-plane machines."""
     EXTERNAL = "External"
     """A load balancer that somebody else runs in front of the control plane."""
+    DDNS = "DDNS"
+    """A virtual address that kube-vip leases by DHCP, whose server enters its name into DNS."""
 
 
 class Endpoint(Model):
     """Address of the Kubernetes API."""
 
     type: EndpointType = EndpointType.VIP
-    host: IPvAnyAddress | None = None
-    """VIP: ``None`` claims an address from ``ip_pool``. External: required."""
+    host: Annotated[Address | HostName, Field(union_mode="left_to_right")] | None = None
+    """VIP: an address; ``None`` claims one from ``ip_pool``. External: address or name, required.
+    DDNS: a name; ``None`` makes it from the cluster's and ``search_domain``."""
+    search_domain: SearchDomain | None = None
+    """DDNS only: the domain that the DHCP server enters names into."""
     ip_pool: Name | None = None
     """Pool for the VIP; ``None`` takes the pools of the first failure domain."""
     port: int = Field(default=6443, ge=1, le=65535)
     interface: str = "eth0"
     """The nodes' network interface that carries the VIP."""
+
+    @model_validator(mode="after")
+    def _fits_its_type(self) -> Self:
+        kind, is_name = self.type, isinstance(self.host, str)
+        if kind is EndpointType.VIP and is_name:
+            raise ValueError(
+                f"host {self.host} is a name: with type VIP give an address, or use type DDNS or "
+                "External"
+            )
+        if kind is EndpointType.EXTERNAL and self.host is None:
+            raise ValueError("host is needed when type is External: that of the load balancer")
+        if kind is EndpointType.DDNS and self.host is not None and not is_name:
+            raise ValueError(f"host {self.host} is an address: with type DDNS give a name")
+        if kind is EndpointType.DDNS and (self.host is None) == (self.search_domain is None):
+            raise ValueError("give either host (a full name) or searchDomain when type is DDNS")
+        if kind is not EndpointType.DDNS and self.search_domain is not None:
+            raise ValueError("searchDomain is of no use unless type is DDNS")
+        if kind is not EndpointType.VIP and self.ip_pool is not None:
+            raise ValueError("ipPool is of no use unless type is VIP")
+        return self
 
 
 class MachineSize(Model):
@@ -241,9 +283,8 @@ class ClusterSpec(Spec):
                 f"controlPlane.failureDomains names {', '.join(unknown)}, "
                 f"but placement.failureDomains has only {', '.join(sorted(known))}"
             )
-        if self.endpoint.type is EndpointType.EXTERNAL and self.endpoint.host is None:
-            raise ValueError("endpoint.host is needed when endpoint.type is External")
-        if self.endpoint.host is None and not self.vip_pools():
+        claims_vip = self.endpoint.type is EndpointType.VIP and self.endpoint.host is None
+        if claims_vip and not self.vip_pools():
             raise ValueError(
                 "endpoint.host (an address outside the DHCP range) or endpoint.ipPool is needed "
                 "when the first failure domain uses DHCP"
@@ -254,7 +295,9 @@ class ClusterSpec(Spec):
         return self
 
     def vip_pools(self) -> tuple[str, ...]:
-        """Return the IP pools that a claimed VIP comes from, in order."""
+        """Return the IP pools that a claimed VIP comes from, in order; none, if it is no VIP."""
+        if self.endpoint.type is not EndpointType.VIP:
+            return ()
         if self.endpoint.ip_pool is not None:
             return (self.endpoint.ip_pool,)
         return self.placement.failure_domains[0].pools()

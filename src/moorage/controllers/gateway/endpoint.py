@@ -2,13 +2,15 @@
 
 from ipaddress import ip_address
 
+import anyio
+
 from moorage.controllers.gateway.conflicts import user_of
 from moorage.controllers.gateway.env import Env, key_of
 from moorage.controllers.gateway.place import targets_of_cluster
 from moorage.controllers.tally import tally_of
 from moorage.engine import DONE, Outcome, step, wait
 from moorage.ipam import PoolExhaustedError, claim, release
-from moorage.kit.errors import ConflictError
+from moorage.kit.errors import ConflictError, UnavailableError
 from moorage.kit.net import host_port
 from moorage.planning.addresses import by_family, needed_by, share_out
 from moorage.resources import Cluster, IPPool, NodePool
@@ -21,39 +23,24 @@ async def ensure_endpoint(cluster: Cluster, env: Env) -> Outcome:
     if cluster.status.endpoint is not None:
         return DONE
     known = {pool.metadata.name: pool for pool in await env.store.list(IPPool)}
-    for name in sorted(cluster.spec.ip_pools()):
-        if name not in known:
-            return wait("PoolNotFound", f"IP pool {name} is not at this gateway")
-    short = await _shortage(cluster, known, env)
-    if short:
+    lacking = sorted(cluster.spec.ip_pools() - known.keys())
+    if lacking:
+        return wait("PoolNotFound", f"IP pool {', '.join(lacking)} is not at this gateway")
+    if short := await _shortage(cluster, known, env):
         return wait("AddressesShort", short, after=30)
-    asked = cluster.spec.endpoint
-    host = str(asked.host) if asked.host is not None else None
-    wanted = ip_address(host) if host else None
-    pools = [known[name] for name in cluster.spec.vip_pools()]
-    # As counted: of the first pool's family.
-    pools = [pool for pool in pools if pool.spec.version == pools[0].spec.version]
-    if wanted is not None:
-        pools = [pool for pool in pools if pool.spec.may_give(wanted)]
-    if pools and asked.type is EndpointType.VIP:
-        # A VIP moves inside one network only, which is that of any of the failure domains.
-        _, _, target = targets_of_cluster(cluster)[0]
-        account, uid = cluster.spec.account, cluster.metadata.uid
-        try:
-            address = await claim(
-                env.store,
-                pools,
-                cluster.owner(),
-                cluster=key_of(cluster),
-                used_by=user_of(env, pools, account, target, uid),
-                wanted=wanted,
-            )
-        except PoolExhaustedError as error:
-            return wait("PoolExhausted", str(error), after=30)
-        except ConflictError as error:
-            return wait("EndpointTaken", f"the endpoint cannot be claimed: {error}", after=60)
-        host = str(address.spec.address)
-    cluster.status.endpoint = host_port(str(host), asked.port)
+    host = host_of(cluster)
+    try:
+        match cluster.spec.endpoint.type:
+            case EndpointType.VIP:
+                host = await _claimed(cluster, host, known, env)
+            case EndpointType.EXTERNAL:
+                await _check_resolves(host)
+    except (UnavailableError, PoolExhaustedError) as error:
+        is_full = isinstance(error, PoolExhaustedError)
+        return wait("PoolExhausted" if is_full else "EndpointNotResolved", str(error), after=30)
+    except ConflictError as error:
+        return wait("EndpointTaken", f"the endpoint cannot be claimed: {error}", after=60)
+    cluster.status.endpoint = host_port(host, cluster.spec.endpoint.port)
     env.stamp(cluster.status.timeline, "EndpointClaimed")
     return DONE
 
@@ -62,6 +49,54 @@ async def ensure_endpoint(cluster: Cluster, env: Env) -> Outcome:
 async def ensure_no_endpoint(cluster: Cluster, env: Env) -> Outcome:
     await release(env.store, cluster.metadata.uid, now=env.clock.now())
     return DONE
+
+
+def host_of(cluster: Cluster) -> str:
+    """Return the endpoint's address or name that is known from the start, else ``""``."""
+    asked = cluster.spec.endpoint
+    if asked.host is not None:
+        return str(asked.host)
+    if asked.type is EndpointType.DDNS and asked.search_domain is not None:
+        return f"{cluster.metadata.name}.{asked.search_domain.strip('.').lower()}"
+    return ""
+
+
+async def _check_resolves(host: str) -> None:
+    """Raise ``UnavailableError`` when the name of a load balancer stands for nothing."""
+    try:
+        await anyio.getaddrinfo(host, None)
+    except OSError as error:
+        raise UnavailableError(
+            f"the name {host} of the load balancer cannot be resolved here ({error.strerror}): "
+            "nodes would not find the API either; enter it into DNS"
+        ) from error
+
+
+async def _claimed(cluster: Cluster, host: str, known: dict[str, IPPool], env: Env) -> str:
+    """Return the virtual address, claimed where it is one of a pool's.
+
+    Raises ``PoolExhaustedError`` or ``ConflictError``.
+    """
+    wanted = ip_address(host) if host else None
+    pools = [known[name] for name in cluster.spec.vip_pools()]
+    # As counted: of the first pool's family.
+    pools = [pool for pool in pools if pool.spec.version == pools[0].spec.version]
+    if wanted is not None:
+        pools = [pool for pool in pools if pool.spec.may_give(wanted)]
+    if not pools:
+        return host
+    # A VIP moves inside one network only, which is that of any of the failure domains.
+    _, _, target = targets_of_cluster(cluster)[0]
+    account, uid = cluster.spec.account, cluster.metadata.uid
+    address = await claim(
+        env.store,
+        pools,
+        cluster.owner(),
+        cluster=key_of(cluster),
+        used_by=user_of(env, pools, account, target, uid),
+        wanted=wanted,
+    )
+    return str(address.spec.address)
 
 
 async def _shortage(cluster: Cluster, known: dict[str, IPPool], env: Env) -> str | None:

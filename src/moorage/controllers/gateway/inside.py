@@ -11,6 +11,7 @@ from moorage.engine import DONE, Outcome, step, wait
 from moorage.kit.errors import InvalidError, TerminalError, UnavailableError
 from moorage.packs import render_layer
 from moorage.resources import Cluster, Machine
+from moorage.resources.cluster import API_PORT, EndpointType
 
 FIELD_MANAGER = "moorage-gateway"
 CERTS_SECRET = "kubeadm-certs"  # noqa: S105 - a name
@@ -34,7 +35,8 @@ async def ensure_api_reachable(cluster: Cluster, env: Env) -> Outcome:
         machines = await role_of(env, cluster, None)
         return wait(
             "ClockSkewed" if any_waits_for_clock(machines) else "WaitingForFirstControlPlane",
-            f"{cluster.status.endpoint} does not answer: {error}{_doing(machines)}",
+            f"{cluster.status.endpoint} does not answer: {error}{_doing(machines)}"
+            f"{_by_whom(cluster, machines)}",
             after=_FIRST_LOOK_S,
         )
     if "APIReachable" not in cluster.status.timeline:
@@ -80,6 +82,20 @@ async def ensure_layers(cluster: Cluster, env: Env) -> Outcome:
         cluster.status.layers[layer.name] = mark
         env.stamp(cluster.status.timeline, "LayersApplied")
     return DONE
+
+
+def _by_whom(cluster: Cluster, machines: list[Machine]) -> str:
+    """Say what has to be so outside of Moorage before the endpoint answers."""
+    endpoint = cluster.spec.endpoint
+    if endpoint.type is EndpointType.EXTERNAL:
+        behind = sorted(one for machine in machines for one in machine.status.addresses)
+        return (
+            f"; the load balancer has to forward port {endpoint.port} to port {API_PORT} of the "
+            f"control planes ({', '.join(behind) or 'their addresses are not known yet'})"
+        )
+    if endpoint.type is EndpointType.DDNS:
+        return "; the DHCP server has to lease it an address and enter its name into DNS"
+    return ""
 
 
 def _doing(machines: list[Machine]) -> str:

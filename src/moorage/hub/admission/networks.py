@@ -6,15 +6,18 @@ from moorage.hub.admission.estate import Estate, cluster_key
 from moorage.kit.errors import FieldFault
 from moorage.resources import Cluster, IPPool
 from moorage.resources.cluster import ClusterSpec, EndpointType, FailureDomain
-from moorage.resources.spans import Address, Subnet
+from moorage.resources.spans import V4, Address, Subnet
 
 
 def network_faults(cluster: Cluster, estate: Estate) -> list[FieldFault]:
     """Return every fault of networks and endpoint; pools that are missing are told elsewhere."""
     faults = [*_overlaps(cluster, estate), *_families(cluster.spec, estate)]
     faults += _routes(cluster.spec, estate)
-    if cluster.spec.endpoint.type is EndpointType.VIP:
-        faults += _vip(cluster, estate)
+    match cluster.spec.endpoint.type:
+        case EndpointType.VIP:
+            faults += _vip(cluster, estate)
+        case EndpointType.DDNS:
+            faults += _ddns(cluster.spec)
     return faults
 
 
@@ -31,7 +34,7 @@ def _overlaps(cluster: Cluster, estate: Estate) -> Iterator[FieldFault]:
                     f"{pool.metadata.name}: choose another range",
                 )
         host = spec.endpoint.host
-        if host is not None and host in inner:
+        if host is not None and not isinstance(host, str) and host in inner:
             yield FieldFault(path, f"{inner} holds the endpoint {host}: choose another range")
 
 
@@ -47,6 +50,20 @@ def _families(spec: ClusterSpec, estate: Estate) -> Iterator[FieldFault]:
                     f"has no pool of IPv{version}, which spec.network.pods asks for: name one "
                     "beside the others, or no pool at all for DHCP",
                 )
+
+
+def _ddns(spec: ClusterSpec) -> Iterator[FieldFault]:
+    """A leased VIP needs a DHCP server in the control plane's network, as the machines do."""
+    static = {one.name for one in _control_plane_domains(spec) if one.pools()}
+    for index, domain in enumerate(spec.placement.failure_domains):
+        if domain.name in static:
+            yield FieldFault(
+                f"spec.placement.failureDomains[{index}].ipPools",
+                "an endpoint of type DDNS is leased by DHCP, as control planes have to be: leave "
+                "the pools out, or use type VIP",
+            )
+    if spec.network.versions[0] != V4:
+        yield FieldFault("spec.endpoint.type", "DDNS leases addresses of IPv4 only: use type VIP")
 
 
 def _routes(spec: ClusterSpec, estate: Estate) -> Iterator[FieldFault]:
@@ -67,6 +84,7 @@ def _routes(spec: ClusterSpec, estate: Estate) -> Iterator[FieldFault]:
 def _vip(cluster: Cluster, estate: Estate) -> Iterator[FieldFault]:
     spec = cluster.spec
     host, sources = spec.endpoint.host, _known(spec.vip_pools(), estate)
+    assert not isinstance(host, str)  # noqa: S101 - Endpoint has seen to it
     path = "spec.endpoint.host" if host is not None else "spec.endpoint.ipPool"
     if host is None and not sources:
         return
