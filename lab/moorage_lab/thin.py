@@ -108,6 +108,10 @@ class ThinGuests:
         """Let a machine fall silent while vCenter sees it powered on, until it is reset."""
         self._call("POST", f"/thin/guests/{self._uuid(name)}/hang")
 
+    def change_lease(self, name: str) -> None:
+        """Let the DHCP server give a machine another address."""
+        self._call("POST", f"/thin/guests/{self._uuid(name)}/lease")
+
     def fault(
         self,
         match: str,

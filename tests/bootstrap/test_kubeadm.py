@@ -199,6 +199,13 @@ def test_a_cluster_of_both_families_says_so_to_kubeadm() -> None:
     assert kubelet_arguments(node)["node-ip"] == "fd77::10,10.77.1.10", "the main family first"
 
 
+@pytest.mark.parametrize("role", [CONTROL_PLANE, WORKER])
+def test_only_a_worker_follows_its_lease(role: tuple[str, str]) -> None:
+    arguments = kubelet_arguments(a_node(*role, address=None))
+
+    assert ("node-ip" in arguments) is (role == CONTROL_PLANE)
+
+
 def test_a_leased_endpoint_is_known_by_its_name_everywhere() -> None:
     cluster = a_cluster(endpoint={"type": "DDNS", "searchDomain": "example.com", "port": 8443})
     given = replace(a_node(*FOUNDER, cluster=cluster, address=None), endpoint_port=8443)

@@ -114,6 +114,53 @@ async def test_nodes_may_have_several_network_cards(world: ThinWorld) -> None:
     assert await world.store.list(IPAddress) == []
 
 
+async def test_a_control_plane_whose_lease_changes_is_told_with_both_addresses(
+    world: ThinWorld,
+) -> None:
+    await ask_site(world)
+    endpoint = str(world.vcenter.guests.network.network_address + 20000)
+    asked = a_cluster(
+        endpoint={"host": endpoint},
+        placement={
+            **a_cluster().spec.placement.model_dump(),
+            "failure_domains": [a_failure_domain("a", ip_pool=None)],
+        },
+    )
+    cluster = await world.ask_cluster(asked)
+    pool = a_node_pool(replicas=1)
+    pool.metadata.owner = cluster.owner()
+    await world.ask(pool)
+    await world.until(Cluster, all_ready(2), "both nodes are Ready")
+    founder, worker = sorted(
+        await world.store.list(Machine), key=lambda one: one.spec.role, reverse=False
+    )
+    (old,) = founder.status.joined_with
+
+    for machine in (founder, worker):
+        world.vcenter.guests.change_lease(machine.metadata.name)
+
+    def is_told(machines: list[Machine]) -> bool:
+        (one,) = (m for m in machines if m.metadata.uid == founder.metadata.uid)
+        said = one.status.condition("AddressKept")
+        return said is not None and said.reason == "LeaseChanged"
+
+    machines = await world.until(Machine, is_told, "the control plane is told")
+    told = next(m for m in machines if m.metadata.uid == founder.metadata.uid)
+    said = told.status.condition("AddressKept")
+    (new,) = (guest.address for guest in world.vcenter.guests.guests() if "cp" in guest.name)
+    assert said is not None
+    assert f"from {old} to {new}" in said.message
+    assert "MAC 00:" in said.message
+    other = next(m for m in machines if m.metadata.uid == worker.metadata.uid)
+    assert other.status.is_true("AddressKept"), "a worker follows"
+    (found,) = await world.until(
+        Cluster, lambda c: not c[0].status.is_true("Ready"), "the cluster says so too"
+    )
+    ready = found.status.condition("NodesReady")
+    assert ready is not None
+    assert "LeaseChanged" in ready.message
+
+
 async def test_a_cluster_lives_its_whole_life(world: World) -> None:
     await ask_site(world)
     before = world.vcenter.control.inventory()

@@ -52,6 +52,8 @@ class MachineStatus(Status):
     bios_uuid: str | None = None
     provider_id: str | None = None
     node_name: str | None = None
+    joined_with: list[str] = Field(default_factory=list)
+    """Addresses that its node registered with."""
     progress: str | None = None
     """Last word of the node itself while it boots. Untrusted: for people, never a decision."""
     progress_detail: str | None = None

@@ -156,6 +156,9 @@ func (d *bootData) machine(doc *Document, addresses []string, version string) (c
 			}
 		}
 	}
+	if len(m.Addresses) == 0 {
+		m.Addresses = addresses[:1] // kubelet takes that of the default route
+	}
 	local := []string{"localAPIEndpoint"}
 	if kind == "JoinConfiguration" {
 		local = []string{"controlPlane", "localAPIEndpoint"}

@@ -213,6 +213,25 @@ func (h *Host) lease() (string, error) {
 	return "", errors.New("the DHCP server has no address left")
 }
 
+// leaseAnother lets the DHCP server forget a machine's lease and give it another address.
+func (h *Host) leaseAnother(uuid string) error {
+	g := h.find(uuid)
+	if g == nil {
+		return ErrUnknown
+	}
+	address, err := h.lease()
+	if err != nil {
+		return err
+	}
+	g.mu.Lock()
+	before := g.disk.leased
+	g.disk.leased = address
+	g.mu.Unlock()
+	h.release(before)
+	g.tell()
+	return nil
+}
+
 func (h *Host) release(address string) {
 	at, err := netip.ParseAddr(address)
 	if err != nil {

@@ -53,6 +53,9 @@ func (h *Host) Handler() http.Handler {
 			done(w, http.StatusNoContent, h.act(uuidOf(r), verb))
 		})
 	}
+	mux.HandleFunc("POST /thin/guests/{uuid}/lease", func(w http.ResponseWriter, r *http.Request) {
+		done(w, http.StatusNoContent, h.leaseAnother(uuidOf(r)))
+	})
 	mux.HandleFunc("GET /thin/guests", func(w http.ResponseWriter, _ *http.Request) { answer(w, h.list()) })
 	mux.HandleFunc("GET /thin/settings", func(w http.ResponseWriter, _ *http.Request) { answer(w, h.estate.Settings()) })
 	mux.HandleFunc("PUT /thin/settings", func(w http.ResponseWriter, r *http.Request) {

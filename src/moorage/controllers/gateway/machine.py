@@ -13,7 +13,12 @@ from moorage.controllers.gateway.clock import MISSED_S, clock_disagreement
 from moorage.controllers.gateway.env import MACHINE_FINALIZER, Env
 from moorage.controllers.gateway.fence import assigned, bears_mark, mark_of
 from moorage.controllers.gateway.inside import FIELD_MANAGER
-from moorage.controllers.gateway.machine_address import cards_of, describe_network, ensure_address
+from moorage.controllers.gateway.machine_address import (
+    cards_of,
+    describe_network,
+    ensure_address,
+    ensure_address_kept,
+)
 from moorage.controllers.gateway.machine_teardown import (
     ensure_address_released,
     ensure_drained,
@@ -141,6 +146,7 @@ async def ensure_joined(machine: Machine, env: Env) -> Outcome:
             after=_LOOK_AGAIN_S,
         )
     machine.status.node_name = node.name
+    machine.status.joined_with = list(node.addresses)
     env.stamp(machine.status.timeline, "Joined")
     return DONE
 
@@ -339,6 +345,7 @@ MACHINE = StepReconciler(
         ensure_token,
         ensure_joined,
         ensure_user_data_cleared,
+        ensure_address_kept,
         ensure_node_ready,
     ),
     teardown=(

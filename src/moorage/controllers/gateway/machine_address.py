@@ -10,10 +10,13 @@ from moorage.controllers.gateway.place import target_of_machine
 from moorage.engine import DONE, Outcome, step, wait
 from moorage.ipam import PoolExhaustedError, claim, release
 from moorage.resources import Cluster, IPAddress, IPPool, Machine
-from moorage.vsphere import VM, Absent, Target
+from moorage.resources.kubernetes import Role
+from moorage.vsphere import VM, Absent, Found, Target
 
 _LOOK_AGAIN_S = 2.0
 _CARDS_AGAIN_S = 60.0
+_LEASE_AGAIN_S = 60.0
+"""A change of the VM's addresses is pushed."""
 
 
 @step("AddressClaimed")
@@ -60,6 +63,34 @@ async def _claim_one(machine: Machine, pools: list[IPPool], target: Target, env:
             after=_LOOK_AGAIN_S,
         )
     return DONE
+
+
+@step("AddressKept")
+async def ensure_address_kept(machine: Machine, env: Env) -> Outcome:
+    """Tell a control plane whose lease gave it another address: it cannot go on like that.
+
+    Its etcd and API server are bound to the address that they began with, and the other members
+    know no other. A worker follows by itself: its kubelet looks for the address of the default
+    route. Nothing here needs the cluster's API, which may be what is gone.
+    """
+    spec, status = machine.spec, machine.status
+    if spec.role is not Role.CONTROL_PLANE or spec.failure_domain.pools():
+        return DONE
+    if not status.joined_with or not status.addresses:
+        return DONE
+    if set(status.joined_with) & set(status.addresses):
+        return DONE
+    vcenter = env.accounts.get(spec.account)
+    seen = vcenter.find(machine.metadata.uid, moref=status.vm) if vcenter else None
+    macs = seen.vm.macs if isinstance(seen, Found) else ()
+    return wait(
+        "LeaseChanged",
+        f"its address has changed from {', '.join(status.joined_with)} to "
+        f"{', '.join(status.addresses)}, and etcd and API server know only the first: let the DHCP "
+        f"server give it to MAC {' or '.join(macs) or 'of its first card'} for ever, and restart "
+        "the machine",
+        after=_LEASE_AGAIN_S,
+    )
 
 
 async def cards_of(machine: Machine, env: Env, macs: Sequence[str] = ()) -> tuple[Card, ...]:
