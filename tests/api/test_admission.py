@@ -168,6 +168,35 @@ async def test_a_leased_endpoint_needs_control_planes_with_dhcp(world: World) ->
     await apply(world, a_cluster("two", endpoint=balancer))
 
 
+async def test_search_domains_come_from_the_gateways_dns_mappings(world: World) -> None:
+    await world.site()
+    gateway = await world.ok("GET", "/v1/gateways/site-1")
+    first = a_cluster()["spec"]["placement"]["failureDomains"][0]
+    place = {"datacenter": "/DC0", "network": first["network"]}
+    mappings: list[Json] = [{**place, "searchDomain": "any.example.com"}]
+    mappings.append({**mappings[0], "computeCluster": "C1", "searchDomain": "c1.example.com"})
+    faults = await world.faults(
+        "PUT", "/v1/gateways/site-1/spec", spec_of(gateway, dnsMappings=[*mappings, mappings[0]])
+    )
+    assert "is about the same network as dnsMappings[0]" in str(faults)
+    await world.ok("PUT", "/v1/gateways/site-1/spec", spec_of(gateway, dnsMappings=mappings))
+
+    several = domains(None, None, None, "nodes")
+    several["failureDomains"][1] |= {"computeCluster": "C1"}
+    several["failureDomains"][2] |= {"search": ["own.example.com"]}
+    made = await apply(world, a_cluster(placement=several, endpoint={"host": "10.0.0.200"}))
+    found = [one.get("search", []) for one in made["spec"]["placement"]["failureDomains"]]
+    assert found == [["any.example.com"], ["c1.example.com"], ["own.example.com"], []]
+
+    ddns: Json = {"type": "DDNS"}
+    made = await apply(world, a_cluster("two", placement=domains(None), endpoint=ddns))
+    assert made["spec"]["endpoint"]["searchDomain"] == "any.example.com"
+    elsewhere = domains(None)
+    elsewhere["failureDomains"][0]["network"] = "other"
+    faults = await faults_of(world, a_cluster("three", placement=elsewhere, endpoint=ddns))
+    assert "has no DNS mapping" in faults["spec.endpoint.searchDomain"]
+
+
 async def test_further_network_cards_take_addresses_too(world: World) -> None:
     await world.site()
     storage = an_ip_pool("storage", start="10.88.0.10", end="10.88.0.12", router="10.88.0.1")

@@ -36,6 +36,26 @@ def test_a_gateway_is_added_with_a_command_that_works_once(world: World) -> None
     assert "exists already" in world.refused("gateways add site-a")
 
 
+def test_search_domains_of_networks_are_mapped_and_taken_away(world: World) -> None:
+    world.log_in()
+    world.ok("gateways add site-a")
+    network = "gateways map-dns site-a --datacenter dc1 --network nodes"
+
+    world.ok(f"{network} --search-domain old.example.com")
+    world.ok(f"{network} --search-domain example.com")
+    world.ok(f"{network} --search-domain c1.example.com --compute-cluster c1")
+
+    spec = world.ok("gateways describe site-a").data["spec"]
+    assert [one["searchDomain"] for one in spec["dnsMappings"]] == ["example.com", "c1.example.com"]
+    told = world.ok("gateways describe site-a -o table").out
+    assert "dc1/c1/nodes" in told
+    assert "dc1/*/nodes" in told
+    world.ok(network)
+    spec = world.ok("gateways describe site-a").data["spec"]
+    assert [one["searchDomain"] for one in spec["dnsMappings"]] == ["c1.example.com"]
+    assert "searchDomain" in world.refused(f"{network} --search-domain a..b", code=2)
+
+
 def test_a_name_that_cannot_be_one_is_told_before_anything_is_sent(world: World) -> None:
     world.log_in()
 

@@ -105,3 +105,23 @@ async def test_an_endpoint_that_is_not_claimed_is_known_at_once(
     assert said is not None
     assert says in said.message
     assert all(c.spec.claimed_by.kind == "Machine" for c in await world.store.list(IPAddress))
+
+
+async def test_an_address_of_a_further_card_is_looked_for_in_its_own_network(
+    world: World,
+) -> None:
+    world.make_foreign_vm("far", network="/dc1/network/VM Network", addresses=["10.88.0.10"])
+    world.make_foreign_vm("near", network="/dc1/network/nodes", addresses=["10.88.0.11"])
+    await world.ask_account()
+    await world.ask(an_ip_pool())
+    await world.ask(an_ip_pool("storage", start="10.88.0.10", end="10.88.0.19", router="10.88.0.1"))
+    cluster = a_cluster()
+    card = {"network": "VM Network", "ip_pools": ["storage"]}
+    cluster.spec.placement.failure_domains = [a_failure_domain("a", more_networks=[card])]
+    await world.ask_cluster(cluster)
+
+    (machine,) = await world.until(Machine, powered_on(1), "the machine is powered on")
+
+    claims = await world.store.list(IPAddress, owner=machine.metadata.uid)
+    held = {claim.spec.pool: str(claim.spec.address) for claim in claims}
+    assert held == {"nodes": "10.77.1.11", "storage": "10.88.0.11"}

@@ -99,6 +99,13 @@ async def describe(name: str) -> None:
         ("fingerprint", gateway.status.fingerprint),
         ("pinned here", context.hub.gateways.get(name)),
         ("description", gateway.spec.description),
+        *(
+            (
+                f"DNS of {one.datacenter}/{one.compute_cluster or '*'}/{one.network}",
+                one.search_domain,
+            )
+            for one in gateway.spec.dns_mappings
+        ),
     )
     show_one(gateway, lambda: describe_resource(gateway, facts))
 
@@ -196,6 +203,54 @@ async def decide(name: str, subject: str, *, keep: Literal["gateway", "hub"]) ->
 
 def _conflict_name(one: dict[str, Any]) -> str:
     return "/".join(part for part in (one["kind"], one.get("project"), one["name"]) if part)
+
+
+@app.command(
+    name="map-dns",
+    help_epilogue=examples(
+        "moorage gateways map-dns site-a --search-domain example.com \\\n"
+        "    --datacenter dc1 --network nodes"
+    ),
+)
+async def map_dns(
+    name: str,
+    *,
+    datacenter: str,
+    network: str,
+    search_domain: str | None = None,
+    compute_cluster: str | None = None,
+) -> None:
+    """Say into which domain the DHCP server of a network enters names.
+
+    Failure domains with DHCP there get it as search domain when they name none.
+
+    Args:
+        name: Name of the gateway.
+        datacenter: Datacenter, as clusters name it.
+        network: Network, as clusters name it.
+        search_domain: The domain; without it the mapping is taken away.
+        compute_cluster: Only for this compute cluster, as clusters name it.
+    """
+    from moorage.cli.context import Context
+    from moorage.cli.documents import build
+    from moorage.resources import Gateway
+
+    place = {"datacenter": datacenter, "computeCluster": compute_cluster, "network": network}
+
+    def change(gateway: Gateway) -> None:
+        document = gateway.document()
+        kept = [
+            one
+            for one in document["spec"].get("dnsMappings", [])
+            if {field: one.get(field) for field in place} != place
+        ]
+        new = [{**place, "searchDomain": search_domain}] if search_domain else []
+        document["spec"]["dnsMappings"] = [*kept, *new]
+        gateway.spec = build(Gateway, f"gateway {name}", document).spec
+
+    async with Context.current().api() as api:
+        await api.change_spec(Gateway, name, change)
+    say(f"network {network} of gateway {name}: search domain {search_domain or 'taken away'}")
 
 
 @app.command(help_epilogue=examples("moorage gateways delete site-a"))

@@ -24,22 +24,11 @@ from moorage.resources.meta import (
     Spec,
     Status,
 )
-from moorage.resources.network import Network, NetworkCard
+from moorage.resources.network import Network, NetworkCard, SearchDomain
 from moorage.resources.spans import Address
 
 ClusterName = Annotated[str, StringConstraints(pattern=NAME_PATTERN, min_length=1, max_length=30)]
 """At most 30 characters: with pool (20) and UID (10) it must fit a node's DNS label of 63."""
-
-SearchDomain = Annotated[
-    str,
-    StringConstraints(
-        pattern=r"^[A-Za-z0-9_]([-A-Za-z0-9_]{0,61}[A-Za-z0-9])?"
-        r"(\.[A-Za-z0-9_]([-A-Za-z0-9_]{0,61}[A-Za-z0-9])?)*\.?$",
-        max_length=253,
-    ),
-]
-"""A DNS domain that nodes try short names in."""
-
 
 HostName = Annotated[
     str,
@@ -175,7 +164,8 @@ class Endpoint(Model):
     """VIP: an address; ``None`` claims one from ``ip_pool``. External: address or name, required.
     DDNS: a name; ``None`` makes it from the cluster's and ``search_domain``."""
     search_domain: SearchDomain | None = None
-    """DDNS only: the domain that the DHCP server enters names into."""
+    """DDNS only: the domain that the DHCP server enters names into. Without it and ``host`` it is
+    that of the gateway's DNS mapping for the first failure domain of the control plane."""
     ip_pool: Name | None = None
     """Pool for the VIP; ``None`` takes the pools of the first failure domain."""
     port: int = Field(default=6443, ge=1, le=65535)
@@ -194,7 +184,7 @@ class Endpoint(Model):
             raise ValueError("host is needed when type is External: that of the load balancer")
         if kind is EndpointType.DDNS and self.host is not None and not is_name:
             raise ValueError(f"host {self.host} is an address: with type DDNS give a name")
-        if kind is EndpointType.DDNS and (self.host is None) == (self.search_domain is None):
+        if self.host is not None and self.search_domain is not None:
             raise ValueError("give either host (a full name) or searchDomain when type is DDNS")
         if kind is not EndpointType.DDNS and self.search_domain is not None:
             raise ValueError("searchDomain is of no use unless type is DDNS")

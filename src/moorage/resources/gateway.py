@@ -1,17 +1,65 @@
 """Gateway, Assignment, Handover: who works beside vCenter, and which clusters are whose."""
 
 from datetime import datetime
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from moorage.resources.meta import Document, Model, Name, Ownership, Resource, Scope, Spec, Status
+from moorage.resources.meta import (
+    Document,
+    InventoryPath,
+    Model,
+    Name,
+    Ownership,
+    Resource,
+    Scope,
+    Spec,
+    Status,
+)
+from moorage.resources.network import SearchDomain
+
+
+class DNSMapping(Model):
+    """The domain that the DHCP server of a network enters the names of machines into."""
+
+    search_domain: SearchDomain
+    datacenter: InventoryPath
+    compute_cluster: InventoryPath | None = None
+    """``None``: any. One that names it comes before one that does not."""
+    network: InventoryPath
 
 
 class GatewaySpec(Spec):
     """An outbound-only process beside vCenter."""
 
     description: str = Field(default="", max_length=1024)
+    dns_mappings: list[DNSMapping] = Field(default_factory=list, max_length=500)
+    """What failure domains with DHCP get as ``search`` that name none, when a cluster is written.
+    Places are compared as they are written."""
+
+    @model_validator(mode="after")
+    def _maps_each_place_once(self) -> Self:
+        places = [_place(m.datacenter, m.compute_cluster, m.network) for m in self.dns_mappings]
+        for number, place in enumerate(places):
+            if place in places[:number]:
+                raise ValueError(
+                    f"dnsMappings[{number}] is about the same network as "
+                    f"dnsMappings[{places.index(place)}]"
+                )
+        return self
+
+    def search_domain_of(self, datacenter: str, compute_cluster: str, network: str) -> str | None:
+        """Return the search domain of a network, if there is a mapping for it."""
+        known = {
+            _place(m.datacenter, m.compute_cluster, m.network): m.search_domain
+            for m in self.dns_mappings
+        }
+        exact = known.get(_place(datacenter, compute_cluster, network))
+        return exact or known.get(_place(datacenter, None, network))
+
+
+def _place(datacenter: str, compute_cluster: str | None, network: str) -> tuple[str, str, str]:
+    return datacenter.strip("/"), (compute_cluster or "").strip("/"), network.strip("/")
 
 
 class MovedAway(Model):

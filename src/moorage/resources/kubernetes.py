@@ -69,12 +69,19 @@ class Taint(Model):
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"]
 
 
+ProxyURL = Annotated[str, StringConstraints(pattern=r"^https?://[^\s\"'\\]+$")]
+"""``http://`` or ``https://``, perhaps with user and password, which are percent-encoded."""
+
+
 class Proxy(Model):
     """Proxy of the nodes' container runtime and kubelet."""
 
-    http_proxy: str | None = None
-    https_proxy: str | None = None
-    no_proxy: list[str] = Field(default_factory=list)
+    http_proxy: ProxyURL | None = None
+    https_proxy: ProxyURL | None = None
+    no_proxy: list[Annotated[str, StringConstraints(pattern=r"^[^\s,\"'\\]+$")]] = Field(
+        default_factory=list
+    )
+    """Hosts, domains and networks (CIDR) that are reached directly, beside the cluster's own."""
 
 
 class RegistryMirror(Model):
@@ -95,7 +102,9 @@ class NodeSettings(Model):
     )
     """Public keys that may log in as ``user``."""
     user: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] = "moorage"
-    ntp_servers: list[str] = Field(default_factory=list)
+    ntp_servers: list[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.:-]+$")]] = Field(
+        default_factory=list
+    )
     registry_mirrors: list[RegistryMirror] = Field(default_factory=list)
     proxy: Proxy | None = None
     ca_certificates: list[

@@ -4,10 +4,20 @@ from functools import partial
 from ipaddress import IPv4Network
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from moorage.resources.meta import InventoryPath, Model, Name
 from moorage.resources.spans import V4, V6, Address, Subnet
+
+SearchDomain = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^[A-Za-z0-9_]([-A-Za-z0-9_]{0,61}[A-Za-z0-9])?"
+        r"(\.[A-Za-z0-9_]([-A-Za-z0-9_]{0,61}[A-Za-z0-9])?)*\.?$",
+        max_length=253,
+    ),
+]
+"""A DNS domain that nodes try short names in."""
 
 
 class Route(Model):

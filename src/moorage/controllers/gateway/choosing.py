@@ -43,6 +43,7 @@ from moorage.planning import (
 from moorage.resources import Cluster, IPPool, Machine, NodePool
 from moorage.resources.cluster import MachineSize, Unplaced
 from moorage.resources.spans import Address
+from moorage.vsphere import Target
 
 _ASKED_AT_A_TIME = 32
 
@@ -168,6 +169,12 @@ class OthersAddresses:
             )
         ]
 
+    def _target_of(self, domain: str, pool: str) -> Target:
+        """Return a failure domain with the network of the card that has addresses of a pool."""
+        cards = self._cluster.spec.failure_domain(domain).cards()
+        network = next(network for network, pools in cards if pool in pools)
+        return replace(self._targets[domain], network=network)
+
     async def ask(
         self, pools: Mapping[str, IPPool], questions: Iterable[tuple[GivenAddress, str]]
     ) -> None:
@@ -176,7 +183,8 @@ class OthersAddresses:
 
         async def judge(given: GivenAddress, domain: str) -> None:
             async with turns:
-                asked = user_of(self._env, [pools[given.pool]], account, self._targets[domain], "")
+                target = self._target_of(domain, given.pool)
+                asked = user_of(self._env, [pools[given.pool]], account, target, "")
                 self._used[given] = await asked(given.address) is not None
 
         async with anyio.create_task_group() as tasks:

@@ -11,12 +11,14 @@ from moorage.hub.admission.hubwide import (
     secret_faults,
     user_faults,
 )
+from moorage.hub.admission.networks import fill_search_domains
 
 __all__ = [
     "Estate",
     "account_faults",
     "cluster_faults",
     "cluster_key",
+    "fill_search_domains",
     "gateway_users",
     "ip_pool_faults",
     "is_last_administrator",

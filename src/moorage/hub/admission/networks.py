@@ -6,6 +6,7 @@ from moorage.hub.admission.estate import Estate, cluster_key
 from moorage.kit.errors import FieldFault
 from moorage.resources import Cluster, IPPool
 from moorage.resources.cluster import ClusterSpec, EndpointType, FailureDomain
+from moorage.resources.gateway import GatewaySpec
 from moorage.resources.spans import V4, Address, Subnet
 
 
@@ -19,6 +20,21 @@ def network_faults(cluster: Cluster, estate: Estate) -> list[FieldFault]:
         case EndpointType.DDNS:
             faults += _ddns(cluster.spec)
     return faults
+
+
+def fill_search_domains(spec: ClusterSpec, gateway: GatewaySpec) -> None:
+    """Put the gateway's DNS mappings where a cluster with DHCP says nothing itself."""
+
+    def mapped(domain: FailureDomain) -> str | None:
+        place = spec.placement.datacenter, domain.compute_cluster, domain.network
+        return None if domain.pools() else gateway.search_domain_of(*place)
+
+    for domain in spec.placement.failure_domains:
+        if not domain.search and (found := mapped(domain)):
+            domain.search = [found]
+    endpoint = spec.endpoint
+    if endpoint.type is EndpointType.DDNS and endpoint.host is None:
+        endpoint.search_domain = endpoint.search_domain or mapped(_control_plane_domains(spec)[0])
 
 
 def _overlaps(cluster: Cluster, estate: Estate) -> Iterator[FieldFault]:
@@ -62,6 +78,11 @@ def _ddns(spec: ClusterSpec) -> Iterator[FieldFault]:
                 "an endpoint of type DDNS is leased by DHCP, as control planes have to be: leave "
                 "the pools out, or use type VIP",
             )
+    if spec.endpoint.host is None and spec.endpoint.search_domain is None:
+        yield FieldFault(
+            "spec.endpoint.searchDomain",
+            "is needed, or host: the gateway has no DNS mapping for the control plane's network",
+        )
     if spec.network.versions[0] != V4:
         yield FieldFault("spec.endpoint.type", "DDNS leases addresses of IPv4 only: use type VIP")
 

@@ -11,12 +11,12 @@ from pydantic import ValidationError
 from moorage.auth import Decision, Principal, decide
 from moorage.auth import Verb as Right
 from moorage.engine.store import Store
-from moorage.hub.admission import cluster_faults, pool_faults
+from moorage.hub.admission import cluster_faults, fill_search_domains, pool_faults
 from moorage.hub.problems import invalid_from
 from moorage.hub.rules.base import Rules, assign, load_estate, release_unseen, route_to
 from moorage.kit.clock import Clock
 from moorage.kit.errors import FieldFault, ForbiddenError
-from moorage.resources import KINDS, CloudAccount, Cluster, NodePool, Operation, Resource
+from moorage.resources import KINDS, CloudAccount, Cluster, Gateway, NodePool, Operation, Resource
 from moorage.resources.meta import Model, Scope
 from moorage.resources.nodepool import pool_resource_name
 from moorage.resources.operation import Verb
@@ -49,6 +49,9 @@ class ClusterRules(Rules[Cluster]):
         route_to(resource, account.spec.gateway if account else "", before)
         if before is not None:
             resource.metadata.route = before.metadata.route
+        gateway = await store.find(Gateway, "", resource.metadata.route)
+        if gateway is not None:
+            fill_search_domains(resource.spec, gateway.spec)
 
     async def faults(
         self, store: Store, resource: Cluster, before: Cluster | None
