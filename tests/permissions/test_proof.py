@@ -118,7 +118,7 @@ ACTS: dict[str, Act] = {
     "clone": clone,
     "clone: size and identity": clone,
     "clone: network card": clone,
-    "clone a template without a network card, or with several": clone_without_card,
+    "clone with other network cards than the template has": clone_without_card,
     "clone with a larger disk (diskGib)": clone_larger,
     "power on": VCenter.power_on,
     "clear user data, ask the node helper": set_guestinfo,

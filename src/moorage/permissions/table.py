@@ -191,7 +191,7 @@ ROWS: tuple[Row, ...] = (
         ],
     ),
     *_rows(
-        "clone a template without a network card, or with several",
+        "clone with other network cards than the template has",
         ("CloneVM_Task",),
         [
             (
