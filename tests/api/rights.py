@@ -113,4 +113,8 @@ RIGHTS: dict[str, Right] = {
     "getOperation": READ_IN_PROJECT,
     "createOperation": WRITE_IN_PROJECT,
     "deleteOperation": WRITE_IN_PROJECT,
+    "listPlans": READ_IN_PROJECT,
+    "getPlan": READ_IN_PROJECT,
+    "planCluster": WRITE_IN_PROJECT,
+    "deletePlan": WRITE_IN_PROJECT,
 }

@@ -39,7 +39,7 @@ class Principal:
 
 
 PROJECT_KINDS = frozenset(
-    {"clusters", "nodepools", "machines", "operations", "events"},
+    {"clusters", "nodepools", "machines", "operations", "plans", "events"},
 )
 """Kinds inside a project: a grant for that project, or for all, decides."""
 

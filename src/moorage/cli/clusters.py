@@ -8,6 +8,8 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from moorage.cli.moves import MOVE_EXAMPLES, move
+from moorage.cli.plans import PLAN_EXAMPLES
+from moorage.cli.plans import plan as plan_cluster
 from moorage.cli.say import examples, say
 from moorage.kit.errors import InvalidError
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 app = App(name="clusters", help="Create and operate Kubernetes clusters.")
 app.command(move, help_epilogue=MOVE_EXAMPLES)
+app.command(plan_cluster, name="plan", help_epilogue=PLAN_EXAMPLES)
 
 _CREATE_TIMEOUT_S = 1800.0
 _SHOWN = 20
@@ -26,11 +29,15 @@ _SHOWN = 20
         "moorage clusters apply -f cluster.yaml --wait",
         "moorage clusters apply -f cluster.yaml --dry-run",
         "cat *.yaml | moorage clusters apply -f -",
+        "moorage clusters apply --plan demo-7hk2m4x9qd --wait",
     )
 )
 async def apply(
     *,
-    file: Annotated[Path, Parameter(name=["--file", "-f"], allow_leading_hyphen=True)],
+    file: Annotated[
+        Path | None, Parameter(name=["--file", "-f"], allow_leading_hyphen=True)
+    ] = None,
+    plan: str | None = None,
     dry_run: bool = False,
     wait: bool = False,
     timeout_s: float = _CREATE_TIMEOUT_S,
@@ -41,12 +48,19 @@ async def apply(
 
     Args:
         file: YAML with documents of kind Cluster; - for standard input.
+        plan: Apply this plan instead: what `moorage clusters plan` has shown, or nothing.
         dry_run: Validate and admit only; nothing is stored.
         wait: Stay until every node is Ready, with a live view.
         timeout_s: How long to stay, in seconds; the exit code is then 3.
     """
     from moorage.cli.documents import check_cluster, read_documents
+    from moorage.cli.plans import apply_by_name
 
+    if (file is None) == (plan is None):
+        raise InvalidError("give either --file or --plan")
+    if plan is not None:
+        return await apply_by_name(plan, dry_run=dry_run, wait=wait, timeout_s=timeout_s)
+    assert file is not None  # noqa: S101 - one of them is given
     documents = read_documents(file, "Cluster")
     for document in documents:
         check_cluster(document)

@@ -41,6 +41,7 @@ HOPELESS = frozenset(
         "NotVCenter",
         "VCenterTooOld",
         "PlacementInvalid",
+        "PlanOutdated",
         "SecretNotForThisUse",
         "TemplateUnfit",
         "UntrustedCertificate",

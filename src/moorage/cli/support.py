@@ -30,6 +30,7 @@ _KINDS = (
     "Machine",
     "NodePool",
     "Operation",
+    "Plan",
 )
 
 

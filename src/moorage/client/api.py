@@ -17,7 +17,7 @@ from moorage import __version__
 from moorage.client.problems import ChangedError, raise_for, untrusted
 from moorage.client.watch import WatchEvent, events
 from moorage.kit.errors import MoorageError, UnavailableError
-from moorage.resources import Cluster, Gateway, Operation, Resource
+from moorage.resources import Cluster, Gateway, Operation, Plan, Resource
 from moorage.resources.meta import Document
 
 R = TypeVar("R", bound=Resource)
@@ -235,6 +235,26 @@ class Api:
             return await self.call("POST", path, body=document, params=_dry(dry_run))
         path = f"{path}/{quoted(str(document['metadata']['name']))}"
         return await self.call("PUT", path, body=document, params=_dry(dry_run))
+
+    async def plan_cluster(
+        self,
+        document: Document,
+        *,
+        project: str,
+        host_lost: str | None = None,
+        how_many: bool = False,
+    ) -> Plan:
+        """Ask what a cluster's document would change; follow the answer with ``get``."""
+        path = f"{path_of(Cluster, project)}/{quoted(str(document['metadata']['name']))}/plans"
+        params = {"hostLost": host_lost, "howMany": "true" if how_many else None}
+        return self._read(Plan, await self.call("POST", path, body=document, params=params))
+
+    async def apply_plan(
+        self, cluster: str, plan: str, *, project: str, dry_run: bool = False
+    ) -> Document:
+        """Apply a plan; raises ``ConflictError`` when it is outdated, refused or not ready."""
+        path = f"{path_of(Cluster, project)}/{quoted(cluster)}/spec"
+        return await self.call("PUT", path, params={"plan": plan, **_dry(dry_run)})
 
     async def operate(self, operation: Operation) -> Operation:
         """Ask a gateway for something with an end; follow the result with ``get``."""

@@ -20,7 +20,7 @@ from moorage.hub import problems
 from moorage.hub.chronicle import Chronicle
 from moorage.hub.context import Hub
 from moorage.hub.middleware import Guarded
-from moorage.hub.routes import clusters, events, gateways, installation, moves, sessions
+from moorage.hub.routes import clusters, events, gateways, installation, moves, plans, sessions
 from moorage.hub.routes.resources import ResourceRoutes
 from moorage.hub.rules.base import RECOVERY_KEY, Rules
 from moorage.hub.rules.clusters import ClusterRules, NodePoolRules, OperationRules
@@ -32,6 +32,7 @@ from moorage.hub.rules.hubwide import (
     SecretRules,
     UserRules,
 )
+from moorage.hub.rules.plans import PlanRules
 from moorage.kit.clock import Clock
 from moorage.kit.errors import MoorageError
 from moorage.link.door import LinkSettings
@@ -95,6 +96,7 @@ def bare_app(
     for routes in _resource_routes(clock):
         app.include_router(routes.router)
     app.include_router(clusters.router)
+    app.include_router(plans.router)
     app.include_router(sessions.router)
     app.include_router(gateways.router)
     app.include_router(moves.router)
@@ -118,12 +120,13 @@ def _describe(app: FastAPI) -> dict[str, Any]:
 
 def _resource_routes(clock: Clock) -> list[ResourceRoutes[Any]]:
     cluster = ResourceRoutes(ClusterRules()).read_only()
-    cluster.add_replace_spec()
     cluster.add_replace_labels()
     cluster.add_delete()
     operation = ResourceRoutes(OperationRules(clock)).read_only()
     operation.add_create()
     operation.add_delete()
+    plan = ResourceRoutes(PlanRules()).read_only()
+    plan.add_delete()
     return [
         ResourceRoutes(ProjectRules()).all(),
         ResourceRoutes(UserRules()).all(),
@@ -137,6 +140,7 @@ def _resource_routes(clock: Clock) -> list[ResourceRoutes[Any]]:
         ResourceRoutes(NodePoolRules()).all(),
         ResourceRoutes(Rules(Machine)).read_only(),
         operation,
+        plan,
     ]
 
 

@@ -8,7 +8,7 @@ from moorage.kit.ids import random_word
 from moorage.resources import Cluster, NodePool, Resource, Secret
 from moorage.resources.cluster import ClusterName, ClusterSpec
 from moorage.resources.meta import Document, LabelKey, LabelValue, Metadata, Model, Name
-from moorage.resources.nodepool import PoolName, PoolShape
+from moorage.resources.nodepool import PoolDocument
 
 Uid = Field(
     default="",
@@ -39,12 +39,6 @@ class NewClusterMetadata(NewMetadata):
     """The part of a cluster's `metadata` that a client writes."""
 
     name: ClusterName
-
-
-class PoolDocument(PoolShape):
-    """A node pool inside a cluster document."""
-
-    name: PoolName
 
 
 class ClusterDocument(Model):

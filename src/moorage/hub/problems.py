@@ -53,6 +53,10 @@ class PreconditionError(ConflictError):
     """``If-Match`` names another version than the stored one."""
 
 
+class PlanOutdatedError(ConflictError):
+    """The world has moved since a plan was made: plan again."""
+
+
 class GoneError(MoorageError):
     """The history that was asked for is no longer kept: list again."""
 
@@ -67,6 +71,7 @@ class TooManyRequestsError(MoorageError):
 
 _TABLE: tuple[tuple[type[MoorageError], str, HTTPStatus, str], ...] = (
     (PreconditionError, "precondition-failed", HTTPStatus.PRECONDITION_FAILED, "Has changed"),
+    (PlanOutdatedError, "plan-outdated", HTTPStatus.CONFLICT, "Plan outdated"),
     (NotFoundError, "not-found", HTTPStatus.NOT_FOUND, "Not found"),
     (ConflictError, "conflict", HTTPStatus.CONFLICT, "Conflict"),
     (InvalidError, "invalid", HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid input"),

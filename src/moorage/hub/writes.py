@@ -104,6 +104,7 @@ async def replace_spec(
         after.spec = spec
         await rules.admit(store, after, before)
         stored = await store.put_spec(after)
+        await rules.replaced(store, stored)
         note.before, note.after = rules.show(before), rules.show(stored)
     return stored
 

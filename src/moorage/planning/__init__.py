@@ -13,13 +13,16 @@ from moorage.planning.choosing import (
     Removal,
     Shortage,
     Snapshot,
+    Vip,
     changes_of,
     choose,
     group_name,
     in_order,
     resident_of,
 )
+from moorage.planning.fitting import Fitting, how_many_fit
 from moorage.planning.placement import choose_failure_domains
+from moorage.planning.promise import Promise, differences
 from moorage.planning.rollout import PoolPlan, founds, plan_control_plane, plan_pool
 from moorage.planning.solver import Place, Refusal, Resident, Slot, solve
 
@@ -30,25 +33,30 @@ __all__ = [
     "Apart",
     "Choice",
     "Fault",
+    "Fitting",
     "GivenAddress",
     "Group",
     "NewMachine",
     "Place",
     "PoolAddresses",
     "PoolPlan",
+    "Promise",
     "Refusal",
     "Removal",
     "Resident",
     "Shortage",
     "Slot",
     "Snapshot",
+    "Vip",
     "changes_of",
     "choose",
     "choose_address",
     "choose_apart",
     "choose_failure_domains",
+    "differences",
     "founds",
     "group_name",
+    "how_many_fit",
     "in_order",
     "is_rule_name",
     "is_rule_of",

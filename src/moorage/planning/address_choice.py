@@ -75,6 +75,20 @@ class AddressChoice:
             taken += found
         return tuple(taken)
 
+    def take_one(self, pools: Sequence[str], wanted: Address | None = None) -> GivenAddress | str:
+        """Return one address, of the first pool's family; in words, why there is none."""
+        known = [self._pools[name] for name in pools if name in self._pools]
+        if not known:
+            return f"no IP pool of {', '.join(pools)} is at this gateway"
+        members = [pool for pool in known if pool.spec.version == known[0].spec.version]
+        if wanted is None:
+            found = self._next(members)
+        else:
+            found = self._check(members, [GivenAddress(pool.name, wanted) for pool in members])
+        if isinstance(found, GivenAddress):
+            self._given.add(found)
+        return found
+
     def _next(self, pools: Sequence[PoolAddresses]) -> GivenAddress | str:
         open_ = [pool for pool in pools if not pool.closed]
         for pool in open_:
@@ -95,9 +109,10 @@ class AddressChoice:
         self, pools: Sequence[PoolAddresses], wanted: Sequence[GivenAddress]
     ) -> GivenAddress | str:
         members = {pool.name: pool for pool in pools}
-        found = next((one for one in wanted if one.pool in members), None)
-        if found is None:
+        ours = [one for one in wanted if one.pool in members and one not in self._given]
+        if not ours:
             return f"no address of {', '.join(members)} was promised"
+        found = next((one for one in ours if members[one.pool].spec.may_give(one.address)), ours[0])
         pool, address = members[found.pool], found.address
         is_free = address not in pool.taken or address in pool.held_back
         if pool.closed or not is_free or found in self._given or not pool.spec.may_give(address):

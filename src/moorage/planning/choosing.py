@@ -7,12 +7,13 @@ datastore, goes to the same machine whoever asks.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from moorage.planning.address_choice import AddressChoice, PoolAddresses
+from moorage.planning.address_choice import AddressChoice, GivenAddress, PoolAddresses
 from moorage.planning.rollout import PoolPlan, founds, plan_control_plane, plan_pool
 from moorage.planning.solver import Domain, Place, Refusal, Resident, Slot, solve
 from moorage.resources.machine import Machine
+from moorage.resources.spans import Address
 
 _CONTROL_PLANE = ""
 """Group of the control plane; no pool can be called so."""
@@ -48,6 +49,16 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class Vip:
+    """The address of a cluster's API, which has to be claimed yet."""
+
+    pools: tuple[str, ...]
+    """Asked in this order."""
+    wanted: Address | None = None
+    """Only this one will do."""
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A cluster, and the estate that it lives in, at one moment."""
 
@@ -59,6 +70,8 @@ class Snapshot:
     promised: Sequence[Resident] = ()
     """What was placed lately, of all clusters, and is in no figure of the domains yet."""
     ip_pools: Sequence[PoolAddresses] = ()
+    vip: Vip | None = None
+    """``None``: there is nothing to claim, or it is claimed already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +121,11 @@ class Choice:
     keep: tuple[Machine, ...] = ()
     leaving: tuple[Machine, ...] = ()
     """Those whose deletion goes on already."""
-    shortages: tuple[Shortage, ...] = field(default=())
+    shortages: tuple[Shortage, ...] = ()
+    endpoint: GivenAddress | None = None
+    """For the cluster's API."""
+    no_endpoint: str = ""
+    """Why it gets none, though it needs one."""
 
     def shortage(self, pool: str | None) -> Shortage | None:
         """Return what a group lacks room for, if anything."""
@@ -129,7 +146,7 @@ def changes_of(group: Group, machines: Sequence[Machine]) -> PoolPlan:
 
 
 def choose(snapshot: Snapshot, given: Mapping[str | None, Sequence[Place]] | None = None) -> Choice:
-    """Choose all machines of a cluster.
+    """Choose all machines of a cluster, and the address of its API before them.
 
     Args:
         snapshot: What there is, and what is wanted.
@@ -155,12 +172,15 @@ def choose(snapshot: Snapshot, given: Mapping[str | None, Sequence[Place]] | Non
             place = places[index] if index < len(places) else None
             slots.append(_slot(group, place))
             owners.append(group)
+    addresses = AddressChoice(snapshot.ip_pools)
+    vip = snapshot.vip
+    endpoint = None if vip is None else addresses.take_one(vip.pools, vip.wanted)
     there = [resident_of(machine) for machine in machines if not machine.is_deleting]
     answers = solve(
         slots,
         snapshot.domains,
         [*there, *snapshot.promised],
-        AddressChoice(snapshot.ip_pools),
+        addresses,
     )
     create, refused = _sorted_out(owners, answers, machines)
     doomed = {removal.machine.metadata.uid for removal in delete}
@@ -172,6 +192,8 @@ def choose(snapshot: Snapshot, given: Mapping[str | None, Sequence[Place]] | Non
         ),
         leaving=tuple(one for one in machines if one.is_deleting),
         shortages=(*shortages, *refused),
+        endpoint=endpoint if isinstance(endpoint, GivenAddress) else None,
+        no_endpoint=endpoint if isinstance(endpoint, str) else "",
     )
 
 

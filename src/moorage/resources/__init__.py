@@ -10,6 +10,7 @@ from moorage.resources.machine import Machine
 from moorage.resources.meta import Condition, Metadata, Owner, Ownership, Resource, Scope
 from moorage.resources.nodepool import NodePool
 from moorage.resources.operation import Operation
+from moorage.resources.plan import Plan
 
 KINDS: dict[str, type[Resource]] = {
     kind.kind_name(): kind
@@ -25,6 +26,7 @@ KINDS: dict[str, type[Resource]] = {
         Machine,
         NodePool,
         Operation,
+        Plan,
         Project,
         ResealedKeys,
         Secret,
@@ -50,6 +52,7 @@ __all__ = [
     "Operation",
     "Owner",
     "Ownership",
+    "Plan",
     "Project",
     "ResealedKeys",
     "Resource",

@@ -1,5 +1,6 @@
 """Cluster: a Kubernetes cluster on vSphere virtual machines, with its control plane."""
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -337,6 +338,18 @@ class Unplaced(Model):
     message: str
 
 
+class FollowedPlan(Model):
+    """The plan by which the documents that are asked for now were applied."""
+
+    name: Name
+    uid: str
+    applied_at: datetime
+    is_outdated: bool = False
+    """Nothing was made by it, and nothing will be; else all that it names is stored."""
+    differences: list[str] = Field(default_factory=list)
+    """What would have come otherwise than it says."""
+
+
 class ClusterStatus(Status):
     """What was last seen of a cluster."""
 
@@ -359,6 +372,8 @@ class ClusterStatus(Status):
     topology: list[DomainTopology] = Field(default_factory=list)
     """Of the failure domains that do not name region and zone themselves: what tags said when a
     control-plane machine was last made."""
+    plan: FollowedPlan | None = None
+    """The last that was followed, or could not be."""
     unplaced: list[Unplaced] = Field(default_factory=list)
     """What keeps machines of node pools from being made; of the control plane a condition says."""
     timeline: dict[str, str] = Field(default_factory=dict)

@@ -10,6 +10,7 @@ from moorage.resources.meta import (
     NAME_PATTERN,
     LabelKey,
     LabelValue,
+    Metadata,
     Name,
     Ownership,
     Resource,
@@ -32,6 +33,12 @@ class PoolShape(MachineSize):
     """Names from the cluster's ``placement.failureDomains``; empty means all."""
     labels: dict[LabelKey, LabelValue] = Field(default_factory=dict)
     taints: list[Taint] = Field(default_factory=list)
+
+
+class PoolDocument(PoolShape):
+    """A node pool inside a cluster document."""
+
+    name: PoolName
 
 
 class NodePoolSpec(PoolShape, Spec):
@@ -59,6 +66,21 @@ class NodePool(Resource):
     kind: Literal["NodePool"] = "NodePool"
     spec: NodePoolSpec
     status: NodePoolStatus = Field(default_factory=NodePoolStatus)
+
+
+def pool_of_document(document: PoolDocument, cluster: str, project: str) -> NodePool:
+    """Return the NodePool resource that a cluster document's entry stands for."""
+    shape = {name: getattr(document, name) for name in PoolShape.model_fields}
+    return NodePool(
+        metadata=Metadata(name=pool_resource_name(cluster, document.name), project=project),
+        spec=NodePoolSpec(cluster=cluster, pool=document.name, **shape),
+    )
+
+
+def document_of_pool(pool: NodePool) -> PoolDocument:
+    """Return a NodePool as a cluster document has it."""
+    shape = {name: getattr(pool.spec, name) for name in PoolShape.model_fields}
+    return PoolDocument(name=pool.spec.pool, **shape)
 
 
 def pool_resource_name(cluster: str, pool: str) -> str:

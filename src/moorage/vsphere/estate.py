@@ -115,6 +115,17 @@ class Estate:
         self._promised = [one for one in self._promised if one[0] >= since]
         return [one for _, one in self._promised]
 
+    def host_called(self, name: str) -> str | None:
+        """Return the moref of the one host that has this name, or this moref."""
+        hosts = self._stream.places.of_kind(("HostSystem",))
+        found = [host.moref for host in hosts if name in (host.moref, host.name)]
+        return found[0] if len(found) == 1 else None
+
+    def host_name(self, host: str) -> str:
+        """Return the name of a host, as vCenter shows it."""
+        place = self._stream.places.get(host)
+        return place.name if place is not None else host
+
     def out_of_service(self, host: str) -> str:
         """Return why a host takes no VM now, such as ``in maintenance mode``, else ``""``."""
         place = self._stream.places.get(host)

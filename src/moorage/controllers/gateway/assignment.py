@@ -14,11 +14,12 @@ from moorage.resources import (
     Machine,
     NodePool,
     Operation,
+    Plan,
     ResealedKeys,
     Resource,
 )
 
-_WORKERS = ("cluster", "nodepool", "machine", "operation")
+_WORKERS = ("cluster", "nodepool", "machine", "operation", "plan")
 _LOOK_AGAIN_S = 0.3
 
 
@@ -79,6 +80,7 @@ async def _of(assignment: Assignment, store: Store) -> list[Resource]:
         )
     machines = await store.list(Machine, owner=uid)
     found += [*machines, *await store.list(NodePool, owner=uid)]
+    found += await store.list(Plan, owner=uid)
     found += [*await store.list(ClusterKeys, owner=uid), *await store.list(ResealedKeys, owner=uid)]
     owners = {uid, *(machine.metadata.uid for machine in machines)}
     project = assignment.spec.subject_project

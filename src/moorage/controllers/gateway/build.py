@@ -22,6 +22,7 @@ from moorage.controllers.gateway.keeper import Keeper
 from moorage.controllers.gateway.machine import MACHINE
 from moorage.controllers.gateway.nodepool import NODEPOOL
 from moorage.controllers.gateway.operation import OPERATION
+from moorage.controllers.gateway.plan import PLAN
 from moorage.controllers.gateway.sessions import Sessions
 from moorage.engine import Change, Controller, Manager, Store, Watch
 from moorage.kit.clock import Clock
@@ -34,6 +35,7 @@ from moorage.resources import (
     IPAddress,
     Machine,
     NodePool,
+    Plan,
     ResealedKeys,
     Secret,
 )
@@ -174,6 +176,7 @@ def controllers(env: Env) -> list[Controller[Any]]:
             watches=(
                 Watch(Machine, index.cluster_of),
                 Watch(NodePool, index.cluster_of),
+                Watch(Plan, index.cluster_of),
                 Watch(Assignment, index.cluster_of),
                 Watch(ResealedKeys, index.cluster_of),
                 Watch(CloudAccount, lambda _: sorted(index.clusters.values())),
@@ -213,6 +216,14 @@ def controllers(env: Env) -> list[Controller[Any]]:
             concurrency=4,
         ),
         Controller(name="operation", reconciler=OPERATION, env=env, concurrency=8),
+        Controller(
+            name="plan",
+            reconciler=PLAN,
+            env=env,
+            watches=(Watch(Cluster, index.plans_of), Watch(NodePool, index.plans_of)),
+            concurrency=4,
+            pace=PACE,
+        ),
     ]
 
 

@@ -4,14 +4,22 @@ Nothing else makes Machines. So addresses and room are given in one order, and a
 what will happen: it asks ``survey`` and ``choose`` too.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import anyio
 
 from moorage.controllers.gateway.apart import keep_apart
 from moorage.controllers.gateway.conflicts import user_of
 from moorage.controllers.gateway.env import Env, key_of
+from moorage.controllers.gateway.following import (
+    OUTDATED,
+    Followed,
+    outdate,
+    plan_to_follow,
+    say_followed,
+)
 from moorage.controllers.gateway.machines import (
     allowed_domains,
     control_plane_machine,
@@ -26,9 +34,10 @@ from moorage.controllers.gateway.placing import (
     promise,
     vcenter_of,
 )
-from moorage.engine import DONE, Outcome, Store, lease, step, wait
+from moorage.engine import DONE, Outcome, Store, Wait, lease, step, wait
 from moorage.ipam import read_pool, take
 from moorage.kit.errors import TerminalError
+from moorage.kit.ids import new_uid
 from moorage.planning import (
     Choice,
     Fault,
@@ -36,9 +45,12 @@ from moorage.planning import (
     Group,
     NewMachine,
     PoolAddresses,
+    Promise,
     Snapshot,
+    Vip,
     changes_of,
     choose,
+    differences,
 )
 from moorage.resources import Cluster, IPPool, Machine, NodePool
 from moorage.resources.cluster import MachineSize, Unplaced
@@ -57,9 +69,12 @@ class Survey:
     """``None`` when no machine has to be made."""
 
     def ip_pools(self) -> set[str]:
-        """Return the names of the IP pools that new machines may get addresses from."""
+        """Return the names of the IP pools that addresses may have to come from."""
         domains = self.sites.domains if self.sites else ()
-        return {name for domain in domains for pools in domain.ip_pools for name in pools}
+        vip = self.snapshot.vip
+        return {*(vip.pools if vip is not None else ())} | {
+            name for domain in domains for pools in domain.ip_pools for name in pools
+        }
 
     def group(self, pool: str | None) -> Group:
         """Return the group of a pool."""
@@ -70,9 +85,14 @@ class Survey:
 async def ensure_machines(cluster: Cluster, env: Env) -> Outcome:
     """Make and delete Machines, of the control plane and of all pools."""
     machines = await machines_of(env, cluster)
-    pools = {pool.spec.pool: pool for pool in await pools_of(env, cluster)}
-    seen = await survey(cluster, [*pools.values()], machines, env)
-    choice = await _carry_out(cluster, pools, seen, env)
+    pools = await pools_of(env, cluster)
+    followed = await plan_to_follow(cluster, pools, env)
+    if isinstance(followed, Wait) and followed.reason != OUTDATED:
+        return followed
+    choice = Choice()
+    if not isinstance(followed, Wait):
+        seen = await survey(cluster, pools, machines, env)
+        choice = await _carry_out(cluster, pools, seen, followed, env)
     founders = [machine for machine in machines if machine.spec.pool is None]
     cluster.status.control_plane_replicas = len(founders)
     await keep_apart(cluster, cluster, founders, env)
@@ -101,7 +121,11 @@ async def pools_of(env: Env, cluster: Cluster) -> list[NodePool]:
 
 
 async def survey(
-    cluster: Cluster, pools: Iterable[NodePool], machines: Sequence[Machine], env: Env
+    cluster: Cluster,
+    pools: Iterable[NodePool],
+    machines: Sequence[Machine],
+    env: Env,
+    vip: Vip | None = None,
 ) -> Survey:
     """See what choosing has to know, as it is now; vCenter is asked only if machines are lacking.
 
@@ -117,7 +141,7 @@ async def survey(
         groups.append(_group(cluster, spec.pool, spec.replicas, spec, spec.failure_domains))
     lacking = [group for group in groups if changes_of(group, machines).create]
     if not lacking:
-        return Survey(Snapshot(groups, machines), None)
+        return Survey(Snapshot(groups, machines, vip=vip), None)
     sites = None
     judged: dict[str | None, Group] = {group.pool: group for group in groups}
     wanted: set[str] = set()
@@ -134,7 +158,8 @@ async def survey(
         wanted |= set(group.domains)
         judged[group.pool] = replace(group, disk_bytes=disk_bytes)
     promised = vcenter_of(cluster.spec.account, env).estate.promised()
-    snapshot = Snapshot([*judged.values()], machines, sites.domains if sites else (), promised)
+    domains = sites.domains if sites else ()
+    snapshot = Snapshot([*judged.values()], machines, domains, promised, vip=vip)
     return Survey(snapshot, sites)
 
 
@@ -151,17 +176,19 @@ class OthersAddresses:
         return {one.address for one, used in self._used.items() if used and one.pool == pool}
 
     def open_questions(
-        self, pools: Mapping[str, IPPool], made: Iterable[NewMachine]
+        self, pools: Mapping[str, IPPool], choice: Choice
     ) -> list[tuple[GivenAddress, str]]:
-        """Return the addresses of new machines to ask about, each with the failure domain.
+        """Return the addresses to ask about, each with a failure domain that it would be in.
 
         Most need no question: no VM in memory reports them, and their pool does not probe.
         """
         vcenter = self._env.accounts.get(self._cluster.spec.account)
+        chosen = [(one, new.place.domain) for new in choice.create for one in new.place.addresses]
+        if choice.endpoint is not None:
+            chosen.append((choice.endpoint, next(iter(self._targets))))
         return [
-            (given, new.place.domain)
-            for new in made
-            for given in new.place.addresses
+            (given, domain)
+            for given, domain in chosen
             if given not in self._used
             and (
                 pools[given.pool].spec.probe
@@ -192,38 +219,90 @@ class OthersAddresses:
                 tasks.start_soon(judge, given, domain)
 
 
-async def _carry_out(
-    cluster: Cluster, pools: Mapping[str, NodePool], seen: Survey, env: Env
-) -> Choice:
-    """Choose, and store what was chosen in one transaction: all of it, or nothing."""
-    without = choose(seen.snapshot)
-    if seen.sites is None and not without.delete:
-        return without
+CarryOut = Callable[[Store, Choice, Mapping[str, IPPool]], Awaitable[None]]
+"""Stores what was chosen, in the transaction in which it was chosen."""
+
+
+async def choose_now(
+    cluster: Cluster,
+    seen: Survey,
+    env: Env,
+    promise: Promise | None = None,
+    carry_out: CarryOut | None = None,
+) -> tuple[Choice, list[PoolAddresses]]:
+    """Choose, with the addresses that are free now; returns the IP pools as they were before.
+
+    Args:
+        cluster: Whose machines.
+        seen: What ``survey`` saw.
+        env: As for steps.
+        promise: Of a plan: its machines go where it says, or are refused.
+        carry_out: Called when all addresses are known to be used by nobody.
+    """
     others = OthersAddresses(cluster, env)
+    places = promise.places if promise is not None else {}
     while True:
         async with env.store.transaction() as store:
-            found, addresses = await read_addresses(store, cluster, seen, others)
-            choice = choose(replace(seen.snapshot, ip_pools=addresses))
-            asks = others.open_questions(found, choice.create)
-            made = [] if asks else await _store(store, cluster, pools, choice, seen, found, env)
-        if not asks:
-            break
+            found, addresses = await _read_addresses(store, cluster, seen, others)
+            choice = choose(replace(seen.snapshot, ip_pools=addresses), places)
+            asks = others.open_questions(found, choice)
+            if not asks:
+                if carry_out is not None:
+                    await carry_out(store, choice, found)
+                return choice, addresses
         await others.ask(found, asks)
+
+
+async def _carry_out(
+    cluster: Cluster,
+    pools: Sequence[NodePool],
+    seen: Survey,
+    followed: Followed | None,
+    env: Env,
+) -> Choice:
+    """Choose, and store what was chosen in one transaction: all of it, or nothing.
+
+    What a plan has promised is stored if all of it can be, together with the note that it is.
+    """
+    if followed is None and seen.sites is None and not (without := choose(seen.snapshot)).delete:
+        return without
+    made: list[Machine] = []
+    wrong: list[str] = []
+    promise = followed.promise if followed is not None else Promise()
+    machines = await machines_of(env, cluster)
+
+    async def carry_out(store: Store, choice: Choice, found: Mapping[str, IPPool]) -> None:
+        if followed is not None:
+            wrong[:] = differences(promise, choice)
+            if wrong:
+                return
+            noted = cluster.copy_deep()  # should the transaction fail, nothing was noted
+            say_followed(noted, followed, env)
+            await store.put_status(noted)
+        making = _Making(cluster, {pool.spec.pool: pool for pool in pools}, seen, promise, env)
+        made.extend(await making.store(store, choice, found))
+
+    choice, _ = await choose_now(cluster, seen, env, promise, carry_out)
+    if followed is not None and wrong:
+        outdate(cluster, followed, wrong, env)
+        return Choice()
+    if followed is not None:
+        say_followed(cluster, followed, env)
     if made:
         env.stamp(cluster.status.timeline, "MachinesCreated")
         _note(cluster, choice, seen, env)
-    machines = await machines_of(env, cluster)
     machines += made
     for removal in choice.delete:
         removal.machine.metadata.deletion_requested_at = env.clock.now()
     return choice
 
 
-async def read_addresses(
+async def _read_addresses(
     store: Store, cluster: Cluster, seen: Survey, others: OthersAddresses
 ) -> tuple[dict[str, IPPool], list[PoolAddresses]]:
     """Return the IP pools of new machines that are at this gateway, and what they have left."""
-    most = sum(changes_of(group, seen.snapshot.machines).create for group in seen.snapshot.groups)
+    snapshot = seen.snapshot
+    most = sum(changes_of(group, snapshot.machines).create for group in snapshot.groups) + 1
     pools = {name: await store.find(IPPool, "", name) for name in sorted(seen.ip_pools())}
     found = {name: pool for name, pool in pools.items() if pool is not None}
     return found, [
@@ -234,31 +313,39 @@ async def read_addresses(
     ]
 
 
-async def _store(
-    store: Store,
-    cluster: Cluster,
-    pools: Mapping[str, NodePool],
-    choice: Choice,
-    seen: Survey,
-    ip_pools: Mapping[str, IPPool],
-    env: Env,
-) -> list[Machine]:
-    made: list[Machine] = []
-    for new in choice.create:
-        assert seen.sites is not None  # noqa: S101 - nothing is made without a place
-        spot = seen.sites.spot(new.place)
-        machine = await store.create(
-            control_plane_machine(env, cluster, spot, "init" if new.founds else "join")
-            if new.pool is None
-            else worker_machine(env, cluster, pools[new.pool], spot)
-        )
-        made.append(machine)
-        for name, address in new.place.addresses:
-            user = key_of(cluster)
-            await take(store, ip_pools[name], address, machine.owner(), cluster=user)
-    for removal in choice.delete:
-        await store.request_deletion(Machine, *removal.machine.key)
-    return made
+@dataclass(frozen=True, slots=True)
+class _Making:
+    """Stores what was chosen for one cluster."""
+
+    cluster: Cluster
+    pools: Mapping[str, NodePool]
+    seen: Survey
+    promise: Promise
+    env: Env
+
+    async def store(
+        self, store: Store, choice: Choice, found: Mapping[str, IPPool]
+    ) -> list[Machine]:
+        """Store new Machines with their claims, and deletions; returns what was made."""
+        made: list[Machine] = []
+        for new in choice.create:
+            machine = await store.create(self._machine(new))
+            made.append(machine)
+            for name, address in new.place.addresses:
+                user = key_of(self.cluster)
+                await take(store, found[name], address, machine.owner(), cluster=user)
+        for removal in choice.delete:
+            await store.request_deletion(Machine, *removal.machine.key)
+        return made
+
+    def _machine(self, new: NewMachine) -> Machine:
+        assert self.seen.sites is not None  # noqa: S101 - nothing is made without a place
+        spot = self.seen.sites.spot(new.place)
+        uid = self.promise.uids.get((new.pool, new.ordinal)) or new_uid()
+        if new.pool is not None:
+            return worker_machine(self.env, self.cluster, self.pools[new.pool], spot, uid)
+        how: Literal["init", "join"] = "init" if new.founds else "join"
+        return control_plane_machine(self.env, self.cluster, spot, how, uid)
 
 
 def _note(cluster: Cluster, choice: Choice, seen: Survey, env: Env) -> None:

@@ -9,6 +9,7 @@ from moorage.controllers.gateway.endpoint import ensure_endpoint, ensure_no_endp
 from moorage.controllers.gateway.env import Env, key_of
 from moorage.controllers.gateway.fence import assigned, ensure_epoch_written
 from moorage.controllers.gateway.folder import ensure_folder, ensure_no_folder
+from moorage.controllers.gateway.following import waits_for_decision
 from moorage.controllers.gateway.handed import take_resealed
 from moorage.controllers.gateway.inside import (
     ensure_api_reachable,
@@ -106,7 +107,8 @@ async def ensure_nodes_ready(cluster: Cluster, env: Env) -> Outcome:
                 after=ROOM_AGAIN_S,
             )
     env.stamp(cluster.status.timeline, "Ready")
-    return DONE
+    plan = cluster.status.plan
+    return waits_for_decision(cluster) if plan is not None and plan.is_outdated else DONE
 
 
 @step("DeletionPermitted")

@@ -1,19 +1,25 @@
 """The cluster's API address: claimed before the first machine, released after the last."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from ipaddress import ip_address
 
 import anyio
 
+from moorage.controllers.gateway.choosing import choose_now, pools_of, survey
 from moorage.controllers.gateway.conflicts import user_of
 from moorage.controllers.gateway.env import Env, key_of
+from moorage.controllers.gateway.following import Followed, outdate, plan_to_follow
+from moorage.controllers.gateway.machines import machines_of
 from moorage.controllers.gateway.place import targets_of_cluster
 from moorage.controllers.tally import tally_of
-from moorage.engine import DONE, Outcome, step, wait
+from moorage.engine import DONE, Outcome, Wait, step, wait
 from moorage.ipam import PoolExhaustedError, claim, release
 from moorage.kit.errors import ConflictError, UnavailableError
 from moorage.kit.net import host_port
+from moorage.planning import Vip, differences
 from moorage.planning.addresses import by_family, needed_by, share_out
-from moorage.resources import Cluster, IPPool, NodePool
+from moorage.resources import Cluster, IPAddress, IPPool, NodePool
 from moorage.resources.cluster import EndpointType
 
 
@@ -23,16 +29,16 @@ async def ensure_endpoint(cluster: Cluster, env: Env) -> Outcome:
     if cluster.status.endpoint is not None:
         return DONE
     known = {pool.metadata.name: pool for pool in await env.store.list(IPPool)}
-    lacking = sorted(cluster.spec.ip_pools() - known.keys())
-    if lacking:
-        return wait("PoolNotFound", f"IP pool {', '.join(lacking)} is not at this gateway")
-    if short := await _shortage(cluster, known, env):
-        return wait("AddressesShort", short, after=30)
+    followed = await _followed(cluster, vip_of(cluster, known), env)
+    if isinstance(followed, Wait):
+        return followed
+    if (lacking := await _waits_for_addresses(cluster, known, env)) is not None:
+        return lacking
     host = host_of(cluster)
     try:
         match cluster.spec.endpoint.type:
             case EndpointType.VIP:
-                host = await _claimed(cluster, host, known, env)
+                host = await _claimed(cluster, host, known, followed, env)
             case EndpointType.EXTERNAL:
                 await _check_resolves(host)
     except (UnavailableError, PoolExhaustedError) as error:
@@ -45,10 +51,37 @@ async def ensure_endpoint(cluster: Cluster, env: Env) -> Outcome:
     return DONE
 
 
+def vip_of(cluster: Cluster, known: Mapping[str, IPPool]) -> Vip | None:
+    """Return which address a cluster without one has to claim; ``None``: its user brings one."""
+    asked = cluster.spec.endpoint
+    if asked.type is not EndpointType.VIP:
+        return None
+    wanted = ip_address(str(asked.host)) if asked.host is not None else None
+    pools = [known[name] for name in cluster.spec.vip_pools() if name in known]
+    # As counted: of the first pool's family.
+    pools = [pool for pool in pools if pool.spec.version == pools[0].spec.version]
+    names = [one.metadata.name for one in pools if wanted is None or one.spec.may_give(wanted)]
+    return Vip(tuple(names), wanted) if names else None
+
+
 @step("EndpointReleased")
 async def ensure_no_endpoint(cluster: Cluster, env: Env) -> Outcome:
     await release(env.store, cluster.metadata.uid, now=env.clock.now())
     return DONE
+
+
+async def _followed(cluster: Cluster, vip: Vip | None, env: Env) -> Followed | Wait | None:
+    """Return the plan that a new cluster follows, if all can still come as it says."""
+    pools = await pools_of(env, cluster)
+    followed = await plan_to_follow(cluster, pools, env)
+    if not isinstance(followed, Followed):
+        return followed
+    promise, held = followed.promise, await env.store.list(IPAddress, owner=cluster.metadata.uid)
+    wish = None if vip is None or held else replace(vip, wanted=promise.endpoint)
+    seen = await survey(cluster, pools, await machines_of(env, cluster), env, wish)
+    choice, _ = await choose_now(cluster, seen, env, promise)
+    wrong = differences(promise, choice)
+    return outdate(cluster, followed, wrong, env) if wrong else followed
 
 
 def host_of(cluster: Cluster) -> str:
@@ -72,19 +105,18 @@ async def _check_resolves(host: str) -> None:
         ) from error
 
 
-async def _claimed(cluster: Cluster, host: str, known: dict[str, IPPool], env: Env) -> str:
+async def _claimed(
+    cluster: Cluster, host: str, known: dict[str, IPPool], followed: Followed | None, env: Env
+) -> str:
     """Return the virtual address, claimed where it is one of a pool's.
 
     Raises ``PoolExhaustedError`` or ``ConflictError``.
     """
-    wanted = ip_address(host) if host else None
-    pools = [known[name] for name in cluster.spec.vip_pools()]
-    # As counted: of the first pool's family.
-    pools = [pool for pool in pools if pool.spec.version == pools[0].spec.version]
-    if wanted is not None:
-        pools = [pool for pool in pools if pool.spec.may_give(wanted)]
-    if not pools:
+    vip = vip_of(cluster, known)
+    if vip is None:
         return host
+    pools = [known[name] for name in vip.pools]
+    wanted = vip.wanted if followed is None else followed.promise.endpoint
     # A VIP moves inside one network only, which is that of any of the failure domains.
     _, _, target = targets_of_cluster(cluster)[0]
     account, uid = cluster.spec.account, cluster.metadata.uid
@@ -97,6 +129,15 @@ async def _claimed(cluster: Cluster, host: str, known: dict[str, IPPool], env: E
         wanted=wanted,
     )
     return str(address.spec.address)
+
+
+async def _waits_for_addresses(cluster: Cluster, known: dict[str, IPPool], env: Env) -> Wait | None:
+    """Return what keeps addresses from being given, if anything."""
+    lacking = sorted(cluster.spec.ip_pools() - known.keys())
+    if lacking:
+        return wait("PoolNotFound", f"IP pool {', '.join(lacking)} is not at this gateway")
+    short = await _shortage(cluster, known, env)
+    return wait("AddressesShort", short, after=30) if short else None
 
 
 async def _shortage(cluster: Cluster, known: dict[str, IPPool], env: Env) -> str | None:

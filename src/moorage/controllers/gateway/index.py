@@ -21,6 +21,8 @@ class Index:
     """Cluster UID -> ``project/name``."""
     pools: dict[str, set[str]] = field(default_factory=dict)
     """Cluster UID -> keys of its node pools."""
+    plans: dict[str, set[str]] = field(default_factory=dict)
+    """Cluster UID -> keys of the plans about it."""
     machines: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Machine UID -> (key, cluster UID)."""
     accounts: set[str] = field(default_factory=set)
@@ -41,6 +43,7 @@ class Index:
                     fresh.learn(change)
         self.clusters, self.pools = fresh.clusters, fresh.pools
         self.machines, self.accounts = fresh.machines, fresh.accounts
+        self.plans = fresh.plans
         self.ip_pools = fresh.ip_pools
 
     def learn(self, change: Change) -> None:
@@ -54,6 +57,11 @@ class Index:
             case "Cluster", True:
                 self.clusters.pop(change.uid, None)
                 self.pools.pop(change.uid, None)
+                self.plans.pop(change.uid, None)
+            case "Plan", False if change.owner_uid:
+                self.plans.setdefault(change.owner_uid, set()).add(change.key)
+            case "Plan", True:
+                self.plans.get(change.owner_uid, set()).discard(change.key)
             case "NodePool", False:
                 self.pools.setdefault(change.owner_uid, set()).add(change.key)
             case "NodePool", True:
@@ -75,6 +83,11 @@ class Index:
     def ip_pools_asked(self, change: Change) -> list[str]:
         """Return the keys of all IP pools when what a cluster or node pool asks for has changed."""
         return sorted(self.ip_pools) if change.spec_changed else []
+
+    def plans_of(self, change: Change) -> list[str]:
+        """Return the keys of the plans about a cluster, or about the cluster of a pool."""
+        uid = change.uid if change.kind == "Cluster" else change.owner_uid
+        return sorted(self.plans.get(uid, ()))
 
     def machines_of(self, change: Change) -> list[str]:
         """Return the keys of all machines of a cluster that they have to look at.

@@ -6,7 +6,7 @@ from typing import Literal
 from moorage.controllers.gateway.env import LABEL_CLUSTER, LABEL_POOL, MACHINE_FINALIZER, Env
 from moorage.controllers.gateway.placing import Spot
 from moorage.engine import lease
-from moorage.kit.ids import new_uid, uid_suffix
+from moorage.kit.ids import uid_suffix
 from moorage.resources import Cluster, Machine, Metadata, NodePool
 from moorage.resources.kubernetes import Role
 from moorage.resources.machine import MachineSpec
@@ -18,6 +18,11 @@ CONTROL_PLANE = "cp"
 def machine_stem(cluster: str, pool: str | None) -> str:
     """Return what the names of a role's machines have before the end that is the UID's."""
     return f"{cluster}-{pool or CONTROL_PLANE}"
+
+
+def machine_name(cluster: str, pool: str | None, uid: str) -> str:
+    """Return the name of a machine, which is the VM's too."""
+    return f"{machine_stem(cluster, pool)}-{uid_suffix(uid)}"
 
 
 async def machines_of(env: Env, cluster: Cluster) -> list[Machine]:
@@ -52,7 +57,7 @@ def folder_of(cluster: Cluster) -> str:
 
 
 def control_plane_machine(
-    env: Env, cluster: Cluster, spot: Spot, bootstrap: Literal["init", "join"]
+    env: Env, cluster: Cluster, spot: Spot, bootstrap: Literal["init", "join"], uid: str
 ) -> Machine:
     """Return the Machine resource for a new control-plane machine; nothing is stored yet."""
     shape = cluster.spec.control_plane
@@ -61,6 +66,7 @@ def control_plane_machine(
         cluster,
         spot,
         bootstrap,
+        uid,
         pool=None,
         role=Role.CONTROL_PLANE,
         sized={
@@ -73,7 +79,7 @@ def control_plane_machine(
     )
 
 
-def worker_machine(env: Env, cluster: Cluster, pool: NodePool, spot: Spot) -> Machine:
+def worker_machine(env: Env, cluster: Cluster, pool: NodePool, spot: Spot, uid: str) -> Machine:
     """Return the Machine resource for a new worker; nothing is stored yet."""
     shape = pool.spec
     return _machine(
@@ -81,6 +87,7 @@ def worker_machine(env: Env, cluster: Cluster, pool: NodePool, spot: Spot) -> Ma
         cluster,
         spot,
         "join",
+        uid,
         pool=shape.pool,
         role=Role.WORKER,
         sized={
@@ -98,12 +105,12 @@ def _machine(
     cluster: Cluster,
     spot: Spot,
     bootstrap: Literal["init", "join"],
+    uid: str,
     *,
     pool: str | None,
     role: Role,
     sized: dict[str, object],
 ) -> Machine:
-    uid = new_uid()
     placement = cluster.spec.placement
     spec = MachineSpec.model_validate(
         {
@@ -124,7 +131,7 @@ def _machine(
     )
     return Machine(
         metadata=Metadata(
-            name=f"{machine_stem(cluster.metadata.name, pool)}-{uid_suffix(uid)}",
+            name=machine_name(cluster.metadata.name, pool, uid),
             project=cluster.metadata.project,
             uid=uid,
             labels={LABEL_CLUSTER: cluster.metadata.name, LABEL_POOL: pool or CONTROL_PLANE},

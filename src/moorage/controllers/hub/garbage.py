@@ -1,4 +1,4 @@
-"""Collect what nobody needs any more: what lost its owner, and operations that are over."""
+"""Collect what nobody needs any more: what lost its owner, operations and plans that are over."""
 
 from datetime import timedelta
 from typing import Any, Literal
@@ -11,11 +11,13 @@ from moorage.resources import (
     IPPool,
     NodePool,
     Operation,
+    Plan,
     ResealedKeys,
     Resource,
 )
 
 OPERATION_KEPT = timedelta(hours=24)
+PLAN_KEPT = timedelta(hours=24)
 _OWNERS: dict[str, type[Resource]] = {"Cluster": Cluster, "IPPool": IPPool}
 
 
@@ -84,6 +86,39 @@ class OperationReconciler:
         return Result("gone")
 
 
+class PlanReconciler:
+    """Deletes plans 24 hours after they were made or applied.
+
+    One that its cluster still waits for stays: without it the cluster would go on by itself.
+    """
+
+    @property
+    def kind(self) -> type[Resource] | None:
+        """Kind whose resources the keys name."""
+        return Plan
+
+    async def reconcile(self, key: str, lease: HeldLease, ctx: Context[Any]) -> Result:  # noqa: ARG002
+        """Delete the plan, or come back when it is due."""
+        async with ctx.store.transaction() as store:
+            found = await store.find(Plan, *split_key(key))
+            if found is None:
+                return Result("gone")
+            applied, now = found.spec.applied, ctx.clock.now()
+            since = applied.at if applied is not None else found.metadata.created_at or now
+            left = (since + PLAN_KEPT - now).total_seconds()
+            if left > 0:
+                return Result("waiting", after=left)
+            if found.binds and await _cluster_of(store, found) is not None:
+                return Result("waiting", after=PLAN_KEPT.total_seconds())
+            await store.delete(found)
+        return Result("gone")
+
+
+async def _cluster_of(store: Store, plan: Plan) -> Cluster | None:
+    owner = plan.metadata.owner
+    return await store.find_uid(Cluster, owner.uid) if owner is not None else None
+
+
 def garbage_controllers() -> list[Controller[Any]]:
     """Return the hub's own controllers."""
     return [
@@ -104,6 +139,7 @@ def garbage_controllers() -> list[Controller[Any]]:
             concurrency=1,
         ),
         Controller("finished-operations", OperationReconciler(), env=None, concurrency=2),
+        Controller("old-plans", PlanReconciler(), env=None, concurrency=1),
     ]
 
 

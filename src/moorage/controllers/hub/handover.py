@@ -17,6 +17,7 @@ from moorage.resources import (
     Metadata,
     NodePool,
     Operation,
+    Plan,
     Resource,
     Secret,
 )
@@ -85,6 +86,7 @@ async def give_subject(store: Store, subject: Cluster | IPPool, to: str) -> None
         await _route([subject, assignment], store, to, spec.epoch)
         return
     pools = await store.list(NodePool, owner=subject.metadata.uid)
+    plans = await store.list(Plan, owner=subject.metadata.uid)
     machines = await store.list(Machine, owner=subject.metadata.uid)
     owners = {subject.metadata.uid, *(machine.metadata.uid for machine in machines)}
     operations = [
@@ -92,7 +94,7 @@ async def give_subject(store: Store, subject: Cluster | IPPool, to: str) -> None
         for one in await store.list(Operation, project=subject.metadata.project)
         if one.metadata.owner is not None and one.metadata.owner.uid in owners
     ]
-    await _route([assignment, subject, *pools, *operations], store, to, spec.epoch)
+    await _route([*plans, assignment, subject, *pools, *operations], store, to, spec.epoch)
 
 
 async def _route(resources: Iterable[Resource], store: Store, to: str, epoch: int) -> None:

@@ -7,21 +7,19 @@ from fastapi.responses import JSONResponse
 from starlette.responses import Response
 
 from moorage.auth import Verb
-from moorage.engine.store import Store
-from moorage.hub.admission import cluster_faults, pool_faults
 from moorage.hub.deps import DryRun, HubDep, IfMatch, Scope, allow
 from moorage.hub.documents import ClusterDocument, ClusterWithPools
 from moorage.hub.problems import Problem
+from moorage.hub.proposals import admit, store_proposal
 from moorage.hub.routes.resources import check_project
-from moorage.hub.rules.base import label_faults, load_estate
-from moorage.hub.rules.clusters import ClusterRules, adopt, pools_of
+from moorage.hub.rules.clusters import pools_of
+from moorage.hub.rules.plans import withdraw_plans
 from moorage.hub.strict import StrictRoute
 from moorage.hub.writes import check_version, etag, refuse_when_deleting, write
 from moorage.kit.errors import ConflictError, FieldFault, InvalidError
 from moorage.resources import Cluster, NodePool
 from moorage.resources.cluster import ClusterName
-from moorage.resources.meta import Document, Metadata
-from moorage.resources.nodepool import NodePoolSpec, pool_resource_name
+from moorage.resources.meta import Document
 
 router = APIRouter(
     prefix="/v1/projects/{project}/clusters",
@@ -29,8 +27,6 @@ router = APIRouter(
     route_class=StrictRoute,
     responses={"4XX": {"model": Problem}},
 )
-
-_RULES = ClusterRules()
 
 
 @router.put(
@@ -107,104 +103,13 @@ async def _apply(
             note.before = _show(before, old)
         elif if_version is not None:
             raise ConflictError(f"there is no cluster {name} to match version {if_version}")
-        cluster = await _store_cluster(store, project, document, before)
+        cluster = await store_proposal(store, await admit(store, project, document, before))
+        await withdraw_plans(store, cluster.metadata.uid)
         shown = _show(cluster, await pools_of(store, cluster))
         note.after = shown
         note.verb = Verb.UPDATE if before else Verb.CREATE
     status = 201 if before is None and not dry_run else 200
     return JSONResponse(shown, status, headers={"ETag": etag(shown)})
-
-
-async def _store_cluster(
-    store: Store, project: str, document: ClusterDocument, before: Cluster | None
-) -> Cluster:
-    meta = document.metadata
-    cluster = (
-        before.copy_deep()
-        if before
-        else Cluster(
-            metadata=Metadata(name=meta.name, project=project, uid=meta.uid), spec=document.spec
-        )
-    )
-    cluster.spec = document.spec
-    cluster.metadata.labels = {**meta.labels}
-    await _RULES.prepare(store, cluster, before)
-    known = {p.metadata.name: p for p in await pools_of(store, before)} if before else {}
-    wanted = {
-        pool_resource_name(meta.name, entry.name): NodePool(
-            metadata=Metadata(name=pool_resource_name(meta.name, entry.name), project=project),
-            spec=NodePoolSpec(
-                cluster=meta.name,
-                pool=entry.name,
-                **{
-                    field: getattr(entry, field)
-                    for field in type(entry).model_fields
-                    if field != "name"
-                },
-            ),
-        )
-        for entry in document.node_pools
-    }
-    faults = label_faults(cluster, before)
-    faults += await _faults(store, cluster, before, known, wanted, document)
-    if faults:
-        raise InvalidError(f"{cluster} cannot be stored like this", tuple(faults))
-    if before is None:
-        stored = await store.create(cluster)
-        await _RULES.created(store, stored)
-    else:
-        stored = await store.put_spec(cluster)
-    for name, pool in wanted.items():
-        await _store_pool(store, stored, pool, known.get(name))
-    return stored
-
-
-async def _faults(
-    store: Store,
-    cluster: Cluster,
-    before: Cluster | None,
-    known: dict[str, NodePool],
-    wanted: dict[str, NodePool],
-    document: ClusterDocument,
-) -> list[FieldFault]:
-    estate = await load_estate(store)
-    kept = [pool for name, pool in known.items() if name not in wanted]
-    faults = cluster_faults(cluster, kept, estate, before=before, more=list(wanted.values()))
-    names = [entry.name for entry in document.node_pools]
-    for index, (entry, (name, pool)) in enumerate(
-        zip(document.node_pools, wanted.items(), strict=False)
-    ):
-        path = f"nodePools[{index}]"
-        if names.count(entry.name) > 1:
-            faults.append(FieldFault(f"{path}.name", f"there are two pools {entry.name}"))
-            return faults
-        stored = await store.find(NodePool, pool.metadata.project, name)
-        if stored is not None and stored.is_deleting:
-            faults.append(FieldFault(f"{path}.name", "a pool of that name is being deleted: wait"))
-        elif stored is not None and name not in known:
-            faults.append(
-                FieldFault(
-                    f"{path}.name",
-                    f"node pool {name} exists already, of cluster {stored.spec.cluster}: choose "
-                    "another name",
-                )
-            )
-        faults += pool_faults(
-            pool, cluster, estate, before=known.get(name), path=path, with_head_room=False
-        )
-    return faults
-
-
-async def _store_pool(
-    store: Store, cluster: Cluster, pool: NodePool, before: NodePool | None
-) -> None:
-    if before is None:
-        adopt(pool, cluster)
-        await store.create(pool)
-        return
-    after = before.copy_deep()
-    after.spec = pool.spec
-    await store.put_spec(after)
 
 
 def _show(cluster: Cluster, pools: list[NodePool]) -> Document:

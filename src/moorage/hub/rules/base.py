@@ -52,6 +52,9 @@ class Rules(Generic[R]):
     async def created(self, store: Store, resource: R) -> None:
         """Store what comes with a new resource, in the same transaction."""
 
+    async def replaced(self, store: Store, resource: R) -> None:
+        """Store what comes with a new spec, or the same again, in the same transaction."""
+
     async def check_deletion(self, store: Store, resource: R) -> None:
         """Raise ``ConflictError`` when others still need the resource."""
 

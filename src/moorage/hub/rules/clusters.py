@@ -14,6 +14,7 @@ from moorage.engine.store import Store
 from moorage.hub.admission import cluster_faults, fill_search_domains, pool_faults
 from moorage.hub.problems import invalid_from
 from moorage.hub.rules.base import Rules, assign, load_estate, release_unseen, route_to
+from moorage.hub.rules.plans import withdraw_plans
 from moorage.kit.clock import Clock
 from moorage.kit.errors import FieldFault, ForbiddenError
 from moorage.resources import KINDS, CloudAccount, Cluster, Gateway, NodePool, Operation, Resource
@@ -63,6 +64,9 @@ class ClusterRules(Rules[Cluster]):
     async def created(self, store: Store, resource: Cluster) -> None:
         await assign(store, resource)
 
+    async def replaced(self, store: Store, resource: Cluster) -> None:
+        await withdraw_plans(store, resource.metadata.uid)
+
     async def deleting(self, store: Store, resource: Cluster) -> None:
         for pool in await store.list(NodePool, owner=resource.metadata.uid):
             await store.request_deletion(NodePool, *pool.key)
@@ -100,7 +104,12 @@ class NodePoolRules(Rules[NodePool]):
             faults.append(FieldFault("metadata.name", f"must be {name}, from cluster and pool"))
         return faults
 
+    async def replaced(self, store: Store, resource: NodePool) -> None:
+        if resource.metadata.owner is not None:
+            await withdraw_plans(store, resource.metadata.owner.uid)
+
     async def deleting(self, store: Store, resource: NodePool) -> None:
+        await self.replaced(store, resource)
         await release_unseen(store, resource)
 
 

@@ -31,6 +31,7 @@ from moorage.resources import (
     Machine,
     NodePool,
     Operation,
+    Plan,
     Project,
     Secret,
     User,
@@ -152,8 +153,9 @@ class ProjectRules(Rules[Project]):
         in_use(resource, users, "delete these first")
 
     async def deleting(self, store: Store, resource: Project) -> None:
-        for operation in await store.list(Operation, project=resource.metadata.name):
-            await store.delete(operation)
+        for kind in (Operation, Plan):
+            for one in await store.list(kind, project=resource.metadata.name):
+                await store.delete(one)
 
 
 class UserRules(Rules[User]):
