@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help bench bench-long bench-real setup setup-lab fmt check test test-packages test-all image e2e faults faults-real demo demo-down ci lock openapi clean
+.PHONY: help bench bench-long bench-real conformance e2e-long setup setup-lab fmt check test test-packages test-all image e2e faults faults-real demo demo-down ci lock openapi clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -39,7 +39,7 @@ fmt: setup ## Format and mend what can be mended
 check: setup ## Lint, types, layers, sizes, OpenAPI, doc links (no tests)
 	ruff format --check .
 	ruff check .
-	mypy src lab/moorage_lab bench
+	mypy src lab/moorage_lab bench conformance
 	lint-imports
 	$(PYTHON) tests/check_tree.py
 	$(PYTHON) docs/generate.py --check
@@ -65,6 +65,10 @@ test-all: test-packages test ## `test`, long tests, those on PostgreSQL, and the
 e2e: image ## The lab's own real nodes, then one real cluster through its life (root)
 	tests/run lab/tests -m root
 	tests/run tests/e2e -m root
+
+e2e-long: image ## That cluster's life once at each release of vCenter (root)
+	for release in 6.7.3 7.0.3 8.0.3; do \
+	  MOORAGE_E2E_RELEASE=$$release pytest tests/e2e/test_life.py -m root; done
 
 faults: setup ## Kill and break at enumerated and at seeded moments (RUNS=500 SEED=1 JOBS=4; no root)
 	moorage-lab build vcenter >/dev/null
@@ -97,6 +101,11 @@ bench-long: setup ## The same, then 200 and 1,000 clusters and 1,000 workers (ho
 bench-real: image ## 3 + 3 real nodes against a hand-written kubeadm script, in pairs (root)
 	MOORAGE_LAB_NAME=moorage-lab-bench MOORAGE_LAB_DIR=/var/lib/moorage-lab-bench \
 	  python -m bench --only real
+
+conformance: setup ## Check a real vCenter in one folder (VCENTER= FOLDER= TEMPLATE= CLUSTER= DATASTORE= NETWORK=)
+	python -m conformance --vcenter "$(VCENTER)" --folder "$(FOLDER)" --template "$(TEMPLATE)" \
+	  --compute-cluster "$(CLUSTER)" --datastore "$(DATASTORE)" --network "$(NETWORK)" \
+	  $(if $(POWER_ON),--power-on) $(if $(JSON),--json "$(JSON)")
 
 ci: check image test-all e2e ## What CI runs
 

@@ -11,6 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from conformance.assumptions import BY_HAND, CHECKED  # noqa: E402
+
 MAX_LINES = 400
 MAX_BYTES = 1 << 20
 LINK = re.compile(r"\[[^\]]*\]\((?!https?://|mailto:)([^)#\s]+)")
@@ -72,6 +76,21 @@ def shared_code() -> Iterator[str]:
             yield f"{path.relative_to(ROOT)} imports the product"
 
 
+def unknown_assumptions() -> Iterator[str]:
+    page = "docs/explanation/unproved.md"
+    text = (ROOT / page).read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (.*?) \|", text, re.MULTILINE)[1:]
+    known = {one.id for one in CHECKED} | BY_HAND.keys()
+    for row in rows:
+        if row.strip("`") not in known:
+            yield (
+                f"{page}: a row begins with {row[:40]!r} and not with an id: give it one, and add "
+                "the id to conformance/assumptions.py (BY_HAND, with the reason, will do)"
+            )
+    for one in sorted(known - {row.strip("`") for row in rows}):
+        yield f"{page} has no row for {one}, which conformance/assumptions.py knows"
+
+
 def main() -> int:
     checks = (
         long_modules,
@@ -80,6 +99,7 @@ def main() -> int:
         addresses_in_locks,
         stale_openapi,
         shared_code,
+        unknown_assumptions,
     )
     faults = [fault for check in checks for fault in check()]
     for fault in faults:

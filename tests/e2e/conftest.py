@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from moorage_lab.api import Lab
+from moorage_lab.inventory import default_inventory
 
 ROOT = Path(__file__).resolve().parents[2]
 DIRECTORY = Path(os.environ.get("MOORAGE_E2E_DIR", "/var/tmp/moorage-e2e"))  # noqa: S108 - 0700
@@ -102,9 +104,18 @@ def stack() -> Iterator[Stack]:
     gateway.mkdir(parents=True, exist_ok=True, mode=0o700)
     brake = {"deletionBrake": {"clustersPerHour": 1000, "machinesPerHour": 10000}}
     (gateway / "config.yaml").write_text(json.dumps(brake))
+    inventory = {}
+    if release := os.environ.get("MOORAGE_E2E_RELEASE"):
+        file = DIRECTORY / "inventory.yaml"
+        about = {"about": {"apiVersion": release}}
+        file.write_text(yaml.safe_dump(yaml.safe_load(default_inventory().read_text()) | about))
+        inventory = {"MOORAGE_DEMO_INVENTORY": str(file)}
     try:
-        run("demo/stack", "up", str(DIRECTORY), timeout_s=4800)
-        yield Stack(DIRECTORY, Lab.attach())
+        run("demo/stack", "up", str(DIRECTORY), timeout_s=4800, **inventory)
+        stack = Stack(DIRECTORY, Lab.attach())
+        (account,) = stack.json("accounts", "list")
+        assert account["status"]["apiVersion"].startswith(release or "8.0.3")
+        yield stack
     finally:
         keep = os.environ.get("MOORAGE_E2E_KEEP")
         if not keep:
