@@ -3,6 +3,7 @@
 Every read of that clock is met, those of OpenSSL and SQLite too. The product knows nothing of it.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -19,12 +20,31 @@ _CACHED_S = 1
 """How long a process may go on with the shift that it has read last."""
 
 
+class _Program:
+    """A program that runs, as ``Child`` handles what it has forked."""
+
+    def __init__(self, running: subprocess.Popen[bytes]) -> None:
+        self._running = running
+        self.pid = running.pid
+        self.kill = running.kill
+
+    @property
+    def exitcode(self) -> int | None:
+        return self._running.returncode
+
+    def is_alive(self) -> bool:
+        return self._running.poll() is None
+
+    def join(self, timeout: float | None = None) -> None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._running.wait(timeout)
+
+
 class Shifted(Child):
     """A process whose clock is set by ``shift``; it may be set again while it runs."""
 
     def __init__(self, like: Child, shift: timedelta) -> None:
         super().__init__(like.name, like.data, like._port)
-        self._running: subprocess.Popen[bytes] | None = None
         self._file = like.data.parent / f"{like.name}.clock"
         self.set(shift)
 
@@ -33,7 +53,7 @@ class Shifted(Child):
         new = self._file.with_suffix(".new")
         new.write_text(f"{shift.total_seconds():+.0f}\n")
         new.replace(self._file)
-        if self._running is not None:
+        if self._process is not None:
             time.sleep(2 * _CACHED_S)
 
     def start(self) -> None:
@@ -52,37 +72,12 @@ class Shifted(Child):
             "NO_FAKE_STAT": "1",
         }
         with (self.data.parent / f"{self.name}.log").open("ab") as log:
-            self._running = subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=os.environ | faketime
-            )
-
-    def revive(self) -> bool:
-        if self._running is None or self._running.poll() is None:
-            return False
-        self.deaths += 1
-        self.start()
-        return True
-
-    @property
-    def pid(self) -> int:
-        assert self._running is not None
-        return self._running.pid
-
-    def stop(self, patience_s: float) -> bool:
-        running, self._running = self._running, None
-        assert running is not None
-        running.terminate()
-        try:
-            return running.wait(patience_s) == 0
-        except subprocess.TimeoutExpired:
-            running.kill()
-            running.wait()
-            return False
-
-    def kill(self) -> None:
-        if self._running is not None:
-            self._running.kill()
-            self._running.wait()
+            self._process = _Program(
+                subprocess.Popen(
+                    words, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                    env=os.environ | faketime,
+                )
+            )  # fmt: skip
 
 
 def restart_hub(site: Site, shift: timedelta) -> Shifted:

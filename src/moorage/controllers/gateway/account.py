@@ -2,6 +2,7 @@
 
 from moorage.controllers.gateway.clock import ensure_clock
 from moorage.controllers.gateway.env import Env
+from moorage.controllers.gateway.opened import opened, wake_if_healed
 from moorage.controllers.gateway.privileges import ensure_privileges_checked
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
 from moorage.kit.errors import ForbiddenError, TerminalError
@@ -55,21 +56,14 @@ async def ensure_connected(account: CloudAccount, env: Env) -> Outcome:
 @step("Responsive")
 async def ensure_responsive(account: CloudAccount, env: Env) -> Outcome:
     """Ask an ailing vCenter now and then; wake who waits for it when it answers again."""
-    vcenter = env.accounts.get(account.metadata.name)
-    if vcenter is None:
-        return wait("NotConnected", "the session was closed; it is opened again", after=1)
-    await vcenter.health.ensure_responsive()
-    before = account.status.condition("Responsive")
-    if before is not None and before.reason == State.AILING:
-        env.wake_machines()
+    await opened(account, env).health.ensure_responsive()
+    wake_if_healed(account, "Responsive", State.AILING, env)
     return DONE
 
 
 @step("InventorySynced")
 async def ensure_synced(account: CloudAccount, env: Env) -> Outcome:
-    vcenter = env.accounts.get(account.metadata.name)
-    if vcenter is None:
-        return wait("NotConnected", "the session was closed; it is opened again", after=1)
+    vcenter = opened(account, env)
     await vcenter.wait_synced(_SYNC_TIMEOUT_S)
     await vcenter.rules.learn()  # known before the first machine has to wait for it
     account.status.templates = [t.path for t in await vcenter.templates()][:_MAX_TEMPLATES]

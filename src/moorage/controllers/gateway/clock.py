@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from moorage.controllers.gateway.env import Env
+from moorage.controllers.gateway.opened import opened, wake_if_healed
 from moorage.engine import DONE, Outcome, step, wait
 from moorage.resources import CloudAccount, Machine
 
@@ -16,10 +17,7 @@ MISSED_S = 60.0
 @step("ClockAgrees")
 async def ensure_clock(account: CloudAccount, env: Env) -> Outcome:
     """Compare our clock with vCenter's; wake the machines when they agree again."""
-    vcenter = env.accounts.get(account.metadata.name)
-    if vcenter is None:
-        return wait("NotConnected", "the session was closed; it is opened again", after=1)
-    disagreement = await vcenter.clocks.disagreement()
+    disagreement = await opened(account, env).clocks.disagreement()
     if disagreement is not None:
         return wait(
             "ClockSkewed",
@@ -27,9 +25,7 @@ async def ensure_clock(account: CloudAccount, env: Env) -> Outcome:
             + disagreement,
             after=LOOK_AGAIN_S,
         )
-    before = account.status.condition("ClockAgrees")
-    if before is not None and before.reason == CLOCK_SKEWED:
-        env.wake_machines()
+    wake_if_healed(account, "ClockAgrees", CLOCK_SKEWED, env)
     return DONE
 
 

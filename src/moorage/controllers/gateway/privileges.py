@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from moorage.controllers.gateway.env import Env
-from moorage.engine import DONE, Outcome, step, wait
+from moorage.controllers.gateway.opened import opened
+from moorage.engine import DONE, Outcome, step
 from moorage.kit.errors import MoorageError, UnavailableError
 from moorage.permissions import wanted_features
 from moorage.resources import CloudAccount, Cluster
@@ -46,9 +47,7 @@ async def ensure_privileges_checked(account: CloudAccount, env: Env) -> Outcome:
     )
     is_news = before is None or (before.credentials, before.places) != (credentials, now.places)
     if targets and is_news:
-        vcenter = env.accounts.get(account.metadata.name)
-        if vcenter is None:
-            return wait("NotConnected", "the session was closed; it is opened again", after=1)
+        vcenter = opened(account, env)
         try:
             result = await vcenter.access.check(
                 [target_of(one) for one in targets], wanted_features(targets)
