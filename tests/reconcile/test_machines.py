@@ -1,6 +1,7 @@
 """From intent to VMs and back to nothing, whatever is lost on the way."""
 
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,8 @@ from moorage.resources import (
 )
 from moorage.resources.kubernetes import Role
 from moorage.resources.operation import OperationSpec, Verb
+from moorage.vsphere import Limits
+from moorage_lab.api import VCenterProcess
 from tests.builders import a_cluster, a_node_pool, an_ip_pool
 from tests.reconcile.conftest import World
 
@@ -298,3 +301,38 @@ async def test_a_deleted_worker_is_replaced_and_the_control_plane_is_left_alone(
     assert "only workers are replaced" in (refused.status.message or "")
     assert not done.status.failed
     assert sorted(vm["name"] for vm in world.vms()) == sorted(one.metadata.name for one in rest)
+
+
+async def test_machines_go_on_when_what_was_hidden_is_seen_again(
+    vcenter: VCenterProcess, tmp_path: Path
+) -> None:
+    """The folder is hidden after its machines were chosen, while most wait for their turn."""
+    folder, control = "/dc1/vm/clusters", vcenter.control
+    control.set_limits(taskSeconds={"CloneVM_Task": 1.0})
+    async with World.running(vcenter, tmp_path, limits=Limits(clones=1)) as world:
+        await world.ask_account()
+        await world.ask(an_ip_pool())
+        cluster = await world.ask_cluster(a_cluster())
+        pool = a_node_pool(replicas=2)
+        pool.metadata.owner = cluster.owner()
+        await world.ask(pool)
+        await world.until(Machine, lambda found: len(found) == 3, "all machines are chosen")
+
+        control.grant(vcenter.user, "NoAccess", folder)
+        await world.until(
+            Machine,
+            lambda found: any(_is(one, "VMCreated", "PlacementInvalid") for one in found),
+            "a machine misses the folder",
+        )
+        control.withdraw(vcenter.user, folder)
+
+        await world.until(
+            Machine,
+            lambda found: all("VMCreated" in one.status.timeline for one in found),
+            "all have their VMs",
+        )
+
+
+def _is(machine: Machine, condition: str, reason: str) -> bool:
+    found = machine.status.condition(condition)
+    return found is not None and found.reason == reason

@@ -4,13 +4,14 @@ import re
 
 from moorage.controllers.gateway.env import Env
 from moorage.engine import DONE, Outcome, step, wait
-from moorage.kit.errors import FieldFault, InvalidError, TerminalError
+from moorage.kit.errors import DeferredError, FieldFault, InvalidError, TerminalError
 from moorage.resources import Cluster
 from moorage.resources.cluster import FailureDomain
 from moorage.resources.kubernetes import KubernetesVersion
 from moorage.resources.machine import MachineSpec
 from moorage.vsphere import ResolvedTarget, Target, VCenter
 
+_LOOK_AGAIN_S = 10.0
 _VERSION_IN_NAME = re.compile(r"v?(\d+\.\d+\.\d+)")
 
 
@@ -77,11 +78,15 @@ def target_of_machine(spec: MachineSpec) -> Target:
 
 
 async def resolve_machine(vcenter: VCenter, spec: MachineSpec) -> ResolvedTarget:
-    """Return the references that a machine's clone needs; raises ``TerminalError``."""
+    """Return the references that a machine's clone needs.
+
+    Raises ``DeferredError`` when one is not to be seen. The cluster's pass has seen all of them, so
+    somebody has changed vCenter since, and may change it back.
+    """
     try:
         return await vcenter.resolve(target_of_machine(spec))
     except InvalidError as error:
-        raise TerminalError("PlacementInvalid", str(error)) from error
+        raise DeferredError("PlacementInvalid", str(error), _LOOK_AGAIN_S) from error
 
 
 def _target(
