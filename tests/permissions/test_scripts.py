@@ -71,6 +71,18 @@ def test_relative_names_become_paths_and_absolute_ones_stay() -> None:
     }
 
 
+def test_a_permission_on_a_datastore_cluster_reaches_its_datastores() -> None:
+    pod = PLAIN.model_copy(update={"datastore": "gold", "datastore_is_cluster": True})
+
+    found = {grant.on: grant for grant in grants(pod)}
+    module = terraform_module(grants(pod), USER)
+
+    assert found[On.DATASTORE].path == "/dc1/datastore/gold"
+    assert found[On.DATASTORE].propagate
+    assert 'data "vsphere_datastore_cluster" "moorage_datastore_1"' in module
+    assert 'entity_type = "StoragePod"' in module
+
+
 def test_the_shell_passes_every_name_on_as_it_is(tmp_path: Path) -> None:
     said = tmp_path / "said"
     fake = tmp_path / "govc"

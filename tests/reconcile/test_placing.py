@@ -163,3 +163,37 @@ async def test_a_clone_that_failed_for_want_of_space_goes_to_another_datastore(
     machines = await world.until(Machine, powered_on(1), "the machine is powered on")
     assert machines[0].spec.failure_domain.storage() == ("ds2",)
     assert world.vcenter.control.counters()["calls"]["CloneVM_Task"] >= 2
+
+
+@pytest.fixture
+async def with_pods(tmp_path: Path) -> AsyncIterator[World]:
+    """A gateway at a vCenter with datastore clusters."""
+    inventory = lab_dir() / "inventories" / "pods.yaml"
+    with VCenterProcess.start(inventory) as vcenter:
+        async with World.running(vcenter, tmp_path) as world:
+            yield world
+
+
+async def test_machines_go_to_the_datastores_of_a_datastore_cluster_but_those_in_maintenance(
+    with_pods: World,
+) -> None:
+    world = with_pods
+    for name in ("gold1", "gold2"):
+        world.vcenter.control.set_datastore(f"/dc1/datastore/gold/{name}", maintenance=True)
+    domain = a_failure_domain(datastore=None, datastore_cluster="gold")
+    placement = a_cluster().spec.placement.model_copy(update={"failure_domains": [domain]})
+    await world.ask_account()
+    await world.ask(an_ip_pool(end="10.77.1.60"))
+    await world.ask_cluster(a_cluster(placement=placement.model_dump()))
+    found = await world.until(
+        Cluster, lambda items: reason(items[0]) == "NoRoom", "there is no room"
+    )
+    said = found[0].status.condition("Ready").message
+    world.vcenter.control.set_datastore("/dc1/datastore/gold/gold2", maintenance=False)
+
+    machines = await world.until(Machine, powered_on(1), "the machine is powered on")
+
+    assert "datastore gold1 is in maintenance mode" in said
+    assert "datastore gold2 is in maintenance mode" in said
+    assert [one.spec.failure_domain.datastore for one in machines] == ["/dc1/datastore/gold/gold2"]
+    assert [vm["datastore"] for vm in world.vms()] == ["gold2"]

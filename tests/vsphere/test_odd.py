@@ -6,10 +6,11 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
+import anyio
 import pytest
 
 from moorage.kit.errors import InvalidError
-from moorage.vsphere import Power, Target
+from moorage.vsphere import Power, ResolvedTarget, Target, VCenter
 from moorage_lab.api import VCenterProcess
 from moorage_lab.places import lab_dir
 from tests.vsphere.harness import (
@@ -135,21 +136,16 @@ async def test_a_network_of_that_name_elsewhere_is_another(odd: Site) -> None:
 
 async def test_a_datastore_in_maintenance_is_said_and_comes_back(odd: Site) -> None:
     vcenter = await odd.connect()
-    path = f"/{DATACENTER.replace('%', '%25')}/datastore/San/Schnell/Speicher ä 100%25"
-    odd.process.control.set_datastore(path, maintenance=True)
+    resolved = await vcenter.resolve(TARGET)
 
-    async def refused() -> str:
-        try:
-            await vcenter.resolve(TARGET)
-        except InvalidError as error:
-            return str(error)
-        return ""
+    for maintenance in (True, False):
+        odd.process.control.set_datastore(resolved.datastore, maintenance=maintenance)
+        wanted = "in maintenance mode" if maintenance else ""
+        with anyio.fail_after(60):
+            while await said_of_datastore(vcenter, resolved) != wanted:  # noqa: ASYNC110
+                await anyio.sleep(0.05)
 
-    message = ""
-    while not message:
-        message = await refused()
-    odd.process.control.set_datastore(path, maintenance=False)
-    while await refused():
-        pass
 
-    assert "Speicher ä 100% is not accessible, or in maintenance mode" in message
+async def said_of_datastore(vcenter: VCenter, resolved: ResolvedTarget) -> str:
+    (domain,) = await vcenter.estate.domains({"a": [resolved]})
+    return domain.datastores[0].out_of_service

@@ -52,6 +52,8 @@ class Places:
     """Resource pool; the compute cluster's own by default."""
     datastore: str | None = None
     """Datastore."""
+    datastore_is_cluster: Annotated[bool | None, Parameter(negative=())] = None
+    """--datastore names a datastore cluster."""
     network: str | None = None
     """Port group or segment."""
 

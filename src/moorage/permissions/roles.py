@@ -1,7 +1,7 @@
 """From the table and some places to the roles and permissions that an administrator sets: pure."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from moorage.permissions.table import GRANTED_ON, On, Row, privileges_granted_on
 from moorage.resources.permission import CheckTarget
@@ -29,6 +29,8 @@ class Grant:
     privileges: tuple[str, ...]
     """What the role holds beside ``System.*``; nothing for one that only reads."""
     propagate: bool
+    datastore_cluster: bool = False
+    """The object holds the datastores: the permission reaches them because it propagates."""
 
 
 def grants_for(
@@ -49,6 +51,9 @@ def grants_for(
     for target in targets:
         for on, path in _objects(target, switches):
             found[on, path] = _grant(on, path, rows)
+            if on is On.DATASTORE and target.datastore_is_cluster:
+                inside = replace(found[on, path], propagate=True, datastore_cluster=True)
+                found[on, path] = inside
     return sorted(found.values(), key=lambda grant: (list(On).index(grant.on), grant.path))
 
 

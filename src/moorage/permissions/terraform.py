@@ -17,6 +17,7 @@ _SOURCES = {
 }
 """Data source, its argument for a path, its attribute with the moref, and the entity's type; a
 network's type stands in its data source. The one of switches has no moref."""
+_DATASTORE_CLUSTER = ("vsphere_datastore_cluster", "name", "id", "StoragePod")
 _SWITCH_TYPE = "VmwareDistributedVirtualSwitch"
 
 _HEADER = """\
@@ -67,7 +68,9 @@ def _permission(grant: Grant, label: str) -> list[str]:
         )
         moref, kind = f"var.{label}", f'"{_SWITCH_TYPE}"'
     else:
-        data, argument, attribute, type_ = _SOURCES[grant.on]
+        data, argument, attribute, type_ = (
+            _DATASTORE_CLUSTER if grant.datastore_cluster else _SOURCES[grant.on]
+        )
         source = f'data "{data}" "{label}" {{\n  {argument} = {_hcl(grant.path)}\n}}\n'
         moref = f"data.{data}.{label}.{attribute}"
         kind = f'"{type_}"' if type_ else f"data.{data}.{label}.type"

@@ -51,9 +51,11 @@ class FailureDomain(Model):
     resource_pool: InventoryPath | None = None
     """``None`` is the root resource pool of the compute cluster."""
     datastore: InventoryPath | None = None
-    """Where the machines' disks lie; give this or ``datastores``."""
+    """Where the machines' disks lie; give this, ``datastores`` or ``datastoreCluster``."""
     datastores: list[InventoryPath] = Field(default_factory=list, max_length=64)
     """Each machine takes the one that its clone copies least to, then the one with most space."""
+    datastore_cluster: InventoryPath | None = None
+    """The same among all datastores of this datastore cluster that hosts here reach."""
     network: InventoryPath
     """Port group (standard or distributed) or NSX segment of the first NIC."""
     ip_pool: Name | None = None
@@ -81,8 +83,8 @@ class FailureDomain(Model):
 
     @model_validator(mode="after")
     def _names_its_storage(self) -> Self:
-        if (self.datastore is None) == (not self.datastores):
-            raise ValueError("give either datastore or datastores")
+        if sum(map(bool, (self.datastore, self.datastores, self.datastore_cluster))) != 1:
+            raise ValueError("give one of datastore, datastores and datastoreCluster")
         if len(set(self.datastores)) != len(self.datastores):
             raise ValueError("datastores must differ from each other")
         return self
@@ -113,12 +115,13 @@ class FailureDomain(Model):
         return [name for _, pools in self.cards() for name in pools]
 
     def storage(self) -> tuple[str, ...]:
-        """Return the datastores that its machines may use."""
-        return tuple(self.datastores) or (self.datastore or "",)
+        """Return the datastores that its machines may use, or the datastore cluster."""
+        return tuple(self.datastores) or (self.datastore or self.datastore_cluster or "",)
 
     def on_datastore(self, datastore: str) -> "FailureDomain":
         """Return it with this one datastore: what a machine was placed on."""
-        return self.model_copy(update={"datastore": datastore, "datastores": []})
+        only: dict[str, Any] = {"datastore": datastore, "datastores": [], "datastore_cluster": None}
+        return self.model_copy(update=only)
 
 
 class Placement(Model):

@@ -23,6 +23,8 @@ class CheckTarget(Model):
     resource_pool: InventoryPath | None = None
     """``None`` is the root resource pool of the compute cluster."""
     datastore: InventoryPath
+    datastore_is_cluster: bool = False
+    """``datastore`` names a datastore cluster, all datastores of which are meant."""
     network: InventoryPath
 
     @classmethod
@@ -38,6 +40,7 @@ class CheckTarget(Model):
                 compute_cluster=domain.compute_cluster,
                 resource_pool=domain.resource_pool,
                 datastore=datastore,
+                datastore_is_cluster=domain.datastore_cluster is not None,
                 network=network,
             )
             for domain in placement.failure_domains

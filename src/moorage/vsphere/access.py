@@ -13,7 +13,7 @@ from moorage.resources.permission import CheckResult
 from moorage.vsphere.ownership import Ownership
 from moorage.vsphere.places import Place, encode, split_path
 from moorage.vsphere.properties import Collector, Want, moref, retrieve, text
-from moorage.vsphere.resolve import Chosen, Resolver
+from moorage.vsphere.resolve import Chosen, Resolver, each_datastore
 from moorage.vsphere.session import Session
 from moorage.vsphere.stream import Stream
 from moorage.vsphere.types import VM, Target
@@ -80,7 +80,9 @@ class Access:
     def _subjects(self, targets: Sequence[Target]) -> Iterator[Subject]:
         templates = [vm for vm in self._stream.inventory.all() if vm.template]
         ours = {vm.folder: vm for vm in self._ownership.owned()}
-        for target in dict.fromkeys(targets):
+        for target in dict.fromkeys(
+            one for asked in targets for one in each_datastore(self._stream.places, asked)
+        ):
             resolver = Resolver(self._stream.places, templates, target)
             chosen = resolver.resolve()
             faults = {fault.path: fault.message for fault in resolver.faults}

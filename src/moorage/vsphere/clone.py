@@ -52,6 +52,8 @@ def is_linked(where: ResolvedTarget, mode: CloneMode, disk_gib: int | None) -> b
         return False
     if grows:
         why = f"its disk must grow to {disk_gib} GiB"
+    elif where.storage_drs:
+        why = f"automated storage DRS of datastore cluster {where.storage_drs} moves its disks"
     elif where.template.snapshot is None:
         why = "it has no snapshot"
     else:

@@ -12,10 +12,15 @@ from moorage.vsphere.inventory import Inventory, make_vm
 from moorage.vsphere.ownership import Ownership
 from moorage.vsphere.places import Place, encode, split_path
 from moorage.vsphere.properties import Want, moref, retrieve
-from moorage.vsphere.resolve import Resolver
+from moorage.vsphere.resolve import Resolver, each_datastore
 from moorage.vsphere.session import Session
 from moorage.vsphere.stream import Stream
-from moorage.vsphere.templates import read_network, read_template_and_network
+from moorage.vsphere.templates import (
+    STORAGE_DRS,
+    moves_disks,
+    read_network,
+    read_template_and_network,
+)
 from moorage.vsphere.types import (
     VM,
     Absent,
@@ -50,7 +55,8 @@ class Lookup:
         self._effects = effects
         self._estate = estate
         self._backings: dict[str, tuple[float, NetworkBacking]] = {}
-        self._details: dict[tuple[str, str], tuple[float, Template, NetworkBacking]] = {}
+        self._details: dict[tuple[str, str, str], tuple[float, Template, NetworkBacking, str]] = {}
+        """By template, network and datastore cluster; when it was read stands first."""
 
     def find(self, uid: str, recorded: str | None) -> Presence:
         """See ``VCenter.find``."""
@@ -154,7 +160,7 @@ class Lookup:
             and network
         ):
             raise InvalidError(f"{where} has not what is asked for", tuple(resolver.faults))
-        details, backing = await self._detail(template.moref, network, chosen.datastore.moref)
+        details, backing, moved_by = await self._detail(template.moref, network, chosen.datastore)
         more = [await self._backing(place) for place in chosen.more_networks if place is not None]
         if not details.disks:
             resolver.fault("template", f"template {details.name} has no disk")
@@ -168,7 +174,12 @@ class Lookup:
             datastore=chosen.datastore.moref,
             network=backing,
             more_networks=tuple(more),
+            storage_drs=moved_by,
         )
+
+    def each_datastore(self, target: Target) -> list[Target]:
+        """See ``VCenter.each_datastore``."""
+        return each_datastore(self._stream.places, target)
 
     async def _explain_template(self, resolver: Resolver, datacenter: Place) -> None:
         """Tell a VM that is no template from a name that is nothing."""
@@ -188,15 +199,19 @@ class Lookup:
             )
 
     async def _detail(
-        self, template: str, network: Place, datastore: str
-    ) -> tuple[Template, NetworkBacking]:
-        key = (template, network.moref)
+        self, template: str, network: Place, datastore: Place
+    ) -> tuple[Template, NetworkBacking, str]:
+        """Return also the datastore cluster that moves disks away, or ``""``."""
+        pod = self._stream.places.get(datastore.parent)
+        if pod is not None and pod.kind != "StoragePod":
+            pod = None
+        key = (template, network.moref, pod.moref if pod is not None else "")
         known = self._details.get(key)
         ttl = self._session.limits.template_ttl_s
         if known is not None and time.monotonic() - known[0] < ttl:
-            return known[1], known[2]
+            return known[1:]
         # Who resolves a place will place machines there next: one call for both.
-        wants, asked_at = self._estate.wants(datastore, network.moref), time.monotonic()
+        wants, asked_at = self._estate.wants(datastore.moref, network.moref), time.monotonic()
         details, backing, found = await self._session.call(
             f"read template {template} and network {network.moref}",
             partial(
@@ -205,12 +220,14 @@ class Lookup:
                 template,
                 network.moref,
                 network.kind,
-                beside=wants,
+                beside=[*wants, *([Want(vim.StoragePod, [pod.moref], STORAGE_DRS)] if pod else [])],
             ),
         )
+        automated = pod is not None and moves_disks(found.get(pod.moref, {}))
+        moved_by = pod.name if pod is not None and automated else ""
         self._estate.take(found, [one for want in wants for one in want.morefs], asked_at)
-        self._details[key] = (time.monotonic(), details, backing)
-        return details, backing
+        self._details[key] = (time.monotonic(), details, backing, moved_by)
+        return details, backing, moved_by
 
     async def _backing(self, network: Place) -> NetworkBacking:
         """Read the network of a further card; those of first cards come with the template."""

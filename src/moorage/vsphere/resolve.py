@@ -17,6 +17,8 @@ from moorage.vsphere.places import (
 )
 from moorage.vsphere.types import VM, Target
 
+_STORES = "datastoreFolder"
+
 
 @dataclass(slots=True)
 class Chosen:
@@ -62,9 +64,7 @@ class Resolver:
         chosen.compute_cluster = self._one(
             "compute_cluster", "compute cluster", chosen.datacenter, "hostFolder", COMPUTE
         )
-        chosen.datastore = self._one(
-            "datastore", "datastore", chosen.datacenter, "datastoreFolder", ("Datastore",)
-        )
+        chosen.datastore = self._datastore(chosen.datacenter)
         chosen.network = self._network(chosen.datacenter)
         chosen.more_networks = self._more_networks(chosen.datacenter)
         if chosen.compute_cluster is not None:
@@ -103,6 +103,28 @@ class Resolver:
         for card in cards:
             self.faults += card.faults
         return found
+
+    def datastores_of_cluster(self) -> list[Place]:
+        """Look up the datastores of a datastore cluster alone: those that hosts reach, if any."""
+        datacenter = self._datacenter()
+        if datacenter is None:
+            return []
+        pod = self._one("datastore", "datastore cluster", datacenter, _STORES, ("StoragePod",))
+        if pod is None:
+            return []
+        inside = [one for one in self.places.children(pod.moref) if one.kind == "Datastore"]
+        if not inside:
+            self.fault("datastore", f"datastore cluster {pod.name} has no datastore that is seen")
+        compute = self._one("compute_cluster", "compute cluster", datacenter, "hostFolder", COMPUTE)
+        hosts = self.places.hosts(compute.moref) if compute is not None else []
+        reached = {moref for host in hosts for moref in host.morefs("datastore")}
+        near_by = [one for one in inside if one.moref in reached]
+        return sorted(near_by or inside, key=lambda one: one.name)
+
+    def _datastore(self, datacenter: Place) -> Place | None:
+        if self.target.datastore_is_cluster:
+            return next(iter(self.datastores_of_cluster()), None)
+        return self._one("datastore", "datastore", datacenter, _STORES, ("Datastore",))
 
     def _vm_folder(self, datacenter: Place) -> Place | None:
         root = datacenter.facts.get("vmFolder") or ""
@@ -208,10 +230,6 @@ class Resolver:
                         f"{self._reachable(field, usable)}",
                     )
                 )
-        if chosen.datastore is not None and not chosen.datastore.is_usable():
-            self.fault(
-                "datastore", f"{chosen.datastore.name} is not accessible, or in maintenance mode"
-            )
         together = [place.moref for _, place, _ in reach if place is not None]
         both = any(
             all(moref in (*host.morefs("datastore"), *host.morefs("network")) for moref in together)
@@ -246,3 +264,16 @@ def _targets_of_cards(target: Target) -> tuple[Target, ...]:
         )
         for index, network in enumerate(target.more_networks)
     )
+
+
+def each_datastore(places: Places, target: Target) -> list[Target]:
+    """Return the target with each datastore of the datastore cluster that it names, if it does.
+
+    A cluster that is not there, or empty, gives the target itself: who resolves it is told why.
+    """
+    if not target.datastore_is_cluster:
+        return [target]
+    return [
+        replace(target, datastore=f"/{places.path(one)}", datastore_is_cluster=False)
+        for one in Resolver(places, (), target).datastores_of_cluster()
+    ] or [target]

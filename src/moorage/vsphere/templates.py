@@ -21,6 +21,11 @@ _TEMPLATE_PATHS = (
     "snapshot",
     "summary.storage.committed",
 )
+STORAGE_DRS = (
+    "podStorageDrsEntry.storageDrsConfig.podConfig.enabled",
+    "podStorageDrsEntry.storageDrsConfig.podConfig.defaultVmBehavior",
+)
+"""Of a datastore cluster."""
 _INHERITED = ("guestinfo.", "moorage.")
 
 
@@ -82,6 +87,15 @@ def read_macs(session: Session, vm: str) -> tuple[str, ...]:
         if isinstance(one, vim.vm.device.VirtualEthernetCard)
     ]
     return tuple(text(card.macAddress).lower() for card in sorted(cards, key=lambda one: one.key))
+
+
+def moves_disks(pod: Values) -> bool:
+    """Tell whether storage DRS moves disks between a cluster's datastores by itself.
+
+    What the account may not read counts as such: a full clone is right in either case.
+    """
+    enabled, behaviour = (pod.get(path) for path in STORAGE_DRS)
+    return enabled is None or (bool(enabled) and str(behaviour) != "manual")
 
 
 def _template(moref_: str, values: Values) -> Template:

@@ -200,6 +200,8 @@ class Target:
     datastore: str
     network: str
     resource_pool: str | None = None
+    datastore_is_cluster: bool = False
+    """``datastore`` names a datastore cluster: ``VCenter.each_datastore`` gives those in it."""
     path: str = "spec.placement.failureDomains[0]"
     """Path of the caller's failure domain, for faults; what all domains share stands above it."""
     more_networks: tuple[str, ...] = ()
@@ -298,6 +300,9 @@ class ResolvedTarget:
     network: NetworkBacking
     more_networks: tuple[NetworkBacking, ...] = ()
     """Of further network cards, in order."""
+    storage_drs: str = ""
+    """Name of the datastore cluster whose automated storage DRS moves disks of this datastore:
+    it would undo the sharing of linked clones."""
 
     @property
     def template_name(self) -> str:
@@ -306,10 +311,11 @@ class ResolvedTarget:
 
     @property
     def can_link(self) -> bool:
-        """Linked clones: the template has a snapshot and all its disks are on the datastore."""
+        """Linked clones: the template has a snapshot, and its disks lie, and stay, there."""
         template = self.template
         return (
-            template.snapshot is not None
+            not self.storage_drs
+            and template.snapshot is not None
             and bool(template.disks)
             and all(disk.datastore == self.datastore for disk in template.disks)
         )

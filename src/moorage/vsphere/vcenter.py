@@ -279,6 +279,13 @@ class VCenter:
         """
         return await self._lookup.resolve(target)
 
+    def each_datastore(self, target: Target) -> list[Target]:
+        """Return the target with each datastore of the datastore cluster that it names.
+
+        From memory; the target itself, where it names none, or one that is not there.
+        """
+        return self._lookup.each_datastore(target)
+
     # What is done
 
     def task(self, moref: str, uid: str = "") -> Task | None:

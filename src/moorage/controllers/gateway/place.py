@@ -27,7 +27,7 @@ async def ensure_placement(cluster: Cluster, env: Env) -> Outcome:
             after=5,
         )
     faults: dict[str, FieldFault] = {}
-    for _, _, target in targets_of_cluster(cluster):
+    for _, _, target in each_target(cluster, vcenter):
         try:
             resolved = await vcenter.resolve(target)
         except InvalidError as error:
@@ -55,13 +55,22 @@ def targets_of_cluster(cluster: Cluster) -> list[tuple[str, str, Target]]:
                 placement.datacenter,
                 placement.folder,
                 placement.template,
-                domain.on_datastore(datastore),
+                domain if domain.datastore_cluster else domain.on_datastore(datastore),
                 f"spec.placement.failureDomains[{index}]",
-                f"datastores[{number}]" if domain.datastores else "datastore",
+                f"datastores[{number}]" if domain.datastores else "",
             ),
         )
         for index, domain in enumerate(placement.failure_domains)
         for number, datastore in enumerate(domain.storage())
+    ]
+
+
+def each_target(cluster: Cluster, vcenter: VCenter) -> list[tuple[str, str, Target]]:
+    """Return the same with the datastores of datastore clusters as vCenter has them now."""
+    return [
+        (name, one.datastore, one)
+        for name, _, target in targets_of_cluster(cluster)
+        for one in vcenter.each_datastore(target)
     ]
 
 
@@ -95,8 +104,9 @@ def _target(
     template: str,
     domain: FailureDomain,
     path: str,
-    datastore_field: str = "datastore",
+    datastore_field: str = "",
 ) -> Target:
+    is_cluster = domain.datastore_cluster is not None
     return Target(
         datacenter=datacenter,
         folder=folder,
@@ -107,7 +117,8 @@ def _target(
         network=domain.network,
         more_networks=tuple(card.network for card in domain.more_networks),
         path=path,
-        datastore_field=datastore_field,
+        datastore_is_cluster=is_cluster,
+        datastore_field=datastore_field or ("datastoreCluster" if is_cluster else "datastore"),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from moorage.controllers.gateway.env import Env
-from moorage.controllers.gateway.place import targets_of_cluster
+from moorage.controllers.gateway.place import each_target
 from moorage.controllers.gateway.zones import located_domains
 from moorage.kit.errors import InvalidError, TerminalError, UnavailableError
 from moorage.planning import (
@@ -78,7 +78,7 @@ async def look_at_sites(cluster: Cluster, names: Iterable[str], env: Env) -> Sit
     located = await located_domains(cluster, env, wanted)
     targets: dict[str, list[ResolvedTarget]] = {}
     paths: dict[str, str] = {}
-    for name, path, target in targets_of_cluster(cluster):
+    for name, path, target in each_target(cluster, vcenter):
         if name in wanted:
             try:
                 resolved = await vcenter.resolve(target)
