@@ -11,6 +11,7 @@ from moorage.planning.solver import (
     Domain,
     Host,
     Place,
+    Pool,
     Refusal,
     Resident,
     Slot,
@@ -123,6 +124,24 @@ def test_each_thing_that_lacks_is_named() -> None:
 def stores_of(answers: list[Place | Refusal]) -> list[str]:
     """Return the datastores of machines that were all placed."""
     return [answer.datastore for answer in answers if isinstance(answer, Place)]
+
+
+def test_the_limit_of_a_resource_pool_holds_for_all_domains_that_share_it() -> None:
+    pool = Pool("pool", "small", limit_mib=12000, used_mib=3000)
+    domains = [a_domain(name, pool=pool) for name in ("a", "b")]
+
+    answers = solve([a_slot("a", "b")] * 3, domains)
+
+    assert [isinstance(answer, Place) for answer in answers] == [True, True, False]
+    assert why(answers[2]).count("resource pool small has 808 MiB left of its limit of") == 2
+
+
+def test_what_vsan_writes_twice_is_counted_twice() -> None:
+    store = a_store(free_gib=30, copies=2)
+
+    (answer,) = solve([a_slot()], [a_domain(datastores=(store,))])
+
+    assert why(answer) == "a: datastore ds1 has 15.0 GiB free of 24.0 GiB needed"
 
 
 def test_datastores_fill_evenly() -> None:

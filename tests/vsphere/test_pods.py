@@ -102,3 +102,33 @@ async def test_it_costs_no_call_beside_those_of_any_place(site: Site) -> None:
     calls = site.calls()
     calls.pop("WaitForUpdatesEx", None)
     assert calls == {"RetrievePropertiesEx": 1}
+
+
+@pytest.mark.parametrize(
+    ("template", "why"), [("encrypted", "is encrypted"), ("with-tpm", "has a virtual TPM")]
+)
+async def test_a_template_whose_clones_could_not_run_is_refused(
+    site: Site, template: str, why: str
+) -> None:
+    vcenter = await site.connect()
+
+    with pytest.raises(InvalidError) as refused:
+        await vcenter.resolve(replace(TARGET, template=template))
+
+    (fault,) = refused.value.faults
+    assert fault.path == "spec.placement.template"
+    assert f"template {template} {why}" in fault.message
+
+
+async def test_limits_of_a_pool_and_mirrors_of_vsan_are_seen(site: Site) -> None:
+    vcenter = await site.connect()
+    plain = replace(TARGET, datastore="silver1", datastore_is_cluster=False)
+    limited = await vcenter.resolve(replace(plain, resource_pool="small", datastore="vsan"))
+    free = await vcenter.resolve(plain)
+
+    small, whole = await vcenter.estate.domains({"a": [limited], "b": [free]})
+
+    assert small.pool is not None
+    assert (small.pool.name, small.pool.limit_mib) == ("small", 5000)
+    assert small.datastores[0].copies == 2
+    assert (whole.pool, whole.datastores[0].copies) == (None, 1)

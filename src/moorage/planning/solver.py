@@ -37,6 +37,19 @@ class Datastore:
     capacity_bytes: int
     free_bytes: int
     out_of_service: str = ""
+    copies: int = 1
+    """How often it writes each byte, of which its free space knows nothing: 2 on vSAN, whose
+    default policy mirrors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A resource pool with a limit of memory."""
+
+    ref: str
+    name: str
+    limit_mib: int
+    used_mib: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +63,8 @@ class Domain:
     network: str
     pins_host: bool
     """Nobody else spreads machines over hosts: DRS is not fully automated."""
+    pool: Pool | None = None
+    """``None``: nothing limits the memory but the hosts."""
     ip_pools: tuple[tuple[str, ...], ...] = ()
     """Where machines here get their addresses from: of each card with static ones, in order."""
     more_networks: frozenset[str] = frozenset()
@@ -115,7 +130,8 @@ def solve(
     A domain has room when a usable host reaches its network and a usable datastore with space for
     the clone and its swap file (as large as the memory, as nothing is reserved), and that host has
     at least as much memory as the machine. Memory that others use is no limit, as vSphere shares
-    it out; it says which host is the better one.
+    it out; it says which host is the better one. A resource pool with a limit takes no more
+    machines than fit into that.
 
     Taken is the domain with the fewest machines of the group, then the earlier one; the datastore
     that the clone copies least to, then the one with most space; the host with the fewest machines
@@ -142,6 +158,8 @@ def solve(
                     slot.memory_mib, slot.disk_bytes[answer.datastore],
                 )
             )  # fmt: skip
+            pool = known[answer.domain].pool
+            tally.pool_mib[pool.ref if pool is not None else None] += slot.memory_mib
     return answers
 
 
@@ -156,6 +174,8 @@ class _Tally:
     """By host, what its own figure does not hold yet."""
     disk_bytes: Counter[str | None] = field(default_factory=Counter)
     """The same by datastore, swap files included."""
+    pool_mib: Counter[str | None] = field(default_factory=Counter)
+    """By resource pool, what was placed just now."""
 
     def add(self, one: Resident) -> None:
         self.in_domain[one.group, one.domain] += 1
@@ -216,9 +236,18 @@ def _within(slot: Slot, domain: Domain, tally: _Tally) -> Place | str:
     large = [host for host in linked if host.memory_mib >= slot.memory_mib]
     if not large:
         return f"{slot.memory_mib} MiB of memory are more than any of {_names(linked)} has"
+    pool = domain.pool
+    if pool is not None:
+        left = pool.limit_mib - pool.used_mib - tally.pool_mib[pool.ref]
+        if left < slot.memory_mib:
+            return (
+                f"resource pool {pool.name} has {max(0, left)} MiB left of its limit of "
+                f"{pool.limit_mib} MiB, and {slot.memory_mib} MiB are needed"
+            )
     why: list[str] = []
     room = {
-        store.ref: store.free_bytes - tally.disk_bytes[store.ref] for store in domain.datastores
+        store.ref: store.free_bytes // store.copies - tally.disk_bytes[store.ref]
+        for store in domain.datastores
     }
     for store in sorted(
         domain.datastores, key=lambda one: (slot.disk_bytes[one.ref], -room[one.ref], one.name)

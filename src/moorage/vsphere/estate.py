@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 from pyVmomi import vim
 
-from moorage.planning.solver import Datastore, Domain, Host, Resident
+from moorage.planning.solver import Datastore, Domain, Host, Pool, Resident
 from moorage.vsphere.places import Place, Places
 from moorage.vsphere.properties import Values, Want, retrieve
 from moorage.vsphere.rules import Rules
@@ -27,8 +27,9 @@ _FRESH_S = 15.0
 _PROMISED_S = 60.0
 """After that, what was placed runs and shows in the figures, or was never made."""
 _HOST = ("summary.hardware.memorySize", "summary.quickStats.overallMemoryUsage")
-_DATASTORE = ("summary.capacity", "summary.freeSpace")
-_CLUSTER = "ClusterComputeResource"
+_DATASTORE = ("summary.capacity", "summary.freeSpace", "summary.type")
+_POOL = ("config.memoryAllocation.limit", "runtime.memory.overallUsage")
+_VSAN = "vsan"
 
 
 class Estate:
@@ -57,7 +58,7 @@ class Estate:
             lacking = {
                 moref: kind
                 for one in every
-                for moref, kind in self._objects(one.compute_cluster, one.datastore).items()
+                for moref, kind in self._objects(one).items()
                 if moref not in self._read or self._read[moref][0] < old
             }
             if lacking:
@@ -68,7 +69,7 @@ class Estate:
         kept = {
             one.compute_cluster
             for one in every
-            if self._is_cluster(one.compute_cluster)
+            if places.is_compute_cluster(one.compute_cluster)
             and await self._rules.keeps(one.compute_cluster)
         }
         return [
@@ -142,7 +143,8 @@ class Estate:
             network=target.network.moref,
             more_networks=frozenset(one.moref for one in target.more_networks),
             # DRS keeps machines apart by our rules; where there can be none, it does not.
-            pins_host=self._is_cluster(target.compute_cluster) and not keeps_rules,
+            pins_host=places.is_compute_cluster(target.compute_cluster) and not keeps_rules,
+            pool=self._pool(target),
         )
 
     def _host(self, place: Place) -> Host:
@@ -160,33 +162,45 @@ class Estate:
 
     def _datastore(self, moref: str, places: Places) -> Datastore:
         values, place = self._values(moref), places.get(moref)
-        capacity, free = (int(values.get(path) or 0) for path in _DATASTORE)
+        capacity, free = (int(values.get(path) or 0) for path in _DATASTORE[:2])
         return Datastore(
             ref=moref,
             name=place.name if place is not None else moref,
             capacity_bytes=capacity,
             free_bytes=free,
             out_of_service=place.out_of_service() if place is not None else "gone from vCenter",
+            copies=2 if str(values.get("summary.type")).lower() == _VSAN else 1,
         )
 
     def _values(self, moref: str) -> Values:
         return self._read.get(moref, (0.0, {}))[1]
 
-    def _objects(self, compute_cluster: str, datastore: str) -> dict[str, str]:
+    def _objects(self, target: ResolvedTarget) -> dict[str, str]:
         """Return moref -> type of what is read of one failure domain."""
-        hosts = self._stream.places.hosts(compute_cluster)
-        return {**{host.moref: "HostSystem" for host in hosts}, datastore: "Datastore"}
+        hosts = self._stream.places.hosts(target.compute_cluster)
+        found = {**{host.moref: "HostSystem" for host in hosts}, target.datastore: "Datastore"}
+        if self._limited(target) is not None:
+            found[target.resource_pool] = "ResourcePool"
+        return found
 
-    def _is_cluster(self, compute_cluster: str) -> bool:
-        """Tell a compute cluster from a standalone host."""
-        place = self._stream.places.get(compute_cluster)
-        return place is not None and place.kind == _CLUSTER
+    def _limited(self, target: ResolvedTarget) -> Place | None:
+        """Return the resource pool, if it can have a limit: root pools are the hosts themselves."""
+        place = self._stream.places.get(target.resource_pool)
+        return None if place is None or place.parent == target.compute_cluster else place
+
+    def _pool(self, target: ResolvedTarget) -> Pool | None:
+        place = self._limited(target)
+        if place is None:
+            return None
+        limit, used = (int(self._values(place.moref).get(path) or 0) for path in _POOL)
+        return Pool(place.moref, place.name, limit, used // _MIB) if limit > 0 else None
 
 
 def _wants(objects: Mapping[str, str]) -> list[Want]:
     kinds: tuple[tuple[str, type[Any], Sequence[str]], ...] = (
         ("HostSystem", vim.HostSystem, _HOST),
         ("Datastore", vim.Datastore, _DATASTORE),
+        ("ResourcePool", vim.ResourcePool, _POOL),
     )
     return [
         Want(type_, [moref for moref, of in objects.items() if of == kind], paths)

@@ -162,8 +162,8 @@ class Lookup:
             raise InvalidError(f"{where} has not what is asked for", tuple(resolver.faults))
         details, backing, moved_by = await self._detail(template.moref, network, chosen.datastore)
         more = [await self._backing(place) for place in chosen.more_networks if place is not None]
-        if not details.disks:
-            resolver.fault("template", f"template {details.name} has no disk")
+        if details.unfit:
+            resolver.fault("template", f"template {details.name} {details.unfit}")
             raise InvalidError("the template cannot be used", tuple(resolver.faults))
         return ResolvedTarget(
             datacenter=chosen.datacenter.moref,

@@ -14,7 +14,8 @@ from typing import Any
 
 from moorage.vsphere.properties import moref, morefs, text
 
-COMPUTE = ("ClusterComputeResource", "ComputeResource")
+CLUSTER = "ClusterComputeResource"
+COMPUTE = (CLUSTER, "ComputeResource")
 FOLDERS = ("Folder", "StoragePod")
 POOLS = ("ResourcePool", "VirtualApp")
 NETWORKS = ("Network", "DistributedVirtualPortgroup", "OpaqueNetwork")
@@ -155,6 +156,11 @@ class Places:
                 for place in self._places.values():
                     self._children.setdefault(place.parent, []).append(place)
             return list(self._children.get(parent, ()))
+
+    def is_compute_cluster(self, moref_: str | None) -> bool:
+        """Tell a compute cluster, which may have DRS and rules, from a standalone host."""
+        place = self.get(moref_)
+        return place is not None and place.kind == CLUSTER
 
     def hosts(self, compute_cluster: str) -> list[Place]:
         """Return the hosts of a compute cluster."""

@@ -23,7 +23,7 @@ from moorage.planning.apart import FEWEST, is_rule_name
 from moorage.vsphere.access import held_privileges
 from moorage.vsphere.effects import Effects
 from moorage.vsphere.faults import fault_name
-from moorage.vsphere.places import Place
+from moorage.vsphere.places import CLUSTER, Place
 from moorage.vsphere.properties import Want, moref, retrieve
 from moorage.vsphere.session import Session
 from moorage.vsphere.stream import Stream
@@ -33,7 +33,6 @@ from moorage.vsphere.types import VM, TaskState
 log = structlog.get_logger(__name__)
 
 PRIVILEGE = "Host.Inventory.EditCluster"
-_CLUSTER = "ClusterComputeResource"
 _RULES = "configurationEx.rule"
 _DRS = ("configurationEx.drsConfig.enabled", "configurationEx.drsConfig.defaultVmBehavior")
 _BELIEVED_S = 600.0
@@ -99,7 +98,7 @@ class Rules:
         places = self._stream.places
         host = places.get(vm.host)
         above = places.get(host.parent) if host is not None else None
-        return above if above is not None and above.kind == _CLUSTER else None
+        return above if above is not None and places.is_compute_cluster(above.moref) else None
 
     def is_in(self, vm: VM, compute_cluster: str) -> bool:
         """Tell whether a VM is in that compute cluster."""
@@ -167,7 +166,7 @@ class Rules:
                     self._rights_at = began
 
     def _morefs(self) -> list[str]:
-        return [place.moref for place in self._stream.places.of_kind((_CLUSTER,))]
+        return [place.moref for place in self._stream.places.of_kind((CLUSTER,))]
 
     @staticmethod
     def _merged(old: _Cluster | None, fresh: _Cluster, *, rights: bool) -> _Cluster:
@@ -198,7 +197,7 @@ class Rules:
         """Return which compute clusters may be edited; none where vCenter does not say."""
         wanted = {one: {PRIVILEGE} for one in morefs}
         try:
-            return held_privileges(self._session, dict.fromkeys(wanted, _CLUSTER), wanted)
+            return held_privileges(self._session, dict.fromkeys(wanted, CLUSTER), wanted)
         except vim.fault.NotAuthenticated:
             raise
         except vmodl.MethodFault as fault:

@@ -17,6 +17,7 @@ _TEMPLATE_PATHS = (
     "config.version",
     "config.firmware",
     "config.guestId",
+    "config.keyId",
     "config.extraConfig",
     "snapshot",
     "summary.storage.committed",
@@ -121,7 +122,27 @@ def _template(moref_: str, values: Values) -> Template:
         guest_id=text(values.get("config.guestId")),
         committed_bytes=int(values.get("summary.storage.committed") or 0),
         cores_per_socket=int(values.get("config.hardware.numCoresPerSocket") or 1),
+        unfit=_unfit(devices, is_encrypted=values.get("config.keyId") is not None),
     )
+
+
+def _unfit(devices: Iterable[Any], *, is_encrypted: bool) -> str:
+    """Return why no machine can be made of a template with these devices, else ``""``."""
+    devices = list(devices)
+    disks = [one for one in devices if isinstance(one, vim.vm.device.VirtualDisk)]
+    if not disks:
+        return "has no disk"
+    if is_encrypted or any(getattr(one.backing, "keyId", None) is not None for one in disks):
+        return (
+            "is encrypted: its clones would need a key provider and cryptographic privileges, "
+            "which Moorage does not use. Give one that is not encrypted"
+        )
+    if any(isinstance(one, vim.vm.device.VirtualTPM) for one in devices):
+        return (
+            "has a virtual TPM: all machines would get the secrets in it, and an encrypted home. "
+            "Remove the TPM from the template, or give another one"
+        )
+    return ""
 
 
 def _disk(device: Any) -> Disk:

@@ -260,6 +260,8 @@ class Template:
     cores_per_socket: int
     committed_bytes: int
     """What its files hold on datastores, its swap and log files included."""
+    unfit: str
+    """Why no machine can be made of it, such as ``has no disk``; empty when one can."""
 
 
 @dataclass(frozen=True, slots=True)

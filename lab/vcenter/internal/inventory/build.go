@@ -204,8 +204,12 @@ func (b *builder) summarize(parent *mo.ComputeResource, hosts []Host) {
 func (b *builder) pools(parent ref, specs []ResourcePool) error {
 	pool := b.ctx.Map.Get(parent).(*simulator.ResourcePool)
 	for _, spec := range specs {
+		config := types.DefaultResourceConfigSpec()
+		if spec.MemoryLimitMiB > 0 {
+			config.MemoryAllocation.Limit = types.NewInt64(spec.MemoryLimitMiB)
+		}
 		body := pool.CreateResourcePool(b.ctx, &types.CreateResourcePool{
-			This: parent, Name: escaped(spec.Name), Spec: types.DefaultResourceConfigSpec(),
+			This: parent, Name: escaped(spec.Name), Spec: config,
 		})
 		made, err := result[*methods.CreateResourcePoolBody](body)
 		if err != nil {
@@ -242,7 +246,7 @@ func (b *builder) datastores(p *place) error {
 		p.stores[spec.Name] = made
 		ds := b.ctx.Map.Get(made).(*simulator.Datastore)
 		capacity := spec.CapacityGiB << 30
-		ds.Summary.Type = "VMFS"
+		ds.Summary.Type = spec.Type
 		ds.Summary.Capacity, ds.Summary.FreeSpace = capacity, capacity
 		ds.Summary.MultipleHostAccess = types.NewBool(len(names) > 1)
 		info := ds.Info.GetDatastoreInfo()

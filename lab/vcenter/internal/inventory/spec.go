@@ -91,8 +91,9 @@ type Host struct {
 
 // ResourcePool below the root pool of a compute cluster or standalone host.
 type ResourcePool struct {
-	Name     string         `yaml:"name"`
-	Children []ResourcePool `yaml:"children"`
+	Name           string         `yaml:"name"`
+	MemoryLimitMiB int64          `yaml:"memoryLimitMib"` // default: none
+	Children       []ResourcePool `yaml:"children"`
 }
 
 // Datastore is mounted by the hosts named, or by all of the datacenter.
@@ -100,6 +101,7 @@ type Datastore struct {
 	Name        string   `yaml:"name"`
 	CapacityGiB int64    `yaml:"capacityGib"`
 	Hosts       []string `yaml:"hosts"`
+	Type        string   `yaml:"type"` // default: VMFS
 }
 
 // Switch is a distributed switch; every host is a member.
@@ -135,6 +137,8 @@ type Template struct {
 	HardwareVersion   int               `yaml:"hardwareVersion"`
 	GuestID           string            `yaml:"guestId"`
 	Firmware          string            `yaml:"firmware"`
+	Encrypted         bool              `yaml:"encrypted"`
+	TPM               bool              `yaml:"tpm"`
 	Annotation        string            `yaml:"annotation"`
 	KubernetesVersion string            `yaml:"kubernetesVersion"` // becomes an OVA product and property
 	ExtraConfig       map[string]string `yaml:"extraConfig"`
@@ -182,6 +186,7 @@ func (s *Spec) complete() {
 		}
 		for i := range dc.Datastores {
 			setDefault(&dc.Datastores[i].CapacityGiB, 2048)
+			setDefault(&dc.Datastores[i].Type, "VMFS")
 		}
 		for i := range dc.Pods {
 			setDefault(&dc.Pods[i].StorageDRS, "off")

@@ -75,6 +75,13 @@ func (b *builder) template(p *place, spec Template) error {
 	vm := b.ctx.Map.Get(made.(ref)).(*simulator.VirtualMachine)
 	simulatorOnly := func(o types.BaseOptionValue) bool { return o.GetOptionValue().Key == "govcsim" }
 	vm.Config.ExtraConfig = slices.DeleteFunc(vm.Config.ExtraConfig, simulatorOnly)
+	if spec.Encrypted {
+		vm.Config.KeyId = &types.CryptoKeyId{KeyId: "key-1", ProviderId: &types.KeyProviderId{Id: "provider"}}
+	}
+	if spec.TPM {
+		tpm := &types.VirtualTPM{VirtualDevice: types.VirtualDevice{Key: 11000}}
+		vm.Config.Hardware.Device = append(vm.Config.Hardware.Device, tpm)
+	}
 	if spec.Snapshot {
 		if _, err := b.wait(vm.CreateSnapshotTask(b.ctx, &types.CreateSnapshot_Task{This: vm.Self, Name: "base"})); err != nil {
 			return err
