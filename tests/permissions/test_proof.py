@@ -41,7 +41,7 @@ async def test_the_tables_privileges_suffice_for_a_whole_life(site: Site, admin:
     target = await vcenter.resolve(TARGET)
 
     vm = await clone_and_wait(vcenter, a_request(target))
-    await clone_and_wait(vcenter, a_request(target, disk_gib=30))
+    await clone_and_wait(vcenter, a_request(target, disk_gib=30, extra_disks=((1, True),)))
     await clone_and_wait(vcenter, a_request(await vcenter.resolve(BARE_TARGET)))
     assert vm.owner is not None
     uid = vm.owner.uid

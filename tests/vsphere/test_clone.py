@@ -1,5 +1,7 @@
 """One VM for one UID, whatever is lost on the way."""
 
+from typing import Literal
+
 import anyio
 import pytest
 from pyVmomi import vim
@@ -407,3 +409,28 @@ async def test_a_name_taken_by_a_copy_is_not_ours(site: Site) -> None:
 
     assert refused.value.reason == "NameTaken"
     assert list(site.vms()) == [request.name]
+
+
+@pytest.mark.parametrize("mode", ["linked", "full"])
+async def test_extra_disks_are_made_beside_those_of_the_template(
+    site: Site, mode: Literal["linked", "full"]
+) -> None:
+    vcenter = await site.connect()
+    target = await vcenter.resolve(TARGET)
+
+    vm = await clone_and_wait(
+        vcenter, a_request(target, mode=mode, extra_disks=((5, True), (7, False)))
+    )
+
+    disks = site.vms()[vm.name]["disks"]
+    assert [disk["mib"] for disk in disks] == [20 * 1024, 5 * 1024, 7 * 1024]
+    assert [bool(disk.get("parent")) for disk in disks] == [mode == "linked", False, False]
+    assert len({disk["file"] for disk in disks}) == 3
+
+
+async def test_more_disks_than_the_controller_takes_are_refused(site: Site) -> None:
+    vcenter = await site.connect()
+    target = await vcenter.resolve(TARGET)
+
+    with pytest.raises(TerminalError, match="has room for 14 disks more"):
+        await vcenter.clone(a_request(target, extra_disks=((1, True),) * 15))

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from moorage.resources.cluster import FailureDomain
+from moorage.resources.cluster import ExtraDisk, FailureDomain
 from moorage.resources.kubernetes import Role, Taint
 from moorage.resources.meta import Name, Ownership, Resource, Scope, Spec, Status
 
@@ -33,8 +33,13 @@ class MachineSpec(Spec):
     cpus: int
     memory_mib: int
     disk_gib: int | None = None
+    extra_disks: list[ExtraDisk] = Field(default_factory=list)
     labels: dict[str, str] = Field(default_factory=dict)
     taints: list[Taint] = Field(default_factory=list)
+
+    def extra_bytes(self) -> int:
+        """Return the size of all extra disks."""
+        return sum(disk.size_gib for disk in self.extra_disks) * 1024**3
 
 
 class MachineStatus(Status):

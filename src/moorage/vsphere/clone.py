@@ -21,6 +21,9 @@ from moorage.vsphere.types import (
 
 _GIB = 1024**3
 _NEW_NIC_KEY = -100
+_NEW_DISK_KEY = -200
+_UNITS = (*range(7), *range(8, 16))
+"""Of a SCSI controller; 7 is its own."""
 _RUNNING = ("queued", "running")
 
 
@@ -98,6 +101,7 @@ def clone_spec(session: Session, request: CloneRequest) -> Any:
             deviceChange=[
                 *_nic_changes(where.template.nics, (where.network, *where.more_networks)),
                 *_disk_changes(request),
+                *_extra_disks(request),
             ],
             extraConfig=[
                 vim.option.OptionValue(key=key, value=value)
@@ -147,6 +151,39 @@ def _disk_changes(request: CloneRequest) -> list[Any]:
         capacityInKB=size // 1024,
     )
     return [vim.vm.device.VirtualDeviceSpec(operation="edit", device=device)]
+
+
+def _extra_disks(request: CloneRequest) -> list[Any]:
+    """Return new empty disks, on the controller of the template's first one."""
+    if not request.extra_disks:
+        return []
+    template = request.target.template
+    controller = template.disks[0].controller_key
+    taken = {disk.unit_number for disk in template.disks if disk.controller_key == controller}
+    free = [unit for unit in _UNITS if unit not in taken]
+    if len(free) < len(request.extra_disks):
+        raise TerminalError(
+            "TemplateUnfit",
+            f"the disk controller of template {template.name} has room for {len(free)} disks more, "
+            f"and extraDisks asks for {len(request.extra_disks)}",
+        )
+    changes = []
+    for index, (size_gib, thin) in enumerate(request.extra_disks):
+        device = vim.vm.device.VirtualDisk(
+            key=_NEW_DISK_KEY - index,
+            controllerKey=controller,
+            unitNumber=free[index],
+            capacityInBytes=size_gib * _GIB,
+            capacityInKB=size_gib * _GIB // 1024,
+            backing=vim.vm.device.VirtualDisk.FlatVer2BackingInfo(
+                fileName="", diskMode="persistent", thinProvisioned=thin
+            ),
+        )
+        change = vim.vm.device.VirtualDeviceSpec(
+            operation="add", fileOperation="create", device=device
+        )
+        changes.append(change)
+    return changes
 
 
 def _nic_changes(nics: tuple[Nic, ...], networks: tuple[NetworkBacking, ...]) -> list[Any]:

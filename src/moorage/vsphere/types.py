@@ -338,6 +338,8 @@ class CloneRequest:
     mark: OwnerMark
     guestinfo: Mapping[str, str] = field(default_factory=dict, repr=False)
     disk_gib: int | None = None
+    extra_disks: tuple[tuple[int, bool], ...] = ()
+    """Of each new disk the size in GiB, and whether it is thin."""
     host: str | None = None
     """Moref of the host; ``None`` leaves it to vCenter."""
     mode: CloneMode = "auto"

@@ -89,6 +89,14 @@ func applyChange(devices object.VirtualDeviceList, spec *types.VirtualDeviceConf
 		if key <= 0 || at >= 0 {
 			spec.Device.GetVirtualDevice().Key = newKey(devices, spec.Device)
 		}
+		if wanted := spec.Device.GetVirtualDevice(); wanted.ControllerKey > 0 && wanted.UnitNumber != nil {
+			for _, device := range devices {
+				there := device.GetVirtualDevice()
+				if there.ControllerKey == wanted.ControllerKey && there.UnitNumber != nil && *there.UnitNumber == *wanted.UnitNumber {
+					return nil, invalid(fmt.Sprintf("unit %d of controller %d is taken", *wanted.UnitNumber, wanted.ControllerKey))
+				}
+			}
+		}
 		return append(devices, spec.Device), nil
 	case types.VirtualDeviceConfigSpecOperationRemove:
 		if at < 0 {

@@ -226,6 +226,7 @@ async def _clone(machine: Machine, env: Env) -> Outcome:
         cpus=machine.spec.cpus,
         memory_mib=machine.spec.memory_mib,
         disk_gib=machine.spec.disk_gib,
+        extra_disks=tuple((one.size_gib, one.thin) for one in machine.spec.extra_disks),
         host=machine.spec.host,
         mode=machine.spec.clone_mode,
     )

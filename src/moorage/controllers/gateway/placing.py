@@ -61,7 +61,8 @@ class Sites:
         Raises ``TerminalError`` where no such clone can be made.
         """
         return {
-            target.datastore: copied_bytes(target, cluster.spec.clone_mode, size.disk_gib)
+            target.datastore: size.extra_bytes()
+            + copied_bytes(target, cluster.spec.clone_mode, size.disk_gib)
             for name in domains
             for target in self.targets.get(name, ())
         }
