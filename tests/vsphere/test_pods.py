@@ -42,22 +42,22 @@ async def test_it_stands_for_the_datastores_that_hosts_there_reach(site: Site) -
     vcenter = await site.connect()
 
     def names(target: Target) -> list[str]:
-        return [one.datastore for one in vcenter.each_datastore(target)]
+        return [one.datastore for one in vcenter.estate.each_datastore(target)]
 
     silver = replace(TARGET, datastore="silver")
     assert names(TARGET) == ["/dc1/datastore/gold/gold1", "/dc1/datastore/gold/gold2"]
     assert [name[-7:] for name in names(silver)] == ["silver1", "silver2"]
     on_cc2 = replace(silver, compute_cluster="cc2")
     assert [name[-7:] for name in names(on_cc2)] == ["silver1", "silver2", "silver3"]
-    for one in vcenter.each_datastore(on_cc2):
+    for one in vcenter.estate.each_datastore(on_cc2):
         assert await vcenter.resolve(one)
 
 
 async def test_what_automated_storage_drs_would_undo_is_cloned_whole(site: Site) -> None:
     vcenter = await site.connect()
-    gold, _ = [await vcenter.resolve(one) for one in vcenter.each_datastore(TARGET)]
+    gold, _ = [await vcenter.resolve(one) for one in vcenter.estate.each_datastore(TARGET)]
     on_silver = replace(TARGET, datastore="silver", template="ubuntu-2404-kube-v1.34.4")
-    silver, _ = [await vcenter.resolve(one) for one in vcenter.each_datastore(on_silver)]
+    silver, _ = [await vcenter.resolve(one) for one in vcenter.estate.each_datastore(on_silver)]
 
     vm = await clone_and_wait(vcenter, a_request(gold))
     linked = await clone_and_wait(vcenter, a_request(silver))
@@ -83,7 +83,7 @@ async def test_a_datastore_of_it_that_is_named_alone_is_the_same(site: Site) -> 
 async def test_one_that_is_not_there_is_named_at_its_field(site: Site) -> None:
     vcenter = await site.connect()
 
-    (one,) = vcenter.each_datastore(replace(TARGET, datastore="golf"))
+    (one,) = vcenter.estate.each_datastore(replace(TARGET, datastore="golf"))
     with pytest.raises(InvalidError) as refused:
         await vcenter.resolve(one)
 
@@ -96,7 +96,7 @@ async def test_it_costs_no_call_beside_those_of_any_place(site: Site) -> None:
     vcenter = await site.connect()
     site.process.control.reset_counters()
 
-    for one in vcenter.each_datastore(TARGET):
+    for one in vcenter.estate.each_datastore(TARGET):
         await vcenter.resolve(one)
 
     calls = site.calls()

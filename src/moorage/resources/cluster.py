@@ -26,6 +26,7 @@ from moorage.resources.meta import (
     Status,
 )
 from moorage.resources.network import Network, NetworkCard, SearchDomain
+from moorage.resources.size import MachineSize
 from moorage.resources.spans import Address
 
 ClusterName = Annotated[str, StringConstraints(pattern=NAME_PATTERN, min_length=1, max_length=30)]
@@ -195,29 +196,6 @@ class Endpoint(Model):
         if kind is not EndpointType.VIP and self.ip_pool is not None:
             raise ValueError("ipPool is of no use unless type is VIP")
         return self
-
-
-class ExtraDisk(Model):
-    """A disk beside the template's: empty, unformatted, gone with the machine."""
-
-    size_gib: int = Field(ge=1, le=62 * 1024)
-    thin: bool = True
-    """Takes space as it is written; else all of it when the machine is made."""
-
-
-class MachineSize(Model):
-    """Size of the virtual machines of a pool."""
-
-    cpus: int = Field(default=2, ge=1, le=128)
-    memory_mib: int = Field(default=4096, ge=1024, le=4 * 1024 * 1024)
-    disk_gib: int | None = Field(default=None, ge=1, le=62 * 1024)
-    """System disk; ``None`` keeps the template's size (linked clones stay possible)."""
-    extra_disks: list[ExtraDisk] = Field(default_factory=list, max_length=8)
-    """On the machine's datastore, in this order after the template's disks."""
-
-    def extra_bytes(self) -> int:
-        """Return the size of all extra disks."""
-        return sum(disk.size_gib for disk in self.extra_disks) * 1024**3
 
 
 class ControlPlane(MachineSize):

@@ -4,9 +4,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from moorage.resources.cluster import ExtraDisk, FailureDomain
+from moorage.resources.cluster import FailureDomain
 from moorage.resources.kubernetes import Role, Taint
 from moorage.resources.meta import Name, Ownership, Resource, Scope, Spec, Status
+from moorage.resources.size import ExtraDisk
 
 
 class MachineSpec(Spec):

@@ -4,7 +4,6 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from moorage.resources.cluster import MachineSize
 from moorage.resources.kubernetes import Taint
 from moorage.resources.meta import (
     NAME_PATTERN,
@@ -18,6 +17,7 @@ from moorage.resources.meta import (
     Spec,
     Status,
 )
+from moorage.resources.size import MachineSize
 
 PoolName = Annotated[str, StringConstraints(pattern=NAME_PATTERN, min_length=1, max_length=20)]
 """Name of a pool inside its cluster; the NodePool resource is called ``{cluster}-{pool}``."""

@@ -1,6 +1,7 @@
 """vSphere: one session and one live inventory for each account, and what is done there."""
 
 from moorage.vsphere.clone import copied_bytes
+from moorage.vsphere.endpoint import Endpoint
 from moorage.vsphere.limits import Limits
 from moorage.vsphere.session import SessionNote
 from moorage.vsphere.turns import BusyError, Turns
@@ -10,7 +11,6 @@ from moorage.vsphere.types import (
     CloneMode,
     CloneRequest,
     Counters,
-    Endpoint,
     Found,
     OwnerMark,
     Power,

@@ -16,10 +16,11 @@ from pyVmomi import vim
 from moorage.planning.solver import Datastore, Domain, Host, Pool, Resident
 from moorage.vsphere.places import Place, Places
 from moorage.vsphere.properties import Values, Want, retrieve
+from moorage.vsphere.resolve import each_datastore
 from moorage.vsphere.rules import Rules
 from moorage.vsphere.session import Session
 from moorage.vsphere.stream import Stream
-from moorage.vsphere.types import ResolvedTarget
+from moorage.vsphere.types import ResolvedTarget, Target
 
 _MIB = 1024**2
 _FRESH_S = 15.0
@@ -77,6 +78,13 @@ class Estate:
             for name, there in targets.items()
             if there
         ]
+
+    def each_datastore(self, target: Target) -> list[Target]:
+        """Return the target with each datastore of the datastore cluster that it names.
+
+        From memory; the target itself, where it names none, or one that is not there.
+        """
+        return each_datastore(self._stream.places, target)
 
     def wants(self, datastore: str, network: str) -> list[Want]:
         """Return what to read of a datastore, and of the hosts that reach it and a network.

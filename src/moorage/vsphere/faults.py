@@ -15,7 +15,7 @@ from moorage.kit.errors import (
     TerminalError,
     UnavailableError,
 )
-from moorage.vsphere.types import Endpoint
+from moorage.vsphere.endpoint import Endpoint
 
 NETWORK_ERRORS = (OSError, HTTPException, ExpatError)
 """What pyVmomi lets through when it gets no SOAP answer."""

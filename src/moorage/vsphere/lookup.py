@@ -12,7 +12,7 @@ from moorage.vsphere.inventory import Inventory, make_vm
 from moorage.vsphere.ownership import Ownership
 from moorage.vsphere.places import Place, encode, split_path
 from moorage.vsphere.properties import Want, moref, retrieve
-from moorage.vsphere.resolve import Resolver, each_datastore
+from moorage.vsphere.resolve import Resolver
 from moorage.vsphere.session import Session
 from moorage.vsphere.stream import Stream
 from moorage.vsphere.templates import (
@@ -176,10 +176,6 @@ class Lookup:
             more_networks=tuple(more),
             storage_drs=moved_by,
         )
-
-    def each_datastore(self, target: Target) -> list[Target]:
-        """See ``VCenter.each_datastore``."""
-        return each_datastore(self._stream.places, target)
 
     async def _explain_template(self, resolver: Resolver, datacenter: Place) -> None:
         """Tell a VM that is no template from a name that is nothing."""

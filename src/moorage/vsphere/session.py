@@ -27,6 +27,7 @@ from moorage.kit.errors import (
 from moorage.kit.skew import PeerClock
 from moorage.vsphere.breaker import Breaker
 from moorage.vsphere.callqueue import CallQueue
+from moorage.vsphere.endpoint import Endpoint
 from moorage.vsphere.faults import (
     NETWORK_ERRORS,
     DeadlineError,
@@ -41,7 +42,9 @@ from moorage.vsphere.faults import (
 )
 from moorage.vsphere.limits import Limits
 from moorage.vsphere.releases import is_too_old
-from moorage.vsphere.types import Endpoint, State
+from moorage.vsphere.types import (
+    State,
+)
 from moorage.vsphere.wire import Stub, newest_api, server_fingerprint
 
 log = structlog.get_logger(__name__)

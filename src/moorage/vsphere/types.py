@@ -9,7 +9,6 @@ from typing import Literal
 from pydantic.alias_generators import to_camel
 
 from moorage.kit.errors import MoorageError
-from moorage.resources.account import Trust
 
 OWNER_KEY = "moorage.owner"
 """``extraConfig`` key of the owner mark."""
@@ -19,35 +18,6 @@ REPLY_KEY = "guestinfo.moorage.reply"
 USERDATA_KEY = "guestinfo.userdata"
 USERDATA_ENCODING_KEY = "guestinfo.userdata.encoding"
 """Short, and there as long as the user data is: watched in its place, so that no secret streams."""
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """A vCenter, who logs in, and how its certificate is verified."""
-
-    server: str
-    """``host`` or ``host:port``."""
-    username: str
-    trust: Trust = field(default_factory=Trust)
-    certificate: str | None = field(default=None, compare=False)
-    """Fingerprint that it showed when it was last accepted, if that is known: for texts."""
-
-    @property
-    def host(self) -> str:
-        """Host name or address, without brackets."""
-        return self._split()[0]
-
-    @property
-    def port(self) -> int:
-        """443 unless the server says otherwise."""
-        return self._split()[1]
-
-    def _split(self) -> tuple[str, int]:
-        if self.server.startswith("["):
-            host, _, rest = self.server[1:].partition("]")
-            return host, int(rest[1:]) if rest.startswith(":") else 443
-        host, colon, port = self.server.partition(":")
-        return host, int(port) if colon else 443
 
 
 class Rank(IntEnum):
@@ -201,7 +171,7 @@ class Target:
     network: str
     resource_pool: str | None = None
     datastore_is_cluster: bool = False
-    """``datastore`` names a datastore cluster: ``VCenter.each_datastore`` gives those in it."""
+    """``datastore`` names a datastore cluster: ``Estate.each_datastore`` gives those in it."""
     path: str = "spec.placement.failureDomains[0]"
     """Path of the caller's failure domain, for faults; what all domains share stands above it."""
     more_networks: tuple[str, ...] = ()

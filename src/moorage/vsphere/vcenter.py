@@ -18,6 +18,7 @@ from moorage.vsphere.addresses import Addresses
 from moorage.vsphere.clearing import Clearing
 from moorage.vsphere.clocks import Clocks
 from moorage.vsphere.effects import Effects
+from moorage.vsphere.endpoint import Endpoint
 from moorage.vsphere.estate import Estate
 from moorage.vsphere.folders import Folders
 from moorage.vsphere.health import Health
@@ -38,7 +39,6 @@ from moorage.vsphere.types import (
     VM,
     CloneRequest,
     Counters,
-    Endpoint,
     OwnerMark,
     Power,
     Presence,
@@ -278,13 +278,6 @@ class VCenter:
             UnavailableError: The inventory is not complete now.
         """
         return await self._lookup.resolve(target)
-
-    def each_datastore(self, target: Target) -> list[Target]:
-        """Return the target with each datastore of the datastore cluster that it names.
-
-        From memory; the target itself, where it names none, or one that is not there.
-        """
-        return self._lookup.each_datastore(target)
 
     # What is done
 

@@ -26,8 +26,8 @@ from moorage.engine import lease
 from moorage.engine.store import LeaseLostError
 from moorage.kit.errors import InvalidError
 from moorage.resources.account import Trust
+from moorage.vsphere.endpoint import Endpoint
 from moorage.vsphere.faults import DeadlineError, PinMismatchError
-from moorage.vsphere.types import Endpoint
 
 WIRE_VERSION = "vim.version.version15"
 """``vim25/6.7.3``, the oldest API that we support: newer vCenters speak it too."""

@@ -53,7 +53,8 @@ from moorage.planning import (
     differences,
 )
 from moorage.resources import Cluster, IPPool, Machine, NodePool
-from moorage.resources.cluster import MachineSize, Unplaced
+from moorage.resources.cluster import Unplaced
+from moorage.resources.size import MachineSize
 from moorage.resources.spans import Address
 from moorage.vsphere import Target
 

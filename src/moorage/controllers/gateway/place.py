@@ -70,7 +70,7 @@ def each_target(cluster: Cluster, vcenter: VCenter) -> list[tuple[str, str, Targ
     return [
         (name, one.datastore, one)
         for name, _, target in targets_of_cluster(cluster)
-        for one in vcenter.each_datastore(target)
+        for one in vcenter.estate.each_datastore(target)
     ]
 
 

@@ -19,8 +19,9 @@ from moorage.planning import (
 )
 from moorage.planning.solver import Domain
 from moorage.resources import Cluster, Machine
-from moorage.resources.cluster import FailureDomain, MachineSize
+from moorage.resources.cluster import FailureDomain
 from moorage.resources.machine import MachineSpec
+from moorage.resources.size import MachineSize
 from moorage.vsphere import ResolvedTarget, VCenter, copied_bytes
 
 ROOM_AGAIN_S = 15.0
