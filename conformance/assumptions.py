@@ -122,6 +122,8 @@ BY_HAND: Final = {
     "ddns": "needs a guest that boots, and its DHCP and DNS servers",
     "ipv6": "needs a cluster",
     "card-order": "needs a guest that boots",
+    "storage-drs": "would change a datastore cluster, which is outside of the folder",
+    "encrypted-template": "needs a key provider",
     "tags-seen": "would make categories, which are outside of the folder",
 }
 """Ids of what no run can check in one folder, with the reason."""
