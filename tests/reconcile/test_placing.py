@@ -197,3 +197,5 @@ async def test_machines_go_to_the_datastores_of_a_datastore_cluster_but_those_in
     assert "datastore gold2 is in maintenance mode" in said
     assert [one.spec.failure_domain.datastore for one in machines] == ["/dc1/datastore/gold/gold2"]
     assert [vm["datastore"] for vm in world.vms()] == ["gold2"]
+    (why,) = [one.status.full_clone for one in machines]
+    assert why == "automated storage DRS of datastore cluster gold moves its disks"

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from moorage.kit.errors import InvalidError, TerminalError
-from moorage.vsphere import Target, copied_bytes
+from moorage.vsphere import Target, copied_bytes, why_full
 from moorage_lab.api import VCenterProcess
 from moorage_lab.places import lab_dir
 from tests.vsphere.harness import Site, a_request, clone_and_wait
@@ -67,6 +67,9 @@ async def test_what_automated_storage_drs_would_undo_is_cloned_whole(site: Site)
     assert "parent" in site.vms()[linked.name]["disks"][0]
     assert copied_bytes(gold, "auto", None) == gold.template.committed_bytes > 0
     assert copied_bytes(silver, "auto", None) == 0
+    assert why_full(silver, "auto", None) == ""
+    assert why_full(silver, "auto", 30) == "its disk must grow to 30 GiB"
+    assert why_full(silver, "full", 30) == "cloneMode is full"
     with pytest.raises(TerminalError, match="storage DRS of datastore cluster gold moves its"):
         await vcenter.clone(a_request(gold, mode="linked"))
 

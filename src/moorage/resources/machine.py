@@ -50,6 +50,8 @@ class MachineStatus(Status):
     """Moref of the VM, once seen."""
     clone_task: str | None = None
     """Moref of the clone task: what it made is ours even if vCenter changed the UUID."""
+    full_clone: str = ""
+    """Why it is a full clone of its template; empty for a linked one."""
     clone_failed: bool = False
     """Whether vCenter could not make the clone: datastore and host are chosen again first."""
     power: str | None = None

@@ -1,6 +1,6 @@
 """vSphere: one session and one live inventory for each account, and what is done there."""
 
-from moorage.vsphere.clone import copied_bytes
+from moorage.vsphere.clone import copied_bytes, why_full
 from moorage.vsphere.endpoint import Endpoint
 from moorage.vsphere.limits import Limits
 from moorage.vsphere.session import SessionNote
@@ -57,4 +57,5 @@ __all__ = [
     "Unknown",
     "VCenter",
     "copied_bytes",
+    "why_full",
 ]

@@ -53,19 +53,29 @@ def is_linked(where: ResolvedTarget, mode: CloneMode, disk_gib: int | None) -> b
         return True
     if mode == "auto":
         return False
-    if grows:
-        why = f"its disk must grow to {disk_gib} GiB"
-    elif where.storage_drs:
-        why = f"automated storage DRS of datastore cluster {where.storage_drs} moves its disks"
-    elif where.template.snapshot is None:
-        why = "it has no snapshot"
-    else:
-        why = "its disks are not on the chosen datastore"
+    why = _why_not_linked(where, disk_gib)
     raise TerminalError(
         "LinkedCloneImpossible",
         f"template {where.template.name} cannot be cloned as a linked clone: {why}. "
         "Choose cloneMode auto or full, or mend the template",
     )
+
+
+def why_full(where: ResolvedTarget, mode: CloneMode, disk_gib: int | None) -> str:
+    """Return why a clone is a full one, for people; ``""`` for a linked one."""
+    if is_linked(where, mode, disk_gib):
+        return ""
+    return "cloneMode is full" if mode == "full" else _why_not_linked(where, disk_gib)
+
+
+def _why_not_linked(where: ResolvedTarget, disk_gib: int | None) -> str:
+    if _growing_disk(where.template, disk_gib) is not None:
+        return f"its disk must grow to {disk_gib} GiB"
+    if where.storage_drs:
+        return f"automated storage DRS of datastore cluster {where.storage_drs} moves its disks"
+    if where.template.snapshot is None:
+        return "it has no snapshot"
+    return "its disks are not on the chosen datastore"
 
 
 def copied_bytes(where: ResolvedTarget, mode: CloneMode, disk_gib: int | None) -> int:

@@ -47,6 +47,7 @@ from moorage.vsphere import (
     TaskState,
     Unknown,
     VCenter,
+    why_full,
 )
 
 USER_DATA_KEYS = ("guestinfo.userdata", "guestinfo.userdata.encoding")
@@ -251,6 +252,7 @@ async def _clone(machine: Machine, env: Env) -> Outcome:
             raise
         return await _name_taken(machine, env, str(error))
     machine.status.clone_task = task.moref
+    machine.status.full_clone = why_full(target, request.mode, request.disk_gib)
     env.stamp(machine.status.timeline, "CloneStarted")
     return wait("Cloning", f"waits for {task}", after=_TASK_PATIENCE_S)
 
