@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from moorage.cli.say import examples, say
-from moorage.kit.errors import InvalidError, UnavailableError
+from moorage.kit.errors import InvalidError
 
 if TYPE_CHECKING:
     from moorage.client import Api
@@ -53,6 +53,7 @@ async def plan(
     """
     from moorage.cli.context import Context
     from moorage.cli.documents import check_cluster, read_documents
+    from moorage.cli.live import EXIT_TIMEOUT
     from moorage.cli.output import show_document
     from moorage.cli.settings import output_format
     from moorage.resources.plan import PlanState
@@ -75,6 +76,12 @@ async def plan(
             _show(found)
         else:
             show_document(found.document())
+        if found.status.state not in _ENDED:
+            say(
+                f"{_waits(found)}. No answer in {timeout_s:g} s: is gateway "
+                f"{found.metadata.route} connected? The plan stays, and is answered later"
+            )
+            return EXIT_TIMEOUT
         if found.status.state is not PlanState.READY:
             return 1
         if apply:
@@ -90,27 +97,25 @@ async def apply_plan(api: "Api", plan: "Plan") -> None:
 
 
 async def _wait(api: "Api", plan: "Plan", timeout_s: float) -> "Plan":
-    """Follow a plan until its gateway has answered; raises ``UnavailableError``."""
+    """Follow a plan until its gateway has answered, or the time is over; returns it as it is."""
     import anyio
 
     from moorage.resources import Plan
 
     deadline, said = time.monotonic() + timeout_s, ""
-    while plan.status.state not in _ENDED:
-        ready = plan.status.condition("Ready")
-        why = f": {ready.message}" if ready is not None and ready.message else ""
-        now = f"plan {plan.metadata.name}: {plan.status.state.value}{why}"
-        if time.monotonic() > deadline:
-            raise UnavailableError(
-                f"{now}. No answer in {timeout_s:.0f} s: is gateway {plan.metadata.route} "
-                "connected? The plan stays and is answered later"
-            )
-        if now != said:
+    while plan.status.state not in _ENDED and time.monotonic() < deadline:
+        if (now := _waits(plan)) != said:
             say(now)
             said = now
         await anyio.sleep(_LOOK_S)
         plan = await api.get(Plan, plan.metadata.name, project=plan.metadata.project)
     return plan
+
+
+def _waits(plan: "Plan") -> str:
+    ready = plan.status.condition("Ready")
+    why = f": {ready.message}" if ready is not None and ready.message else ""
+    return f"plan {plan.metadata.name}: {plan.status.state.value}{why}"
 
 
 def _show(plan: "Plan") -> None:
