@@ -136,7 +136,10 @@ def running(state: State) -> list[Forward]:
     """The forwards whose process runs; records of dead ones are removed."""
     found = []
     for path in sorted(state.forwards.glob("*.json")):
-        fields = json.loads(path.read_text())
+        try:
+            fields = json.loads(path.read_text())
+        except FileNotFoundError:  # somebody else has removed it meanwhile
+            continue
         forward = Forward(fields["listen"], fields["target"], Identity(**fields["process"]))
         if forward.process.is_alive():
             found.append(forward)
