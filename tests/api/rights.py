@@ -92,6 +92,8 @@ RIGHTS: dict[str, Right] = {
     "getIPAddress": READ_WIDE,
     "listAssignments": READ_WIDE,
     "getAssignment": READ_WIDE,
+    "listTemplateReplicas": READ_WIDE,
+    "getTemplateReplica": READ_WIDE,
     "listHubEvents": READ_WIDE,
     "listEvents": READ_IN_PROJECT,
     "listClusters": READ_IN_PROJECT,

@@ -57,6 +57,11 @@ async def test_the_tables_privileges_suffice_for_a_whole_life(site: Site, admin:
     await until_done(
         vcenter, uid, lambda vm: vcenter.set_identity(vm, mark), lambda vm: vm.owner == mark
     )
+    replica = await clone_and_wait(vcenter, a_request(target, mode="full"))
+    await make_replica(vcenter, replica)
+    source = await vcenter.replicas.source(target, replica.moref)
+    assert source is not None
+    await clone_and_wait(vcenter, a_request(source, mode="linked"))
     result = await vcenter.access.check([TARGET])
     await until_done(vcenter, uid, vcenter.power_off, lambda vm: vm.power is Power.OFF)
     await until_done(vcenter, uid, vcenter.destroy, lambda _: False)
@@ -114,6 +119,32 @@ async def make_rule(vcenter: VCenter, vm: VM) -> None:
         await anyio.sleep(0.05)
 
 
+async def take_snapshot(vcenter: VCenter, vm: VM) -> None:
+    await vcenter.replicas.take_snapshot(vm)
+    with anyio.fail_after(30):
+        while await vcenter.replicas.snapshot_of(vm) is None:  # noqa: ASYNC110 - no event for it
+            await anyio.sleep(0.05)
+
+
+async def mark(vcenter: VCenter, vm: VM) -> None:
+    await vcenter.replicas.mark_as_template(vm)
+
+
+async def make_replica(vcenter: VCenter, vm: VM) -> None:
+    assert vm.owner is not None
+    uid = vm.owner.uid
+    await take_snapshot(vcenter, vm)
+    await mark(vcenter, vm)
+    await until(lambda: (found := is_found(vcenter, uid)) is not None and found.vm.template)
+
+
+async def clone_replica(vcenter: VCenter, vm: VM) -> None:
+    await make_replica(vcenter, vm)
+    source = await vcenter.replicas.source(await vcenter.resolve(TARGET), vm.moref)
+    assert source is not None
+    await vcenter.clone(a_request(source))
+
+
 ACTS: dict[str, Act] = {
     "clone": clone,
     "clone: size and identity": clone,
@@ -126,6 +157,9 @@ ACTS: dict[str, Act] = {
     "delete a running machine": VCenter.power_off,
     "delete a machine": VCenter.destroy,
     "keep machines apart by rules of DRS": make_rule,
+    "take the snapshot of a template's replica": take_snapshot,
+    "mark a template's replica as template": mark,
+    "clone a template's replica": clone_replica,
 }
 READS = [row for row in ROWS if row.privilege == "System.Read"]
 EFFECTS = [row for row in ROWS if row not in READS]

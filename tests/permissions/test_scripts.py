@@ -11,6 +11,7 @@ import anyio
 import pytest
 from inline_snapshot import snapshot
 
+from moorage.controllers.gateway.privileges import target_of
 from moorage.permissions import (
     ROWS,
     Grant,
@@ -21,7 +22,6 @@ from moorage.permissions import (
     terraform_module,
 )
 from moorage.resources.permission import CheckTarget
-from moorage.vsphere import Target
 from moorage_lab import govc
 from moorage_lab.api import VCenterProcess
 from tests.permissions.conftest import connect
@@ -146,7 +146,7 @@ async def test_govcs_script_gives_all_that_is_needed_and_may_be_run_again(
 
     async with AsyncExitStack() as stack:
         vcenter = await connect(Site(odd, stack))
-        target = Target(**ODD.model_dump(exclude={"folder_per_cluster"}))
+        target = target_of(ODD)
         result = await vcenter.access.check([target])
         assert result.findings == []
         await clone_and_wait(vcenter, a_request(await vcenter.resolve(target)))
@@ -206,7 +206,10 @@ Set-MoorageRole 'moorage-vm-folder' @(
   'VirtualMachine.Interact.PowerOff',
   'VirtualMachine.Interact.PowerOn',
   'VirtualMachine.Inventory.CreateFromExisting',
-  'VirtualMachine.Inventory.Delete'
+  'VirtualMachine.Inventory.Delete',
+  'VirtualMachine.Provisioning.DeployTemplate',
+  'VirtualMachine.Provisioning.MarkAsTemplate',
+  'VirtualMachine.State.CreateSnapshot'
 )
 Set-MoorageRole 'moorage-template' @(
   'VirtualMachine.Provisioning.DeployTemplate'
@@ -275,6 +278,9 @@ resource "vsphere_role" "moorage_vm_folder" {
     "VirtualMachine.Interact.PowerOn",
     "VirtualMachine.Inventory.CreateFromExisting",
     "VirtualMachine.Inventory.Delete",
+    "VirtualMachine.Provisioning.DeployTemplate",
+    "VirtualMachine.Provisioning.MarkAsTemplate",
+    "VirtualMachine.State.CreateSnapshot",
   ]
 }
 

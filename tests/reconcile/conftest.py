@@ -20,6 +20,7 @@ from pyVim.task import WaitForTask
 from pyVmomi import vim
 
 from moorage.controllers.gateway.build import Work, wire
+from moorage.controllers.gateway.replica import IDLE
 from moorage.gateway.vault import Vault
 from moorage.kit.clock import Clock, SystemClock
 from moorage.kit.ids import new_uid
@@ -55,6 +56,7 @@ class World:
     vcenter: VCenterProcess
     database: Path
     brake: dict[str, int] = field(default_factory=dict)
+    replica_idle: timedelta = IDLE
     limits: Limits | None = None
     clock: Clock = field(default_factory=SystemClock)
     user: str = ""
@@ -95,6 +97,7 @@ class World:
             hub_clock=self.hub_clock,
             kube_timeout_s=1,
             limits=self.limits,
+            replica_idle=self.replica_idle,
             **self.brake,
         )
         self._tasks = await self._stack.enter_async_context(anyio.create_task_group())
@@ -233,6 +236,33 @@ class World:
                 and vcenter.addresses.is_seen(address)
             ):
                 await anyio.sleep(0.05)
+
+    def link_foreign_vm(self, template: str, name: str) -> None:
+        """Make a linked clone of a template (inventory path) as another user of vCenter would."""
+        with self._as_somebody() as index:
+            source = index.FindByInventoryPath(template)
+            where = vim.vm.RelocateSpec(
+                datastore=source.datastore[0],
+                pool=index.FindByInventoryPath("/dc1/host/cc1/Resources"),
+                diskMoveType="createNewChildDiskBacking",
+            )
+            spec = vim.vm.CloneSpec(location=where, snapshot=source.snapshot.currentSnapshot)
+            folder = index.FindByInventoryPath("/dc1/vm/clusters")
+            WaitForTask(source.CloneVM_Task(folder=folder, name=name, spec=spec))
+
+    def take_foreign_snapshot(self, name: str) -> None:
+        """Take a snapshot of a VM in the clusters' folder, as a backup tool would."""
+        with self._as_somebody() as index:
+            vm = index.FindByInventoryPath(f"/dc1/vm/clusters/{name}")
+            WaitForTask(vm.CreateSnapshot_Task(name="backup", memory=False, quiesce=False))
+
+    def change_template(self, path: str) -> None:
+        """Change a template's configuration as an administrator would."""
+        with self._as_somebody() as index:
+            vm = index.FindByInventoryPath(path)
+            vm.MarkAsVirtualMachine(index.FindByInventoryPath("/dc1/host/cc1/Resources"))
+            WaitForTask(vm.ReconfigVM_Task(vim.vm.ConfigSpec(annotation="changed")))
+            vm.MarkAsTemplate()
 
     def destroy_foreign_vm(self, name: str) -> None:
         """Take that VM away again."""

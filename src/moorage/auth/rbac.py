@@ -46,7 +46,9 @@ PROJECT_KINDS = frozenset(
 SHARED_KINDS = frozenset({"gateways", "accounts", "ippools", "installation"})
 """Hub-wide kinds that work in a project must be able to name: readable with any grant."""
 
-HUB_KINDS = frozenset({"secrets", "ipaddresses", "assignments", "hub-events", "metrics"})
+HUB_KINDS = frozenset(
+    {"secrets", "ipaddresses", "templatereplicas", "assignments", "hub-events", "metrics"}
+)
 """Hub-wide kinds that tell of all projects: readable with a hub-wide grant."""
 
 ADMIN_KINDS = frozenset({"users", "audit", "apikeys", "moves"})

@@ -23,6 +23,7 @@ from moorage.cli import (
     machines,
     pools,
     support,
+    templates,
 )
 from moorage.cli.say import say
 from moorage.cli.settings import Settings, use
@@ -43,7 +44,7 @@ app = App(
     default_parameter=Parameter(negative=()),
     suppress_keyboard_interrupt=False,
 )
-for module in (clusters, pools, machines, gateways, accounts, ippools, audit):
+for module in (clusters, pools, machines, gateways, accounts, ippools, templates, audit):
     app.command(module.app)
 for part in (access.projects, access.users, access.apikeys, access.contexts):
     app.command(part)

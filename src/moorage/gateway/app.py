@@ -100,6 +100,7 @@ async def _run(
             hub_clock=link.hub_clock,
             clusters_per_hour=config.deletion_brake.clusters_per_hour,
             machines_per_hour=config.deletion_brake.machines_per_hour,
+            replica_idle=config.template_replicas.idle(),
             limits=config.vcenter.limits(),
             lease_ttl=SHARED_TTL if store.is_shared else LONE_TTL,
             note_for=SessionNotes(data.sessions, sealing).open,

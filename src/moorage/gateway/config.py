@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,13 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from pydantic.alias_generators import to_camel
 
 from moorage.controllers.gateway.brake import CLUSTERS_PER_HOUR, MACHINES_PER_HOUR
+from moorage.controllers.gateway.replica import IDLE
 from moorage.kit.errors import FieldFault, InvalidError
 from moorage.kit.net import ProxySettings, read_pem
 from moorage.vsphere import Limits
 
 PREFIX = "MOORAGE_GATEWAY_"
 FILE_NAME = "config.yaml"
-_FILE_ONLY = ("deletion_brake", "vcenter")
+_FILE_ONLY = ("deletion_brake", "vcenter", "template_replicas")
 """They belong to whoever runs the machine."""
 _LIMITS = Limits()
 
@@ -50,6 +52,18 @@ class VCenterLimits(BaseModel):
         )
 
 
+class TemplateReplicas(BaseModel):
+    """How long copies of templates are kept on datastores."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
+
+    keep_unused_hours: float = Field(default=IDLE.total_seconds() / 3600, ge=0, le=8760)
+
+    def idle(self) -> timedelta:
+        """Return how long a replica is kept that no machine needs."""
+        return timedelta(hours=self.keep_unused_hours)
+
+
 class GatewayConfig(BaseModel):
     """What can be set. ``MOORAGE_GATEWAY_PROXY`` and so on in the environment."""
 
@@ -79,6 +93,7 @@ class GatewayConfig(BaseModel):
     an SQLite file in the data directory, for one process."""
     deletion_brake: DeletionBrake = Field(default_factory=DeletionBrake)
     vcenter: VCenterLimits = Field(default_factory=VCenterLimits)
+    template_replicas: TemplateReplicas = Field(default_factory=TemplateReplicas)
 
     def proxy_settings(self, environment: Mapping[str, str] | None = None) -> ProxySettings:
         """Return which proxy leads to the hub."""

@@ -37,7 +37,7 @@ from moorage.kit.clock import Clock
 from moorage.kit.errors import MoorageError
 from moorage.link.door import LinkSettings
 from moorage.link.server import LinkServer
-from moorage.resources import Assignment, IPAddress, Machine
+from moorage.resources import Assignment, IPAddress, Machine, TemplateReplica
 
 log = structlog.get_logger(__name__)
 
@@ -136,6 +136,7 @@ def _resource_routes(clock: Clock) -> list[ResourceRoutes[Any]]:
         ResourceRoutes(IPPoolRules()).all(),
         ResourceRoutes(Rules(IPAddress)).read_only(),
         ResourceRoutes(Rules(Assignment)).read_only(),
+        ResourceRoutes(Rules(TemplateReplica)).read_only(),
         cluster,
         ResourceRoutes(NodePoolRules()).all(),
         ResourceRoutes(Rules(Machine)).read_only(),

@@ -15,6 +15,7 @@ from moorage.resources import (
     Machine,
     NodePool,
     Resource,
+    TemplateReplica,
 )
 from moorage.resources.meta import Condition
 from moorage.store import events
@@ -22,7 +23,15 @@ from moorage.store.events import News
 
 log = structlog.get_logger(__name__)
 
-_TOLD: tuple[type[Resource], ...] = (Cluster, NodePool, Machine, CloudAccount, IPPool, Gateway)
+_TOLD: tuple[type[Resource], ...] = (
+    Cluster,
+    NodePool,
+    Machine,
+    CloudAccount,
+    IPPool,
+    Gateway,
+    TemplateReplica,
+)
 _TOLD_NAMES = frozenset(kind.kind_name() for kind in _TOLD)
 _SILENT = frozenset({"WaitingForEarlierStep"})
 _BAD = frozenset({"Error", "Invalid", "Forbidden", "Conflict", "Unavailable"})

@@ -4,18 +4,20 @@ from moorage.permissions.check import READ, Subject, judge, needed, wanted_featu
 from moorage.permissions.names import renames, shown_name
 from moorage.permissions.page import privileges_page
 from moorage.permissions.roles import Grant, grants_for
+from moorage.permissions.row import (
+    GRANTED_ON,
+    OPTIONAL,
+    STANDARD,
+    Feature,
+    On,
+    Row,
+)
 from moorage.permissions.scripts import govc_script, powercli_script
 from moorage.permissions.table import (
     CLUSTER_FOLDER_ROWS,
     EVERY_ROW,
-    GRANTED_ON,
-    OPTIONAL,
     ROWS,
-    STANDARD,
     ZONE_TAG_ROWS,
-    Feature,
-    On,
-    Row,
     privileges_granted_on,
     rows_for,
 )

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from moorage.permissions.names import shown_name
-from moorage.permissions.table import OPTIONAL, STANDARD, Feature, On, Row
+from moorage.permissions.row import OPTIONAL, STANDARD, Feature, On, Row
 from moorage.resources.permission import (
     CheckedObject,
     CheckResult,

@@ -67,6 +67,12 @@ _NAMES: dict[str, _Names] = {
     "VirtualMachine.Provisioning.DeployTemplate": {
         (6, 7): (*_VM, "Provisioning", "Deploy template"),
     },
+    "VirtualMachine.Provisioning.MarkAsTemplate": {
+        (6, 7): (*_VM, "Provisioning", "Mark as template"),
+    },
+    "VirtualMachine.State.CreateSnapshot": {
+        (6, 7): (*_VM, "Snapshot management", "Create snapshot"),
+    },
 }
 """Privilege -> first release with this name -> groups and name, from the outside in."""
 

@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 
 from moorage.permissions.names import renames
+from moorage.permissions.row import GRANTED_ON, On, Row
 from moorage.permissions.table import (
     CLUSTER_FOLDER_ROWS,
     EVERY_ROW,
-    GRANTED_ON,
     ROWS,
     ZONE_TAG_ROWS,
-    On,
-    Row,
     privileges_granted_on,
 )
 

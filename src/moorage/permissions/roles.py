@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from moorage.permissions.table import GRANTED_ON, On, Row, privileges_granted_on
+from moorage.permissions.row import GRANTED_ON, On, Row
+from moorage.permissions.table import privileges_granted_on
 from moorage.resources.permission import CheckTarget
 
 _FOLDERS = {

@@ -8,93 +8,9 @@ are required on, and whose chapter on permissions has "Required Privileges for C
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
-from enum import StrEnum
 
 from moorage.permissions.names import release
-
-
-class On(StrEnum):
-    """What a privilege is needed on."""
-
-    ROOT = "vCenter"
-    """The vCenter itself: its root folder, to which global permissions propagate."""
-    DATACENTER = "datacenter"
-    """For clusters it has no row: it is seen because of what is permitted in it."""
-    COMPUTE_CLUSTER = "compute cluster"
-    HOST = "host"
-    """Every host of the compute cluster."""
-    RESOURCE_POOL = "resource pool"
-    FOLDER = "VM folder"
-    VM = "virtual machine"
-    """The machines that Moorage makes in the VM folder."""
-    TEMPLATE = "template"
-    DATASTORE = "datastore"
-    NETWORK = "network"
-    SWITCH = "distributed switch"
-    """Of a distributed port group; other networks have none."""
-
-
-GRANTED_ON: dict[On, On] = {kind: kind for kind in On}
-GRANTED_ON |= {On.HOST: On.COMPUTE_CLUSTER, On.VM: On.FOLDER}
-"""Object that carries the permission: where it is another one, the permission propagates."""
-
-
-class Feature(StrEnum):
-    """What of Moorage needs a row; a role holds the features that somebody wants."""
-
-    CLUSTERS = "clusters"
-    """Make, scale, repair and delete clusters from a template that is there."""
-    ANTI_AFFINITY = "anti-affinity"
-    """Let DRS keep the machines of a role apart. Without it each is made on a host of its own, as
-    where there is no DRS, and stays on it."""
-    CLUSTER_FOLDERS = "cluster-folders"
-    """A VM folder for each cluster (``folderPerCluster``). Asked for by who wants it only."""
-    ZONE_TAGS = "zone-tags"
-    """Read regions and zones from vSphere tags, make such tags. Asked for by who wants it only."""
-
-
-STANDARD = (Feature.CLUSTERS, Feature.ANTI_AFFINITY)
-"""What is checked and granted unless somebody asks for more."""
-
-
-OPTIONAL = frozenset({Feature.ANTI_AFFINITY})
-"""Features that have another way, which needs no privilege."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One privilege that one operation needs on one kind of object."""
-
-    operation: str
-    calls: tuple[str, ...]
-    """Methods of the Web Services API, or operations of the Automation API, that make it up."""
-    privilege: str
-    on: On
-    source: str
-    """Vendor documentation that says so: book, page and section."""
-    feature: Feature = Feature.CLUSTERS
-    since: tuple[int, int] = (6, 7)
-    """First release of vSphere with the privilege, of those that Moorage supports."""
-
-    @property
-    def propagate(self) -> bool:
-        """Tell whether it must reach this object from the one that it is granted on."""
-        return GRANTED_ON[self.on] is not self.on
-
-
-def _rows(
-    operation: str,
-    calls: tuple[str, ...],
-    needs: Iterable[tuple[str, On, str]],
-    feature: Feature = Feature.CLUSTERS,
-    since: tuple[int, int] = (6, 7),
-) -> tuple[Row, ...]:
-    return tuple(
-        Row(operation, calls, privilege, on, source, feature, since)
-        for privilege, on, source in needs
-    )
-
+from moorage.permissions.row import GRANTED_ON, STANDARD, Feature, On, Row, rows
 
 _READ_BY_ALL = [kind for kind in On if kind not in (On.ROOT, On.DATACENTER, On.VM)]
 
@@ -104,6 +20,7 @@ _CONFIG = "Security, Defined Privileges, Virtual Machine Configuration Privilege
 _INTERACT = "Security, Defined Privileges, Virtual Machine Interaction Privileges"
 _INVENTORY = "Security, Defined Privileges, Virtual Machine Inventory Privileges"
 _HOST_INVENTORY = "Security, Defined Privileges, Host Inventory Privileges"
+_SNAPSHOTS = "Security, Defined Privileges, Virtual Machine Snapshot Management Privileges"
 _PROVISIONING = "Security, Defined Privileges, Virtual Machine Provisioning Privileges"
 _TAGGING = "Security, Defined Privileges, vSphere Tagging Privileges"
 _TAG_OBJECTS = "Security, Permissions on Tag Objects"
@@ -116,12 +33,12 @@ _REMOVE_FOLDER = "UnregisterAndDestroy_Task"
 _API_SPEC = "Web Services API, VirtualMachineConfigSpec"
 
 ROWS: tuple[Row, ...] = (
-    *_rows(
+    *rows(
         "follow the inventory",
         ("CreateContainerView", "WaitForUpdatesEx", "RetrievePropertiesEx"),
         [("System.Read", kind, _READ) for kind in _READ_BY_ALL],
     ),
-    *_rows(
+    *rows(
         "clone",
         ("CloneVM_Task",),
         [
@@ -153,7 +70,7 @@ ROWS: tuple[Row, ...] = (
             ),
         ],
     ),
-    *_rows(
+    *rows(
         "clone: size and identity",
         ("CloneVM_Task",),
         [
@@ -179,7 +96,7 @@ ROWS: tuple[Row, ...] = (
             ),
         ],
     ),
-    *_rows(
+    *rows(
         "clone: network card",
         ("CloneVM_Task",),
         [
@@ -190,7 +107,7 @@ ROWS: tuple[Row, ...] = (
             )
         ],
     ),
-    *_rows(
+    *rows(
         "clone with other network cards than the template has",
         ("CloneVM_Task",),
         [
@@ -201,7 +118,7 @@ ROWS: tuple[Row, ...] = (
             )
         ],
     ),
-    *_rows(
+    *rows(
         "clone with a larger disk (diskGib)",
         ("CloneVM_Task",),
         [
@@ -212,7 +129,7 @@ ROWS: tuple[Row, ...] = (
             )
         ],
     ),
-    *_rows(
+    *rows(
         "power on",
         ("PowerOnVM_Task",),
         [
@@ -223,7 +140,7 @@ ROWS: tuple[Row, ...] = (
             )
         ],
     ),
-    *_rows(
+    *rows(
         "clear user data, ask the node helper",
         ("ReconfigVM_Task",),
         [
@@ -234,7 +151,7 @@ ROWS: tuple[Row, ...] = (
             )
         ],
     ),
-    *_rows(
+    *rows(
         "set the identity again, take a cluster over",
         ("ReconfigVM_Task",),
         [
@@ -245,12 +162,12 @@ ROWS: tuple[Row, ...] = (
             )
         ],
     ),
-    *_rows(
+    *rows(
         "delete a running machine",
         ("PowerOffVM_Task",),
         [("VirtualMachine.Interact.PowerOff", On.VM, f"{_INTERACT}, Power off")],
     ),
-    *_rows(
+    *rows(
         "delete a machine",
         ("Destroy_Task",),
         [
@@ -262,7 +179,7 @@ ROWS: tuple[Row, ...] = (
             for kind in (On.VM, On.FOLDER)
         ],
     ),
-    *_rows(
+    *rows(
         "keep machines apart by rules of DRS",
         ("ReconfigureComputeResource_Task",),
         [
@@ -274,11 +191,41 @@ ROWS: tuple[Row, ...] = (
         ],
         Feature.ANTI_AFFINITY,
     ),
+    *rows(
+        "take the snapshot of a template's replica",
+        ("CreateSnapshot_Task",),
+        [("VirtualMachine.State.CreateSnapshot", On.VM, f"{_SNAPSHOTS}, Create snapshot")],
+        Feature.REPLICAS,
+    ),
+    *rows(
+        "mark a template's replica as template",
+        ("MarkAsTemplate",),
+        [
+            (
+                "VirtualMachine.Provisioning.MarkAsTemplate",
+                On.VM,
+                f"{_PROVISIONING}, Mark as template",
+            )
+        ],
+        Feature.REPLICAS,
+    ),
+    *rows(
+        "clone a template's replica",
+        ("CloneVM_Task",),
+        [
+            (
+                "VirtualMachine.Provisioning.DeployTemplate",
+                On.VM,
+                f"{_TASK}; {_PROVISIONING}, Deploy template",
+            )
+        ],
+        Feature.REPLICAS,
+    ),
 )
 """Every privilege of the standard features. A later one adds rows with its own ``feature``."""
 
 ZONE_TAG_ROWS: tuple[Row, ...] = (
-    *_rows(
+    *rows(
         "read region and zone tags",
         ("list-attached-tags-on-objects", "tag get", "category get"),
         [
@@ -290,7 +237,7 @@ ZONE_TAG_ROWS: tuple[Row, ...] = (
         ],
         Feature.ZONE_TAGS,
     ),
-    *_rows(
+    *rows(
         "make region and zone tags",
         ("category create", "tag create"),
         [
@@ -307,7 +254,7 @@ ZONE_TAG_ROWS: tuple[Row, ...] = (
         ],
         Feature.ZONE_TAGS,
     ),
-    *_rows(
+    *rows(
         "attach region and zone tags",
         ("attach",),
         [
@@ -319,7 +266,7 @@ ZONE_TAG_ROWS: tuple[Row, ...] = (
         ],
         Feature.ZONE_TAGS,
     ),
-    *_rows(
+    *rows(
         "attach region and zone tags",
         ("attach",),
         [
@@ -338,13 +285,13 @@ ZONE_TAG_ROWS: tuple[Row, ...] = (
 
 
 CLUSTER_FOLDER_ROWS: tuple[Row, ...] = (
-    *_rows(
+    *rows(
         "make a folder for a cluster (folderPerCluster)",
         ("CreateFolder",),
         [("Folder.Create", On.FOLDER, f"{_FOLDERS}, Create folder; {_API_FOLDER} CreateFolder")],
         Feature.CLUSTER_FOLDERS,
     ),
-    *_rows(
+    *rows(
         "delete the folder of a cluster (folderPerCluster)",
         (_REMOVE_FOLDER,),
         [

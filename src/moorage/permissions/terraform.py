@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 
 from moorage.permissions.roles import Grant
+from moorage.permissions.row import On
 from moorage.permissions.scripts import domain_and_user, roles_of
-from moorage.permissions.table import On
 
 _SOURCES = {
     On.COMPUTE_CLUSTER: ("vsphere_compute_cluster", "name", "id", "ClusterComputeResource"),

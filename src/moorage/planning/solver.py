@@ -40,6 +40,9 @@ class Datastore:
     copies: int = 1
     """How often it writes each byte, of which its free space knows nothing: 2 on vSAN, whose
     default policy mirrors."""
+    replica_bytes: int = 0
+    """What the first clone there that copies nothing itself brings along for all others: the
+    replica of their template, which is not there yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +155,11 @@ def solve(
         answer = _place(slot, known, tally)
         answers.append(answer)
         if isinstance(answer, Place):
+            disk_bytes = tally.bring(slot, known[answer.domain], answer.datastore)
             tally.add(
                 Resident(
                     slot.group, answer.domain, answer.host, answer.datastore,
-                    slot.memory_mib, slot.disk_bytes[answer.datastore],
+                    slot.memory_mib, disk_bytes,
                 )
             )  # fmt: skip
             pool = known[answer.domain].pool
@@ -176,6 +180,21 @@ class _Tally:
     """The same by datastore, swap files included."""
     pool_mib: Counter[str | None] = field(default_factory=Counter)
     """By resource pool, what was placed just now."""
+    with_replica: set[str] = field(default_factory=set)
+    """Datastores that one of those placed brings the template's replica to."""
+
+    def copied(self, slot: Slot, store: Datastore) -> int:
+        """Return what one more of these machines takes on a datastore, its swap file left out."""
+        replica = 0 if store.ref in self.with_replica else store.replica_bytes
+        return slot.disk_bytes[store.ref] or replica
+
+    def bring(self, slot: Slot, domain: Domain, datastore: str) -> int:
+        """Return the same of the one that is placed there now; later ones find its replica."""
+        (store,) = (one for one in domain.datastores if one.ref == datastore)
+        copied = self.copied(slot, store)
+        if not slot.disk_bytes[datastore]:
+            self.with_replica.add(datastore)
+        return copied
 
     def add(self, one: Resident) -> None:
         self.in_domain[one.group, one.domain] += 1
@@ -250,10 +269,10 @@ def _within(slot: Slot, domain: Domain, tally: _Tally) -> Place | str:
         for store in domain.datastores
     }
     for store in sorted(
-        domain.datastores, key=lambda one: (slot.disk_bytes[one.ref], -room[one.ref], one.name)
+        domain.datastores, key=lambda one: (tally.copied(slot, one), -room[one.ref], one.name)
     ):
         reaching = [host for host in large if store.ref in host.datastores]
-        needed, free = slot.disk_bytes[store.ref] + slot.memory_mib * _MIB, room[store.ref]
+        needed, free = tally.copied(slot, store) + slot.memory_mib * _MIB, room[store.ref]
         if store.out_of_service:
             why.append(f"datastore {store.name} is {store.out_of_service}")
         elif not reaching:

@@ -11,6 +11,7 @@ from moorage.resources.meta import Condition, Metadata, Owner, Ownership, Resour
 from moorage.resources.nodepool import NodePool
 from moorage.resources.operation import Operation
 from moorage.resources.plan import Plan
+from moorage.resources.replica import TemplateReplica
 
 KINDS: dict[str, type[Resource]] = {
     kind.kind_name(): kind
@@ -30,6 +31,7 @@ KINDS: dict[str, type[Resource]] = {
         Project,
         ResealedKeys,
         Secret,
+        TemplateReplica,
         User,
     )
 }
@@ -58,5 +60,6 @@ __all__ = [
     "Resource",
     "Scope",
     "Secret",
+    "TemplateReplica",
     "User",
 ]

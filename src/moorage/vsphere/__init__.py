@@ -1,11 +1,14 @@
 """vSphere: one session and one live inventory for each account, and what is done there."""
 
-from moorage.vsphere.clone import copied_bytes, why_full
+from moorage.vsphere.clone import copied_bytes, needs_replica, why_full
 from moorage.vsphere.endpoint import Endpoint
+from moorage.vsphere.fitness import unfit
 from moorage.vsphere.limits import Limits
 from moorage.vsphere.session import SessionNote
+from moorage.vsphere.template import TemplateInfo
 from moorage.vsphere.turns import BusyError, Turns
 from moorage.vsphere.types import (
+    REPLICA_KIND,
     VM,
     Absent,
     CloneMode,
@@ -22,13 +25,13 @@ from moorage.vsphere.types import (
     Task,
     TaskRef,
     TaskState,
-    TemplateInfo,
     Unknown,
 )
 from moorage.vsphere.vcenter import VCenter
 from moorage.vsphere.zones import Categories, Told, Topology
 
 __all__ = [
+    "REPLICA_KIND",
     "VM",
     "Absent",
     "BusyError",
@@ -57,5 +60,7 @@ __all__ = [
     "Unknown",
     "VCenter",
     "copied_bytes",
+    "needs_replica",
+    "unfit",
     "why_full",
 ]

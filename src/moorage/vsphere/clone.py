@@ -7,16 +7,18 @@ from pyVmomi import vim
 from moorage.kit.errors import TerminalError
 from moorage.vsphere.properties import Want, keyed, lower, moref, retrieve, text
 from moorage.vsphere.session import Session
+from moorage.vsphere.template import (
+    Disk,
+    NetworkBacking,
+    Nic,
+    Template,
+)
 from moorage.vsphere.types import (
     OWNER_KEY,
     CloneMode,
     CloneRequest,
-    Disk,
-    NetworkBacking,
-    Nic,
     OwnerMark,
     ResolvedTarget,
-    Template,
 )
 
 _GIB = 1024**3
@@ -73,16 +75,41 @@ def _why_not_linked(where: ResolvedTarget, disk_gib: int | None) -> str:
         return f"its disk must grow to {disk_gib} GiB"
     if where.storage_drs:
         return f"automated storage DRS of datastore cluster {where.storage_drs} moves its disks"
+    if where.template.has_independent_disks:
+        return "snapshots leave out its independent disks"
     if where.template.snapshot is None:
         return "it has no snapshot"
     return "its disks are not on the chosen datastore"
 
 
-def copied_bytes(where: ResolvedTarget, mode: CloneMode, disk_gib: int | None) -> int:
+def needs_replica(where: ResolvedTarget, mode: CloneMode, disk_gib: int | None) -> bool:
+    """Tell whether a clone would be a linked one if the template lay on the chosen datastore.
+
+    Then a replica of the template is made there, with a snapshot.
+    """
+    template = where.template
+    if mode == "full" or where.can_link or where.storage_drs:
+        return False
+    if not template.disks or template.has_independent_disks:
+        return False
+    return _growing_disk(where.template, disk_gib) is None
+
+
+def copied_bytes(
+    where: ResolvedTarget, mode: CloneMode, disk_gib: int | None, *, replicas: bool
+) -> int:
     """Return how much a clone writes to its datastore: all that the template holds, or nothing.
 
     Raises ``TerminalError`` where no such clone can be made.
+
+    Args:
+        where: Where it is made, and of what.
+        mode: As the cluster asks for it.
+        disk_gib: Size of its disk, if that was asked for.
+        replicas: Whether replicas of the template may be made on the datastore.
     """
+    if replicas and needs_replica(where, mode, disk_gib):
+        return 0
     return 0 if is_linked(where, mode, disk_gib) else where.template.committed_bytes
 
 
@@ -106,7 +133,7 @@ def clone_spec(session: Session, request: CloneRequest) -> Any:
             instanceUuid=request.uid,
             numCPUs=request.cpus,
             # A number of CPUs that the template's sockets do not divide would be refused.
-            numCoresPerSocket=1 if request.cpus % cores else None,
+            numCoresPerSocket=1 if request.cpus and request.cpus % cores else None,
             memoryMB=request.memory_mib,
             deviceChange=[
                 *_nic_changes(where.template.nics, (where.network, *where.more_networks)),

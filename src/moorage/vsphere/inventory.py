@@ -81,6 +81,7 @@ def vm_paths(owner_key: str = OWNER_KEY) -> dict[str, Fields]:
         keyed(owner_key): lambda _, v: {"owner": OwnerMark.parse(text(v))},
         keyed(PROGRESS_KEY): _guest_key(PROGRESS_KEY),
         keyed(REPLY_KEY): _guest_key(REPLY_KEY),
+        "rootSnapshot": lambda _, v: {"has_snapshots": bool(v)},
         keyed(USERDATA_ENCODING_KEY): lambda _, v: {"has_user_data": bool(text(v))},
     }
 

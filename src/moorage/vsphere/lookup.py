@@ -5,7 +5,7 @@ from functools import partial
 
 from pyVmomi import vim
 
-from moorage.kit.errors import InvalidError, UnavailableError
+from moorage.kit.errors import InvalidError, NotFoundError, UnavailableError
 from moorage.vsphere.effects import Effects
 from moorage.vsphere.estate import Estate
 from moorage.vsphere.inventory import Inventory, make_vm
@@ -15,6 +15,7 @@ from moorage.vsphere.properties import Want, moref, retrieve
 from moorage.vsphere.resolve import Resolver
 from moorage.vsphere.session import Session
 from moorage.vsphere.stream import Stream
+from moorage.vsphere.template import NetworkBacking, Template, TemplateInfo
 from moorage.vsphere.templates import (
     STORAGE_DRS,
     moves_disks,
@@ -25,12 +26,9 @@ from moorage.vsphere.types import (
     VM,
     Absent,
     Found,
-    NetworkBacking,
     Presence,
     ResolvedTarget,
     Target,
-    Template,
-    TemplateInfo,
     Unknown,
 )
 
@@ -127,7 +125,7 @@ class Lookup:
         places = self._stream.places
         found = []
         for vm in self._inventory.all():
-            home = places.datacenter_of(vm.folder) if vm.template else None
+            home = places.datacenter_of(vm.folder) if vm.is_original else None
             if home is None or datacenter not in (None, home.name):
                 continue
             above = places.get(vm.folder)
@@ -144,7 +142,7 @@ class Lookup:
             raise UnavailableError(
                 f"the inventory of {where} is not complete: {self._inventory.why_not}"
             )
-        templates = [vm for vm in self._inventory.all() if vm.template]
+        templates = [vm for vm in self._inventory.all() if vm.is_original]
         resolver = Resolver(self._stream.places, templates, target)
         chosen = resolver.resolve()
         template, network = chosen.template, chosen.network
@@ -176,6 +174,23 @@ class Lookup:
             more_networks=tuple(more),
             storage_drs=moved_by,
         )
+
+    async def template(self, moref_: str, target: ResolvedTarget) -> Template:
+        """Return what cloning another template to the same place needs to know of it.
+
+        Kept for as long as what ``resolve`` reads. Raises ``NotFoundError`` when it is gone.
+        """
+        network = self._stream.places.get(target.network.moref)
+        datastore = self._stream.places.get(target.datastore)
+        if network is None or datastore is None:
+            gone = f"network {target.network.name}" if network is None else target.datastore
+            raise NotFoundError(f"{gone} is no longer in vCenter")
+        try:
+            details, _, _ = await self._detail(moref_, network, datastore)
+        except NotFoundError:
+            self.forget_details()
+            raise
+        return details
 
     async def _explain_template(self, resolver: Resolver, datacenter: Place) -> None:
         """Tell a VM that is no template from a name that is nothing."""

@@ -1,5 +1,7 @@
 """Templates: which there are, and what cloning one needs to know of it."""
 
+import hashlib
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -8,10 +10,17 @@ from pyVmomi import vim
 from moorage.kit.errors import ForbiddenError, NotFoundError
 from moorage.vsphere.properties import Collector, Values, Want, moref, retrieve, text
 from moorage.vsphere.session import Session
-from moorage.vsphere.types import Disk, NetworkBacking, Nic, Template
+from moorage.vsphere.template import (
+    Disk,
+    NetworkBacking,
+    Nic,
+    Template,
+)
 
 _TEMPLATE_PATHS = (
     "name",
+    "config.changeVersion",
+    "config.instanceUuid",
     "config.hardware.device",
     "config.hardware.numCoresPerSocket",
     "config.version",
@@ -19,6 +28,7 @@ _TEMPLATE_PATHS = (
     "config.guestId",
     "config.keyId",
     "config.extraConfig",
+    "config.vAppConfig.property",
     "snapshot",
     "summary.storage.committed",
 )
@@ -27,6 +37,8 @@ STORAGE_DRS = (
     "podStorageDrsEntry.storageDrsConfig.podConfig.defaultVmBehavior",
 )
 """Of a datastore cluster."""
+_SEMVER = "KUBERNETES_SEMVER"
+"""Key of the OVA property that image-builder writes (``images/capi/hack/image-build-ova.py``)."""
 _INHERITED = ("guestinfo.", "moorage.")
 
 
@@ -120,7 +132,9 @@ def _template(moref_: str, values: Values) -> Template:
         firmware=text(values.get("config.firmware")),
         hardware_version=text(values.get("config.version")),
         guest_id=text(values.get("config.guestId")),
+        digest=_digest(moref_, values),
         committed_bytes=int(values.get("summary.storage.committed") or 0),
+        kubernetes_version=_semver(values.get("config.vAppConfig.property")),
         cores_per_socket=int(values.get("config.hardware.numCoresPerSocket") or 1),
         unfit=_unfit(devices, is_encrypted=values.get("config.keyId") is not None),
     )
@@ -145,6 +159,30 @@ def _unfit(devices: Iterable[Any], *, is_encrypted: bool) -> str:
     return ""
 
 
+def _digest(moref_: str, values: Values) -> str:
+    """Return what changes with whatever a clone would get of the template.
+
+    The content ID of a disk changes with what is written to it, the configuration's version with
+    all else; a template that was made anew under the same name has another moref.
+    """
+    devices = values.get("config.hardware.device") or ()
+    contents = [
+        getattr(one.backing, "contentId", None)
+        for one in devices
+        if isinstance(one, vim.vm.device.VirtualDisk)
+    ]
+    who = [moref_, text(values.get("config.instanceUuid"))]
+    what = [*who, text(values.get("config.changeVersion")), contents]
+    return hashlib.sha256(json.dumps(what).encode()).hexdigest()
+
+
+def _semver(properties: Iterable[Any] | None) -> str | None:
+    for one in properties or ():
+        if one.id == _SEMVER:
+            return text(one.value) or text(one.defaultValue) or None
+    return None
+
+
 def _disk(device: Any) -> Disk:
     capacity = device.capacityInBytes or (device.capacityInKB or 0) * 1024
     return Disk(
@@ -153,6 +191,7 @@ def _disk(device: Any) -> Disk:
         unit_number=device.unitNumber,
         capacity_bytes=int(capacity),
         datastore=moref(getattr(device.backing, "datastore", None)),
+        independent=text(getattr(device.backing, "diskMode", "")).startswith("independent"),
     )
 
 

@@ -9,12 +9,15 @@ from typing import Literal
 from pydantic.alias_generators import to_camel
 
 from moorage.kit.errors import MoorageError
+from moorage.vsphere.template import NetworkBacking, Template
 
 OWNER_KEY = "moorage.owner"
 """``extraConfig`` key of the owner mark."""
 
 PROGRESS_KEY = "guestinfo.moorage.progress"
 REPLY_KEY = "guestinfo.moorage.reply"
+REPLICA_KIND = "TemplateReplica"
+"""Kind in the owner mark of a replica of a template; all other marks are machines'."""
 USERDATA_KEY = "guestinfo.userdata"
 USERDATA_ENCODING_KEY = "guestinfo.userdata.encoding"
 """Short, and there as long as the user data is: watched in its place, so that no secret streams."""
@@ -119,6 +122,7 @@ class VM:
     resource_pool: str | None = None
     extra: Mapping[str, str] = field(default_factory=dict)
     """The few watched guestinfo keys. Written by the guest: for people, never a decision."""
+    has_snapshots: bool = False
     has_user_data: bool = False
     """``guestinfo.userdata.encoding`` still stands there."""
     change_version: str | None = None
@@ -128,6 +132,11 @@ class VM:
         """Tell whether mark and instance UUID agree; else vCenter, or somebody, changed one."""
         mark = self.owner
         return mark is not None and self.instance_uuid == (mark.instance_uuid or mark.uid)
+
+    @property
+    def is_original(self) -> bool:
+        """Tell templates that people made from our own replicas of them."""
+        return self.template and (self.owner is None or self.owner.kind != REPLICA_KIND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,75 +200,6 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Nic:
-    """The template's network card that is kept, with another backing."""
-
-    key: int
-    controller_key: int | None
-    unit_number: int | None
-    type_name: str
-    """pyVmomi class below ``vim.vm.device``, such as ``VirtualVmxnet3``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Disk:
-    """A virtual disk of a template."""
-
-    key: int
-    controller_key: int | None
-    unit_number: int | None
-    capacity_bytes: int
-    datastore: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Template:
-    """A template, with what cloning it needs to know."""
-
-    moref: str
-    name: str
-    snapshot: str | None
-    """Moref of the current snapshot: linked clones hang on it."""
-    disks: tuple[Disk, ...]
-    nics: tuple[Nic, ...]
-    guestinfo_keys: tuple[str, ...]
-    """``guestinfo.*`` and ``moorage.*`` keys that a clone would inherit."""
-    firmware: str
-    hardware_version: str
-    guest_id: str
-    cores_per_socket: int
-    committed_bytes: int
-    """What its files hold on datastores, its swap and log files included."""
-    unfit: str
-    """Why no machine can be made of it, such as ``has no disk``; empty when one can."""
-
-
-@dataclass(frozen=True, slots=True)
-class TemplateInfo:
-    """A template in a list."""
-
-    name: str
-    path: str
-    """Relative to the datacenter's VM folder, as a cluster's ``template`` takes it."""
-    moref: str
-    datacenter: str
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkBacking:
-    """What the NIC is plugged into."""
-
-    moref: str
-    name: str
-    portgroup_key: str | None = None
-    """Set with ``switch_uuid`` for a distributed port group; both ``None`` for a standard one."""
-    switch_uuid: str | None = None
-    opaque_id: str | None = None
-    """Set with ``opaque_type`` for an NSX opaque network."""
-    opaque_type: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class ResolvedTarget:
     """A ``Target`` in morefs, proven to fit together a moment ago."""
 
@@ -290,6 +230,7 @@ class ResolvedTarget:
             and template.snapshot is not None
             and bool(template.disks)
             and all(disk.datastore == self.datastore for disk in template.disks)
+            and not template.has_independent_disks
         )
 
 
@@ -303,9 +244,10 @@ class CloneRequest:
     uid: str
     name: str
     target: ResolvedTarget
-    cpus: int
-    memory_mib: int
     mark: OwnerMark
+    cpus: int | None = None
+    """``None``: as many as the template."""
+    memory_mib: int | None = None
     guestinfo: Mapping[str, str] = field(default_factory=dict, repr=False)
     disk_gib: int | None = None
     extra_disks: tuple[tuple[int, bool], ...] = ()

@@ -27,11 +27,13 @@ from moorage.vsphere.limits import Limits
 from moorage.vsphere.lookup import Lookup
 from moorage.vsphere.marks import Marks
 from moorage.vsphere.ownership import Ownership
+from moorage.vsphere.replicas import Replicas
 from moorage.vsphere.rest import Rest
 from moorage.vsphere.rules import Rules
 from moorage.vsphere.session import Session, SessionNote
 from moorage.vsphere.stream import Stream
 from moorage.vsphere.tasks import Tasks
+from moorage.vsphere.template import TemplateInfo
 from moorage.vsphere.templates import read_macs
 from moorage.vsphere.turns import Turns
 from moorage.vsphere.types import (
@@ -47,7 +49,6 @@ from moorage.vsphere.types import (
     Target,
     Task,
     TaskRef,
-    TemplateInfo,
 )
 from moorage.vsphere.zones import Zones
 from moorage.vsphere.zoning import Zoning
@@ -90,6 +91,8 @@ class VCenter:
         )
         self.folders = Folders(self._session, self._stream, self._tasks, self._effects)
         """The folders of clusters."""
+        self.replicas = Replicas(session, self._effects, self._ownership, self._lookup)
+        """Snapshots of templates' replicas, and who uses them."""
         self.marks = Marks(self._session, self._stream, self._ownership)
         """Which VMs bear the mark of a cluster, and with which epoch."""
         self.addresses = Addresses(self._session, self._inventory)

@@ -82,6 +82,9 @@ func (b *builder) template(p *place, spec Template) error {
 		tpm := &types.VirtualTPM{VirtualDevice: types.VirtualDevice{Key: 11000}}
 		vm.Config.Hardware.Device = append(vm.Config.Hardware.Device, tpm)
 	}
+	if properties := config.VAppConfig; properties != nil { // which the simulator leaves out
+		vm.Config.VAppConfig = vappInfo(properties.GetVmConfigSpec())
+	}
 	if spec.Snapshot {
 		if _, err := b.wait(vm.CreateSnapshotTask(b.ctx, &types.CreateSnapshot_Task{This: vm.Self, Name: "base"})); err != nil {
 			return err
@@ -128,4 +131,16 @@ func ovaProperties(spec Template) *types.VmConfigSpec {
 			},
 		}},
 	}
+}
+
+// vappInfo is what a machine shows of such properties.
+func vappInfo(spec *types.VmConfigSpec) *types.VmConfigInfo {
+	info := &types.VmConfigInfo{}
+	for _, one := range spec.Product {
+		info.Product = append(info.Product, *one.Info)
+	}
+	for _, one := range spec.Property {
+		info.Property = append(info.Property, *one.Info)
+	}
+	return info
 }

@@ -36,19 +36,3 @@ func (s *Server) rename(ctx *simulator.Context, vm *simulator.VirtualMachine, na
 	})
 	return nil
 }
-
-// CreateSnapshotTask refuses templates, as a vCenter does.
-func (m *machine) CreateSnapshotTask(ctx *simulator.Context, req *types.CreateSnapshot_Task) soap.HasFault {
-	if m.Config.Template {
-		return &methods.CreateSnapshot_TaskBody{Fault_: simulator.Fault("A template cannot have a snapshot taken.", &types.NotSupported{})}
-	}
-	return m.VirtualMachine.CreateSnapshotTask(ctx, req)
-}
-
-// CreateSnapshotExTask refuses templates, as a vCenter does.
-func (m *machine) CreateSnapshotExTask(ctx *simulator.Context, req *types.CreateSnapshotEx_Task) soap.HasFault {
-	if m.Config.Template {
-		return &methods.CreateSnapshotEx_TaskBody{Fault_: simulator.Fault("A template cannot have a snapshot taken.", &types.NotSupported{})}
-	}
-	return m.VirtualMachine.CreateSnapshotExTask(ctx, req)
-}

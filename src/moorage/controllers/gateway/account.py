@@ -1,17 +1,24 @@
 """Log in to the vCenter of each cloud account, and keep its inventory."""
 
+from datetime import timedelta
+
+import structlog
+
 from moorage.controllers.gateway.clock import ensure_clock
 from moorage.controllers.gateway.env import Env
 from moorage.controllers.gateway.opened import opened, wake_if_healed
 from moorage.controllers.gateway.privileges import ensure_privileges_checked
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
 from moorage.kit.errors import ForbiddenError, TerminalError
-from moorage.resources import CloudAccount, Secret
+from moorage.resources import CloudAccount, Secret, TemplateReplica
 from moorage.resources.account import TriedLogin, credentials_digest
 from moorage.resources.meta import GATEWAY_FINALIZER
 from moorage.vsphere import State
 
+log = structlog.get_logger(__name__)
+
 _MAX_TEMPLATES = 200
+_REPLICAS_PATIENCE = timedelta(hours=1)
 _SYNC_TIMEOUT_S = 20.0
 
 
@@ -70,6 +77,30 @@ async def ensure_synced(account: CloudAccount, env: Env) -> Outcome:
     return DONE
 
 
+@step("ReplicasGone")
+async def ensure_no_replicas(account: CloudAccount, env: Env) -> Outcome:
+    """Take away the copies of templates that were made with the account, before it logs out.
+
+    Where vCenter cannot be asked they are left there after an hour, and only forgotten.
+    """
+    name, asked = account.metadata.name, account.metadata.deletion_requested_at
+    replicas = [one for one in await env.store.list(TemplateReplica) if one.spec.account == name]
+    if not replicas:
+        return DONE
+    vcenter = env.accounts.get(name)
+    is_connected = vcenter is not None and vcenter.state is State.CONNECTED
+    is_late = asked is not None and env.clock.now() - asked > _REPLICAS_PATIENCE
+    for replica in replicas:
+        if is_late and not is_connected:
+            log.warning("template replica left in vcenter", replica=replica.metadata.name)
+            await env.store.delete(replica)
+        elif not replica.is_deleting:
+            await env.store.request_deletion(TemplateReplica, *replica.key)
+    said = [replica.status.condition("Ready") for replica in replicas]
+    why = "; ".join(dict.fromkeys(one.message for one in said if one is not None and one.message))
+    return wait("DeletingReplicas", f"{len(replicas)} template replicas remain: {why}", after=2)
+
+
 @step("Disconnected")
 async def ensure_disconnected(account: CloudAccount, env: Env) -> Outcome:
     await env.accounts.forget(account.metadata.name)
@@ -85,6 +116,6 @@ ACCOUNT = StepReconciler(
         ensure_clock,
         ensure_privileges_checked,
     ),
-    teardown=(ensure_disconnected,),
+    teardown=(ensure_no_replicas, ensure_disconnected),
     finalizer=GATEWAY_FINALIZER,
 )

@@ -23,6 +23,7 @@ from moorage.controllers.gateway.machine import MACHINE
 from moorage.controllers.gateway.nodepool import NODEPOOL
 from moorage.controllers.gateway.operation import OPERATION
 from moorage.controllers.gateway.plan import PLAN
+from moorage.controllers.gateway.replica import IDLE, LOOK, REPLICA
 from moorage.controllers.gateway.sessions import Sessions
 from moorage.engine import Change, Controller, Manager, Store, Watch
 from moorage.kit.clock import Clock
@@ -38,6 +39,7 @@ from moorage.resources import (
     Plan,
     ResealedKeys,
     Secret,
+    TemplateReplica,
 )
 from moorage.resources.ippool import claimed_address
 from moorage.vsphere import Limits, SessionNote
@@ -80,6 +82,7 @@ def wire(
     kube_timeout_s: float = 10.0,
     clusters_per_hour: int = CLUSTERS_PER_HOUR,
     machines_per_hour: int = MACHINES_PER_HOUR,
+    replica_idle: timedelta = IDLE,
     limits: Limits | None = None,
     lease_ttl: timedelta = timedelta(seconds=60),
     note_for: Callable[[str], SessionNote | None] = lambda _: None,
@@ -97,6 +100,7 @@ def wire(
         kube_timeout_s: Default deadline of a call to a cluster's API server.
         clusters_per_hour: How many may be deleted before the brake holds the next.
         machines_per_hour: The same for machines, those of deleted clusters among them.
+        replica_idle: How long a replica of a template is kept that no machine needs.
         limits: How much may be asked of each vCenter at a time.
         lease_ttl: How long others leave a key alone whose replica no longer renews its lease.
         note_for: Returns where the vCenter session of an account is written down.
@@ -112,6 +116,8 @@ def wire(
                 trigger("machine", known[0])
             elif (cluster := env.index.clusters.get(uid)) is not None:
                 trigger("cluster", cluster)
+            elif (replica := env.index.replicas.get(uid)) is not None:
+                trigger("replica", replica)
 
     def on_open() -> None:
         env.wake_machines()
@@ -140,6 +146,7 @@ def wire(
         installation=installation,
         gateway=gateway,
         acknowledged=acknowledged,
+        replica_idle=replica_idle,
         hub_clock=hub_clock,
         trigger=trigger,
     )
@@ -204,8 +211,18 @@ def controllers(env: Env) -> list[Controller[Any]]:
             watches=(
                 Watch(Cluster, index.machines_of),
                 Watch(Assignment, index.machines_assigned),
+                Watch(TemplateReplica, index.machines_linked),
             ),
             concurrency=32,
+        ),
+        Controller(
+            name="replica",
+            reconciler=REPLICA,
+            env=env,
+            watches=(Watch(Machine, index.replicas_used),),
+            concurrency=4,
+            resync=LOOK,
+            pace=PACE,
         ),
         Controller(
             name="assignment",

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from moorage.controllers.gateway.access import ClusterAccess
@@ -13,10 +13,11 @@ from moorage.engine.store import Store
 from moorage.kit.clock import Clock
 from moorage.kit.seal import SealedEnvelope
 from moorage.kit.skew import PeerClock
-from moorage.resources import CloudAccount, Cluster, Machine, Secret
+from moorage.resources import CloudAccount, Cluster, Machine, Secret, TemplateReplica
 from moorage.vsphere import VCenter
 
 MACHINE_FINALIZER = "moorage.dev/machine"
+REPLICA_FINALIZER = "moorage.dev/template-replica"
 LABEL_CLUSTER = "moorage.dev/cluster"
 LABEL_POOL = "moorage.dev/pool"
 
@@ -70,6 +71,8 @@ class Env:
     gateway: str
     acknowledged: Callable[[], Awaitable[int]]
     """Returns the highest own resource version that the hub has confirmed to have stored."""
+    replica_idle: timedelta
+    """How long a replica of a template is kept that no machine needs."""
     hub_clock: PeerClock
     """What the hub has said of its time: that in which it says when requests end."""
     trigger: Trigger
@@ -97,7 +100,7 @@ class Env:
         timeline.setdefault(milestone, rfc3339(self.clock.now()))
 
 
-def key_of(resource: Cluster | Machine | CloudAccount) -> str:
+def key_of(resource: Cluster | Machine | CloudAccount | TemplateReplica) -> str:
     """Return the engine's key of a resource: ``project/name``."""
     return f"{resource.metadata.project}/{resource.metadata.name}"
 

@@ -7,9 +7,24 @@ of them has to know all keys, or events that only one of them sees would get los
 from dataclasses import dataclass, field
 
 from moorage.engine.store import Change, Store
-from moorage.resources import CloudAccount, Cluster, IPPool, Machine, NodePool, Resource
+from moorage.resources import (
+    CloudAccount,
+    Cluster,
+    IPPool,
+    Machine,
+    NodePool,
+    Resource,
+    TemplateReplica,
+)
 
-_KINDS: tuple[type[Resource], ...] = (CloudAccount, Cluster, NodePool, Machine, IPPool)
+_KINDS: tuple[type[Resource], ...] = (
+    CloudAccount,
+    Cluster,
+    NodePool,
+    Machine,
+    IPPool,
+    TemplateReplica,
+)
 _PAGE = 500
 
 
@@ -29,8 +44,12 @@ class Index:
     """Keys of all cloud accounts."""
     ip_pools: set[str] = field(default_factory=set)
     """Keys of all IP pools."""
+    replicas: dict[str, str] = field(default_factory=dict)
+    """UID of a replica of a template -> key."""
     milestones: set[str] = field(default_factory=set)
-    """UIDs of clusters whose next change of status their machines wait for."""
+    """UIDs of clusters and replicas whose next change of status their machines wait for."""
+    waiting: dict[str, set[str]] = field(default_factory=dict)
+    """Name of a replica -> keys of the machines that wait for it in this process."""
 
     async def load(self, store: Store) -> None:
         """Learn all that is stored; what has gone meanwhile is forgotten."""
@@ -45,9 +64,11 @@ class Index:
         self.machines, self.accounts = fresh.machines, fresh.accounts
         self.plans = fresh.plans
         self.ip_pools = fresh.ip_pools
+        self.replicas = fresh.replicas
 
     def learn(self, change: Change) -> None:
         """Take note of what was made, and of what has gone."""
+        self._learn_replica(change)
         match change.kind, change.deleted:
             case (("CloudAccount" | "IPPool"), deleted):
                 known = self.accounts if change.kind == "CloudAccount" else self.ip_pools
@@ -70,6 +91,12 @@ class Index:
                 self.machines[change.uid] = (change.key, change.owner_uid)
             case "Machine", True:
                 self.machines.pop(change.uid, None)
+
+    def _learn_replica(self, change: Change) -> None:
+        if change.kind == TemplateReplica.kind_name():
+            self.replicas[change.uid] = change.key
+            if change.deleted:
+                del self.replicas[change.uid]
 
     def cluster_of(self, change: Change) -> list[str]:
         """Return the key of the cluster that owns the changed resource."""
@@ -99,6 +126,21 @@ class Index:
             return []
         self.milestones.discard(change.uid)
         return sorted(key for key, owner in self.machines.values() if owner == change.uid)
+
+    def wait_for_replica(self, name: str, machine: str) -> None:
+        """Have a machine (by its key) look again when a replica has come to its end."""
+        self.waiting.setdefault(name, set()).add(machine)
+
+    def machines_linked(self, change: Change) -> list[str]:
+        """Return the keys of the machines that wait for a replica, if that is over."""
+        if not change.deleted and change.uid not in self.milestones:
+            return []
+        self.milestones.discard(change.uid)
+        return sorted(self.waiting.pop(change.name, ()))
+
+    def replicas_used(self, change: Change) -> list[str]:
+        """Return the keys of the replicas that a machine which is gone may have needed: of all."""
+        return sorted(self.replicas.values()) if change.deleted else []
 
     def machines_assigned(self, change: Change) -> list[str]:
         """Return the keys of all machines of the cluster that an assignment is about."""

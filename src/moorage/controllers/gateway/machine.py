@@ -29,22 +29,22 @@ from moorage.controllers.gateway.machine_teardown import (
 from moorage.controllers.gateway.machines import role_of
 from moorage.controllers.gateway.place import resolve_machine
 from moorage.controllers.gateway.placing import ROOM_AGAIN_S, place_again
-from moorage.controllers.gateway.progress import describe_progress, note_progress
-from moorage.engine import DONE, Outcome, StepReconciler, step, wait
+from moorage.controllers.gateway.progress import describe_progress, note_progress, note_snapshots
+from moorage.controllers.gateway.sources import clone_source
+from moorage.controllers.gateway.vms import look_for_vm
+from moorage.engine import DONE, Outcome, StepReconciler, Wait, step, wait
 from moorage.kit.errors import TerminalError, UnavailableError
 from moorage.kube import NodeInfo
 from moorage.resources import Cluster, Machine
 from moorage.resources.kubernetes import Role
 from moorage.vsphere import (
     VM,
-    Absent,
     BusyError,
     CloneRequest,
     Found,
     Power,
-    Presence,
     Rank,
-    TaskState,
+    ResolvedTarget,
     Unknown,
     VCenter,
     why_full,
@@ -64,7 +64,7 @@ async def ensure_vm(machine: Machine, env: Env) -> Outcome:
         return wait(
             "AccountNotReady", f"cloud account {machine.spec.account} is not connected", after=30
         )
-    match await _look_for_vm(machine, vcenter):
+    match await look_for_vm(machine, vcenter):
         case Found(vm=vm):
             _record(machine, vm, env)
             if not bears_mark(vm, machine):
@@ -192,32 +192,15 @@ async def ensure_node_ready(machine: Machine, env: Env) -> Outcome:
     return DONE
 
 
-async def _look_for_vm(machine: Machine, vcenter: VCenter) -> Presence:
-    """Look in memory; search vCenter itself before a VM that was once asked for counts as gone."""
-    uid = machine.metadata.uid
-    seen = vcenter.find(uid, moref=machine.status.vm)
-    if not isinstance(seen, Absent) or machine.status.clone_task is None:
-        return seen
-    task = vcenter.task(machine.status.clone_task, uid)
-    if task is not None and task.state is TaskState.RUNNING:
-        return Unknown(f"vCenter task {task.moref}", reason="Cloning")
-    if task is not None and task.state is TaskState.ERROR:
-        machine.status.clone_task = None
-        machine.status.clone_failed = True
-        vcenter.estate.forget()
-        raise UnavailableError(f"vCenter could not clone the VM: {task.error}")
-    return await vcenter.prove_absent(uid, machine.status.vm, name=machine.metadata.name)
-
-
 async def _clone(machine: Machine, env: Env) -> Outcome:
     vcenter = env.accounts.get(machine.spec.account)
     cluster = await _cluster(machine, env)
     keys = await env.access.keys(cluster)
     if vcenter is None or keys is None or cluster.status.endpoint is None:
         return wait("ClusterNotPrepared", "the cluster's keys or endpoint are not ready", after=1)
-    if (not_yet := await _not_yet(machine, cluster, vcenter, env)) is not None:
-        return not_yet
-    target = await resolve_machine(vcenter, machine.spec)
+    target = await _source(machine, cluster, vcenter, env)
+    if isinstance(target, Wait):
+        return target
     request = CloneRequest(
         uid=machine.metadata.uid,
         rank=_rank(machine),
@@ -257,10 +240,18 @@ async def _clone(machine: Machine, env: Env) -> Outcome:
     return wait("Cloning", f"waits for {task}", after=_TASK_PATIENCE_S)
 
 
-async def _not_yet(
+async def _source(
     machine: Machine, cluster: Cluster, vcenter: VCenter, env: Env
-) -> Outcome | None:
-    """Return what a clone has to wait for, if anything."""
+) -> ResolvedTarget | Wait:
+    """Return what is cloned, and where to; or what the clone has to wait for."""
+    if (not_yet := await _not_yet(machine, cluster, vcenter, env)) is not None:
+        return not_yet
+    resolved = await resolve_machine(vcenter, machine.spec)
+    return await clone_source(machine, cluster, resolved, vcenter, env)
+
+
+async def _not_yet(machine: Machine, cluster: Cluster, vcenter: VCenter, env: Env) -> Wait | None:
+    """Return what a clone has to wait for before anything else, if anything."""
     skewed = await clock_disagreement(machine.spec.account, env)
     if skewed is not None:
         return wait("ClockSkewed", f"not cloned yet: {skewed}", after=MISSED_S)
@@ -272,7 +263,7 @@ async def _not_yet(
     return None
 
 
-async def _place_again(machine: Machine, cluster: Cluster, env: Env) -> Outcome | None:
+async def _place_again(machine: Machine, cluster: Cluster, env: Env) -> Wait | None:
     """Choose datastore and host anew while nothing is cloned: vCenter refused those chosen.
 
     The failure domain stays, so that the machines of its pool stay spread.
@@ -286,7 +277,8 @@ async def _place_again(machine: Machine, cluster: Cluster, env: Env) -> Outcome 
     machine.status.clone_failed = False
     if (spot.domain, spot.host) != (machine.spec.failure_domain, machine.spec.host):
         machine.spec.failure_domain, machine.spec.host = spot.domain, spot.host
-        await env.store.put_spec(machine, if_version=machine.metadata.resource_version)
+        stored = await env.store.put_spec(machine, if_version=machine.metadata.resource_version)
+        machine.metadata = stored.metadata
     return None
 
 
@@ -296,7 +288,7 @@ def _rank(machine: Machine) -> Rank:
     return Rank.WORKER if machine.spec.role is Role.WORKER else Rank.CONTROL_PLANE
 
 
-def _waits_its_turn(why: str) -> Outcome:
+def _waits_its_turn(why: str) -> Wait:
     """Wait to be called: asking again by itself, a hundred machines would do little else."""
     return wait("ClonesInFlight", why, after=_TASK_PATIENCE_S)
 
@@ -317,6 +309,7 @@ def _record(machine: Machine, vm: VM, env: Env) -> None:
         machine.status.addresses = list(vm.addresses)
         env.stamp(machine.status.timeline, "AddressSeen")
     env.stamp(machine.status.timeline, "VMCreated")
+    note_snapshots(machine, vm, env)
     note_progress(machine, vm, env)
 
 

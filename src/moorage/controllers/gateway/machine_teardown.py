@@ -4,12 +4,12 @@ from datetime import timedelta
 
 from moorage.controllers.gateway.brake import LOOK_AGAIN_S
 from moorage.controllers.gateway.env import Env
+from moorage.controllers.gateway.vms import take_away_vm
 from moorage.engine import DONE, Outcome, step, wait
 from moorage.ipam import release
 from moorage.kit.errors import UnavailableError
 from moorage.kube import KubeClient
 from moorage.resources import Cluster, Machine
-from moorage.vsphere import Absent, Found, Power, TaskState, Unknown
 
 DRAIN_PATIENCE = timedelta(minutes=10)
 """After this a node is taken away with whatever still runs on it."""
@@ -69,28 +69,7 @@ async def ensure_no_vm(machine: Machine, env: Env) -> Outcome:
         return wait(
             "AccountNotReady", f"cloud account {machine.spec.account} is not connected", after=30
         )
-    vcenter.give_up_clone(machine.metadata.uid)
-    if machine.status.clone_task is not None and machine.status.vm is None:
-        task = vcenter.task(machine.status.clone_task, machine.metadata.uid)
-        if task is not None and task.state is TaskState.RUNNING:
-            return wait("Cloning", "deleted once its clone task has ended", after=30)
-    seen = vcenter.find(machine.metadata.uid, moref=machine.status.vm)
-    if isinstance(seen, Absent):
-        seen = await vcenter.prove_absent(
-            machine.metadata.uid, machine.status.vm, name=machine.metadata.name
-        )
-    match seen:
-        case Absent():
-            return DONE
-        case Unknown(why=why, reason=reason):
-            return wait(reason, why, after=2)
-        case Found(vm=vm):
-            if vm.power is not Power.OFF:
-                started = await vcenter.power_off(vm)
-                return wait("PoweringOff", f"waits for {started}", after=30)
-            started = await vcenter.destroy(vm)
-            return wait("Destroying", f"waits for {started}", after=30)
-    raise AssertionError(seen)
+    return await take_away_vm(machine, vcenter)
 
 
 @step("AddressReleased")

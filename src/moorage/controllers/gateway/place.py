@@ -1,18 +1,14 @@
 """Are the places that a cluster names really there? Asked before anything is made."""
 
-import re
-
 from moorage.controllers.gateway.env import Env
 from moorage.engine import DONE, Outcome, step, wait
 from moorage.kit.errors import DeferredError, FieldFault, InvalidError, TerminalError
 from moorage.resources import Cluster
 from moorage.resources.cluster import FailureDomain
-from moorage.resources.kubernetes import KubernetesVersion
 from moorage.resources.machine import MachineSpec
-from moorage.vsphere import ResolvedTarget, Target, VCenter
+from moorage.vsphere import ResolvedTarget, Target, VCenter, unfit
 
 _LOOK_AGAIN_S = 10.0
-_VERSION_IN_NAME = re.compile(r"v?(\d+\.\d+\.\d+)")
 
 
 @step("PlacementResolved")
@@ -33,9 +29,12 @@ async def ensure_placement(cluster: Cluster, env: Env) -> Outcome:
         except InvalidError as error:
             faults.update({fault.path: fault for fault in error.faults})
         else:
-            mismatch = _version_fault(resolved, cluster.spec.kubernetes_version)
-            if mismatch:
-                faults[mismatch.path] = mismatch
+            why = unfit(
+                resolved.template, cluster.spec.kubernetes_version, vcenter.api_version or ""
+            )
+            if why:
+                path = "spec.placement.template"
+                faults[path] = FieldFault(path, "; ".join(why))
     if faults:
         raise TerminalError(
             "PlacementInvalid",
@@ -119,19 +118,4 @@ def _target(
         path=path,
         datastore_is_cluster=is_cluster,
         datastore_field=datastore_field or ("datastoreCluster" if is_cluster else "datastore"),
-    )
-
-
-def _version_fault(resolved: ResolvedTarget, wanted: str) -> FieldFault | None:
-    """Refuse a template whose name speaks of another Kubernetes version.
-
-    A name that says nothing passes: the first node compares its own kubeadm before it acts.
-    """
-    match = _VERSION_IN_NAME.search(resolved.template_name)
-    if match is None or KubernetesVersion.parse(match.group(1)) == KubernetesVersion.parse(wanted):
-        return None
-    return FieldFault(
-        "spec.placement.template",
-        f"template {resolved.template_name} holds Kubernetes v{match.group(1)} by its name, "
-        f"but {wanted} is asked: choose another template or another version",
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from moorage.controllers.gateway.env import Env
 from moorage.controllers.gateway.place import each_target
+from moorage.controllers.gateway.sources import replica_to_make
 from moorage.controllers.gateway.zones import located_domains
 from moorage.kit.errors import InvalidError, TerminalError, UnavailableError
 from moorage.planning import (
@@ -48,6 +49,8 @@ class Sites:
     """By name; one for each datastore."""
     paths: Mapping[str, str]
     """Moref of a datastore -> how the document names it."""
+    without_replicas: frozenset[str] = frozenset()
+    """Morefs of datastores where the account may not make replicas of the template."""
 
     def spot(self, place: Place) -> Spot:
         """Return a place as a Machine holds it."""
@@ -63,7 +66,12 @@ class Sites:
         """
         return {
             target.datastore: size.extra_bytes()
-            + copied_bytes(target, cluster.spec.clone_mode, size.disk_gib)
+            + copied_bytes(
+                target,
+                cluster.spec.clone_mode,
+                size.disk_gib,
+                replicas=target.datastore not in self.without_replicas,
+            )
             for name in domains
             for target in self.targets.get(name, ())
         }
@@ -88,11 +96,24 @@ async def look_at_sites(cluster: Cluster, names: Iterable[str], env: Env) -> Sit
                 raise TerminalError("PlacementInvalid", str(error)) from error
             targets.setdefault(name, []).append(resolved)
             paths[resolved.datastore] = path
+    replicas = {
+        target.datastore: await replica_to_make(cluster.spec.account, target, env)
+        for resolved in targets.values()
+        for target in resolved
+    }
     domains = tuple(
-        replace(domain, ip_pools=_static_cards(located[domain.name]))
+        replace(
+            domain,
+            ip_pools=_static_cards(located[domain.name]),
+            datastores=tuple(
+                replace(store, replica_bytes=replicas[store.ref] or 0)
+                for store in domain.datastores
+            ),
+        )
         for domain in await vcenter.estate.domains(targets)
     )
-    return Sites(domains, located, targets, paths)
+    without = frozenset(store for store, size in replicas.items() if size is None)
+    return Sites(domains, located, targets, paths, without)
 
 
 def promise(vcenter: VCenter, placed: Iterable[tuple[Place, int, Mapping[str, int]]]) -> None:

@@ -5,6 +5,9 @@ from moorage.controllers.gateway.env import Env
 from moorage.resources import Machine
 from moorage.vsphere import VM
 
+HAS_SNAPSHOTS = "HasSnapshots"
+"""Condition of a machine whose VM has snapshots. We take none of machines."""
+
 
 def note_progress(machine: Machine, vm: VM, env: Env) -> None:
     """Copy the node's last word into the status. A guest may write anything: it is clipped."""
@@ -16,6 +19,23 @@ def note_progress(machine: Machine, vm: VM, env: Env) -> None:
     machine.status.progress_detail = said.detail or None
     machine.status.progress_failed = said.failed
     env.stamp(machine.status.timeline, f"Node{said.phase}")
+
+
+def note_snapshots(machine: Machine, vm: VM, env: Env) -> None:
+    """Say that somebody takes snapshots of the VM, as backup tools do; nothing is done to them."""
+    if not vm.has_snapshots and machine.status.condition(HAS_SNAPSHOTS) is None:
+        return
+    machine.status.set_condition(
+        HAS_SNAPSHOTS,
+        "True" if vm.has_snapshots else "False",
+        "SnapshotsPresent" if vm.has_snapshots else "Done",
+        "somebody, such as a backup tool, has taken snapshots of this VM. They take space on its "
+        "datastore as long as they are there, and go with the machine when it is deleted"
+        if vm.has_snapshots
+        else "",
+        now=env.clock.now(),
+        generation=machine.metadata.generation,
+    )
 
 
 def describe_progress(machine: Machine) -> str:
