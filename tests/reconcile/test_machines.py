@@ -235,7 +235,8 @@ async def test_a_restart_in_the_middle_of_a_deletion_does_not_slow_it(world: Wor
         Cluster, lambda items: not items[0].metadata.finalizers, "the cluster is torn down"
     )
 
-    assert time.monotonic() - began < 9  # the events are heard; no resync is waited for
+    # What is not heard would be looked for again after half a minute at the earliest.
+    assert time.monotonic() - began < 25
     assert world.vms() == []
 
 
