@@ -222,6 +222,15 @@ async def test_what_if_a_host_failed(standard: World) -> None:
     assert check(answer, "Quorum").ok
 
 
+async def test_a_plan_for_a_host_that_nobody_knows_is_refused(world: World) -> None:
+    await ready(world)
+
+    answer = await ask_plan(world, a_cluster(), [a_node_pool()], host_lost="esx-9")
+
+    assert answer.status.state is PlanState.REFUSED
+    assert "no host is called esx-9" in answer.status.message
+
+
 async def test_how_many_more_fit(world: World) -> None:
     await ready(world)  # twenty addresses
 

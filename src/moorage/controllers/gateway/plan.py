@@ -57,8 +57,8 @@ async def ensure_planned(plan: Plan, env: Env) -> Outcome:
 
 
 async def _plan(plan: Plan, before: Cluster | None, env: Env) -> Outcome:
-    subject = await _subject(plan, before, env)
     try:
+        subject = await _subject(plan, before, env)
         if isinstance(waits := await ensure_placement(subject.cluster, env), Wait):
             return waits
         seen = await _see(plan, subject, env)
