@@ -130,6 +130,8 @@ async def serve_app(
     server = _Server(config)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(server.serve, [listener])
+        while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+            await anyio.sleep(0.01)
         yield Served(listener.getsockname()[1])
         # Nobody comes in any more, so that a gateway that dials at once does not survive this.
         for listening in server.servers:
