@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import moorage
+from moorage.controllers.gateway.following import OUTDATED
 
 SOURCE = Path(moorage.__file__).parent
 PACKAGES = ("controllers", "vsphere", "packs", "bootstrap", "kube", "ipam")
@@ -42,7 +43,9 @@ def raised_terminal() -> frozenset[str]:
                 if isinstance(item, ast.Assign) and isinstance(item.value, ast.Constant):
                     values[item.targets[0].id] = item.value.value  # type: ignore[attr-defined]
     said = {entry.reason for entry in reasons() if entry.terminal}
-    return frozenset({*said, values["INVALID_CREDENTIALS"], values["UNTRUSTED_CERTIFICATE"]})
+    states = ("INVALID_CREDENTIALS", "NOT_VCENTER", "TOO_OLD", "UNTRUSTED_CERTIFICATE")
+    state_reasons = {values[one] for one in states}
+    return frozenset({*said, *state_reasons, OUTDATED})  # an outdated plan waits for a person
 
 
 def _in_module(tree: ast.Module, module: str) -> Iterator[Raised]:

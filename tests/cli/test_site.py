@@ -280,7 +280,7 @@ def test_an_ip_pool_has_several_ranges_with_holes(site: World) -> None:
 
 def test_faults_of_an_ip_pool_are_told_with_their_fields(site: World) -> None:
     told = site.refused(
-        f"ippools add bad --gateway {GATEWAY} --start 10.0.0.9 --end 10.0.0.1 --prefix 99 "
+        f"ippools add bad --gateway {GATEWAY} --start 10.0.0.9 --end 10.0.0.1 --prefix 199 "
         "--router x",
         code=2,
     )

@@ -31,7 +31,10 @@ _FRAME_LINES = 6
 HOPELESS = frozenset(
     {
         "DiskTooSmall",
+        "DisksNotReadable",
         "FailureDomainNotFound",
+        "FolderTaken",
+        "HostNotFound",
         "InvalidCredentials",
         "KeysNotReadable",
         "KeysOfAnotherCluster",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from ipaddress import IPv4Address, IPv6Address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from itertools import pairwise
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -39,6 +39,8 @@ def _is_exclusion(given: object) -> str:
     return text
 
 
+OneAddress = Annotated[Address, BeforeValidator(ip_address)]
+"""Of either family; by itself pydantic would tell what is wrong once for each, with odd paths."""
 Exclusion = Annotated[str, BeforeValidator(_is_exclusion)]
 """An address, a range ``first-last``, or a network in CIDR form."""
 
@@ -46,8 +48,8 @@ Exclusion = Annotated[str, BeforeValidator(_is_exclusion)]
 class AddressRange(Model):
     """Addresses from ``start`` to ``end``, both included."""
 
-    start: Address
-    end: Address
+    start: OneAddress
+    end: OneAddress
 
 
 class IPPoolSpec(Spec):
@@ -58,8 +60,8 @@ class IPPoolSpec(Spec):
 
     gateway: Name
     """Moorage gateway that gives the addresses out; immutable. (The router is ``router``.)"""
-    start: Address | None = None
-    end: Address | None = None
+    start: OneAddress | None = None
+    end: OneAddress | None = None
     ranges: list[AddressRange] = Field(default_factory=list, max_length=_MOST_PARTS)
     """Instead of ``start`` and ``end``: several ranges of one network."""
     subnet: Subnet | None = None
@@ -67,7 +69,7 @@ class IPPoolSpec(Spec):
     first and the last 128 addresses are left out too: they are anycast addresses."""
     prefix: int | None = Field(default=None, ge=1, le=128)
     """Prefix length of the addresses; required with ranges, the subnet's own otherwise."""
-    router: Address
+    router: OneAddress
     """Default gateway of the nodes; of IPv6 it may be link-local (``fe80::1``)."""
     name_servers: list[IPvAnyAddress] = Field(default_factory=list)
     search: list[str] = Field(default_factory=list)

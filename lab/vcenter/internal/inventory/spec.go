@@ -196,7 +196,7 @@ func (s *Spec) complete() {
 			setDefault(&tpl.CPUs, 2)
 			setDefault(&tpl.MemoryMiB, 2048)
 			setDefault(&tpl.DiskGiB, 20)
-			setDefault(&tpl.HardwareVersion, 17)
+			setDefault(&tpl.HardwareVersion, 15) // runs at each release, as the images of Cluster API do
 			setDefault(&tpl.GuestID, "ubuntu64Guest")
 			setDefault(&tpl.Firmware, "efi")
 			if tpl.Datastore == "" && len(dc.Datastores) > 0 {

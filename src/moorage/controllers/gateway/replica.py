@@ -78,7 +78,11 @@ async def ensure_template(replica: TemplateReplica, env: Env) -> Outcome:
     if vcenter is None or vm is None:
         return wait("VMNotSeen", "looked for again on the next pass", after=_LOOK_AGAIN_S)
     if not vm.template:
-        await vcenter.replicas.mark_as_template(vm)
+        try:
+            await vcenter.replicas.mark_as_template(vm)
+        except TerminalError as error:
+            if error.reason != "NotSupported":  # what vCenter says of one that is a template now
+                raise
         return wait("MarkingAsTemplate", "vCenter is about to show it", after=_LOOK_AGAIN_S)
     if "Ready" not in replica.status.timeline:
         env.stamp(replica.status.timeline, "Ready")
