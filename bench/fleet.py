@@ -21,7 +21,8 @@ IDLE_RETURNS_PER_MIN = 2.0
 SETTLE_S = 5.0
 QUIET_S = 20.0
 """After the last change, until nothing that was scheduled for soon is left to be done."""
-MEMORY_MIB = {1: 180.0, 50: 220.0, 1000: 500.0}
+MEMORY_MIB = {1: 200.0, 50: 220.0, 1000: 500.0}
+"""The first is not the design page's: docs/adr/0017-budgets.md."""
 SECONDS = {1: 4.5, 50: 60.0, 1000: 25 * 60.0}
 DELETE_SECONDS = {10: 5.0}
 

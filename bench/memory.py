@@ -8,13 +8,14 @@ import json
 import subprocess
 import time
 
+from bench.fleet import MEMORY_MIB
 from bench.result import Report, say
 from bench.system import BIN, System, environment, until
 from moorage_lab.api import cluster_document
 
 CASE = "memory, 1 cluster"
 START = "start"
-BUDGET_MIB = 180.0
+BUDGET_MIB = MEMORY_MIB[1]
 MACHINES = 5
 SETTLE_S = 5.0
 RUNS = 3
