@@ -1,5 +1,6 @@
 """Bearer tokens: a public id to find them by and a secret of which only a hash is stored."""
 
+import base64
 import hashlib
 import hmac
 import re
@@ -82,3 +83,17 @@ def hash_secret(secret: str) -> str:
 def is_secret(secret: str, stored_hash: str) -> bool:
     """Compare in constant time."""
     return hmac.compare_digest(hash_secret(secret), stored_hash)
+
+
+def csrf_token(session: str) -> str:
+    """Return what a page sends with each write of a cookie session, made from its token.
+
+    Whoever knows the session's token can make it; it does not lead back to that token.
+    """
+    digest = hmac.digest(session.encode(), b"moorage csrf", "sha256")
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def is_csrf_token(given: str, session: str) -> bool:
+    """Compare in constant time."""
+    return hmac.compare_digest(given.encode(), csrf_token(session).encode())

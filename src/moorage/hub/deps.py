@@ -6,12 +6,13 @@ from datetime import timedelta
 from typing import Annotated
 
 from fastapi import Depends, Header, Query, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import APIKeyCookie, HTTPBearer
 
 from moorage.auth import Decision, Principal, TokenKind, Verb, decide, hash_secret, parse_token
 from moorage.auth.rbac import KINDS, PROJECT_KINDS, WRITE
 from moorage.hub.auditing import AuditNote, record
 from moorage.hub.context import Hub
+from moorage.hub.credentials import COOKIE, Credential, credential_of
 from moorage.hub.rules.base import project_of
 from moorage.hub.writes import Actor
 from moorage.kit.errors import (
@@ -30,6 +31,12 @@ _BEARER = HTTPBearer(
     auto_error=False,
     description="Session token from /v1/login, or an API key.",
     scheme_name="token",
+)
+_COOKIE = APIKeyCookie(
+    name=COOKIE,
+    auto_error=False,
+    description="Session of a browser; writes need the header `X-CSRF-Token` too.",
+    scheme_name="cookie",
 )
 _TOUCH_EVERY = timedelta(minutes=5)
 """How exact `lastUsedAt` of an API key is: a write for each request would be too many."""
@@ -78,13 +85,25 @@ async def _holder(hub: Hub, kind: TokenKind, digest: str) -> str | None:
     return key.user
 
 
+async def current_credential(request: Request) -> Credential:
+    """Return what the request shows; raises ``UnauthenticatedError``, ``ForbiddenError``."""
+    found = credential_of(request)
+    if found is None:
+        raise UnauthenticatedError("log in first: send a token as `Authorization: Bearer …`")
+    return found
+
+
+CredentialDep = Annotated[Credential, Depends(current_credential)]
+
+
 async def current_principal(
-    hub: HubDep, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
+    hub: HubDep,
+    credential: CredentialDep,
+    _bearer: Annotated[object, Depends(_BEARER)],  # these two only tell OpenAPI
+    _cookie: Annotated[object, Depends(_COOKIE)],
 ) -> Principal:
     """Return who asks; raises ``UnauthenticatedError``."""
-    if credentials is None:
-        raise UnauthenticatedError("log in first: send a token as `Authorization: Bearer …`")
-    return await authenticate(hub, credentials.credentials)
+    return await authenticate(hub, credential.token)
 
 
 PrincipalDep = Annotated[Principal, Depends(current_principal)]
@@ -167,10 +186,10 @@ async def metrics_guard(request: Request, hub: HubDep) -> None:
     """Let the machine itself read metrics, and whoever may read them hub-wide."""
     if source_of(request) in _LOOPBACK and "x-forwarded-for" not in request.headers:
         return
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
+    credential = credential_of(request)
+    if credential is None:
         raise UnauthenticatedError("metrics need a token, except from the hub's own machine")
-    principal = await authenticate(hub, token.strip())
+    principal = await authenticate(hub, credential.token)
     if decide(principal, Verb.GET, "metrics") is not Decision.ALLOWED:
         raise ForbiddenError(f"{principal.username} may not get metrics")
 

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from moorage.auth import Verb, can_see_project
 from moorage.hub import writes
+from moorage.hub.credentials import credential_of
 from moorage.hub.deps import DryRun, HubDep, IfMatch, Scope, allow, authenticate
 from moorage.hub.documents import new_model, new_resource, page_model
 from moorage.hub.paging import page_token, read_page_token
@@ -270,9 +271,11 @@ def check_project(named: str | None, project: str) -> None:
 
 async def _still_allowed(request: Request, hub: HubDep, scope: Scope) -> bool:
     """Ask again while a stream is open: a revoked token or right ends it."""
-    token = request.headers.get("authorization", "").partition(" ")[2].strip()
+    credential = credential_of(request)
+    if credential is None:
+        return False
     try:
-        principal = await authenticate(hub, token)
+        principal = await authenticate(hub, credential.token)
     except UnauthenticatedError:
         return False
     return principal.grants == scope.principal.grants

@@ -15,6 +15,7 @@ from moorage.auth import (
     TokenKind,
     Verb,
     check_password,
+    csrf_token,
     hash_password,
     hash_secret,
     new_token,
@@ -22,7 +23,8 @@ from moorage.auth import (
 )
 from moorage.hub.auditing import AuditNote, record
 from moorage.hub.context import Hub
-from moorage.hub.deps import HubDep, PrincipalDep, Scope, allow, source_of
+from moorage.hub.credentials import forget_cookie, refuse_foreign, set_cookie
+from moorage.hub.deps import CredentialDep, HubDep, PrincipalDep, Scope, allow, source_of
 from moorage.hub.problems import Problem, TooManyRequestsError
 from moorage.hub.strict import StrictRoute
 from moorage.kit.errors import (
@@ -55,14 +57,19 @@ class Login(Model):
 
     username: Annotated[str, Field(max_length=256)]
     password: Password
+    cookie: bool = False
+    """For a browser: the session's token goes into a cookie that scripts cannot read."""
 
 
 class Session(Model):
     """Send `token` as `Authorization: Bearer …`. It is shown only here."""
 
-    token: str
+    token: str | None = None
+    """Left out when it is in the cookie."""
     username: str
     expires_at: datetime
+    csrf_token: str | None = None
+    """With a cookie: send it with each write as `X-CSRF-Token`."""
 
 
 class WhoAmI(Model):
@@ -73,6 +80,8 @@ class WhoAmI(Model):
     grants: list[Grant]
     credential: str
     """Kind and public id of the token that was sent."""
+    csrf_token: str | None = None
+    """With a cookie: send it with each write as `X-CSRF-Token`."""
 
 
 class OwnPassword(Model):
@@ -121,9 +130,16 @@ class APIKeyList(Model):
     items: list[APIKey]
 
 
-@router.post("/login", operation_id="login", summary="Get a session token")
-async def login(body: Login, hub: HubDep, request: Request) -> Session:
+@router.post(
+    "/login",
+    operation_id="login",
+    response_model_exclude_none=True,
+    summary="Get a session token",
+)
+async def login(body: Login, hub: HubDep, request: Request, response: Response) -> Session:
     """Check a password and open a session. Guessing is slowed down for each user and source."""
+    if body.cookie:
+        refuse_foreign(request)
     source = source_of(request)
     wait = hub.throttle.retry_after(body.username, source)
     note = AuditNote("login", "User", name=body.username[:63])
@@ -145,21 +161,31 @@ async def login(body: Login, hub: HubDep, request: Request) -> Session:
     )
     principal = Principal(user.metadata.name, credential=f"session:{token.id}")
     await record(hub, principal, source, note, "ok")
-    return Session(token=token.text, username=user.metadata.name, expires_at=expires_at)
+    session = Session(username=user.metadata.name, expires_at=expires_at)
+    if body.cookie:
+        set_cookie(response, token.text, hub.settings.session_lifetime)
+        session.csrf_token = csrf_token(token.text)
+    else:
+        session.token = token.text
+    return session
 
 
 @router.post("/logout", operation_id="logout", status_code=204, summary="End this session")
-async def logout(request: Request, hub: HubDep, principal: PrincipalDep) -> Response:
+async def logout(
+    request: Request, hub: HubDep, principal: PrincipalDep, credential: CredentialDep
+) -> Response:
     """Forget the session whose token was sent. An API key is revoked by `DELETE /v1/apikeys`."""
-    token = request.headers["authorization"].partition(" ")[2].strip()
-    await access.end_session(hub.store, hash_secret(token))
+    await access.end_session(hub.store, hash_secret(credential.token))
     note = AuditNote("logout", "User", name=principal.username)
     await record(hub, principal, source_of(request), note, "ok")
-    return Response(status_code=204)
+    response = Response(status_code=204)
+    if credential.is_cookie:
+        forget_cookie(response)
+    return response
 
 
-@router.get("/whoami", operation_id="whoAmI", summary="Who am I?")
-async def whoami(hub: HubDep, principal: PrincipalDep) -> WhoAmI:
+@router.get("/whoami", operation_id="whoAmI", response_model_exclude_none=True, summary="Who am I?")
+async def whoami(hub: HubDep, principal: PrincipalDep, credential: CredentialDep) -> WhoAmI:
     """Return the user and rights behind the token that was sent."""
     user = await hub.store.get(User, "", principal.username)
     return WhoAmI(
@@ -167,6 +193,7 @@ async def whoami(hub: HubDep, principal: PrincipalDep) -> WhoAmI:
         display_name=user.spec.display_name,
         grants=list(principal.grants),
         credential=principal.credential,
+        csrf_token=credential.csrf_token,
     )
 
 
@@ -177,7 +204,11 @@ async def whoami(hub: HubDep, principal: PrincipalDep) -> WhoAmI:
     summary="Change your own password",
 )
 async def change_own_password(
-    body: OwnPassword, hub: HubDep, principal: PrincipalDep, request: Request
+    body: OwnPassword,
+    hub: HubDep,
+    principal: PrincipalDep,
+    credential: CredentialDep,
+    request: Request,
 ) -> Response:
     """Change the password; every other session of yours ends."""
     source = source_of(request)
@@ -192,8 +223,7 @@ async def change_own_password(
     hub.throttle.succeeded(principal.username, source)
     if body.new == body.current:
         raise InvalidError("not changed", (FieldFault("new", "is the password you have"),))
-    token = request.headers["authorization"].partition(" ")[2].strip()
-    await set_password(hub, principal.username, body.new, path="new", keep_session=token)
+    await set_password(hub, principal.username, body.new, path="new", keep_session=credential.token)
     await record(hub, principal, source, note, "ok")
     return Response(status_code=204)
 
