@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from moorage import bootstrap
-from moorage.cli.live import GIVEN_UP, HOPELESS
+from moorage.cli.live import GIVEN_UP
 from moorage.cli.milestones import milestones
 from moorage.resources import Cluster, Machine, NodePool
+from moorage.resources.phase import HOPELESS
 from tests.builders import EARLY, a_cluster, a_machine
 from tests.cli.world import World, a_document
 from tests.conditions import raised_terminal

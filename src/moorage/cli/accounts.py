@@ -186,8 +186,9 @@ async def set_read_only(name: str, *, off: bool = False) -> None:
 async def list_() -> None:
     """List accounts."""
     from moorage.cli.context import Context
-    from moorage.cli.output import phase, show_list
+    from moorage.cli.output import show_list
     from moorage.resources import CloudAccount
+    from moorage.resources.phase import phase
 
     async with Context.current().api() as api:
         items = await api.list(CloudAccount)

@@ -155,8 +155,9 @@ async def list_(
     """
     from moorage.cli.clusterview import founders
     from moorage.cli.context import Context
-    from moorage.cli.output import age, phase, show_list
+    from moorage.cli.output import age, show_list
     from moorage.resources import Cluster
+    from moorage.resources.phase import phase
 
     context = Context.current()
     async with context.api() as api:

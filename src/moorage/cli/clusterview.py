@@ -4,9 +4,10 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from moorage.cli.output import age, clip, console, describe_resource, phase, print_table
+from moorage.cli.output import age, clip, console, describe_resource, print_table
 from moorage.resources import Cluster, Machine, NodePool
 from moorage.resources.cluster import DomainTopology
+from moorage.resources.phase import phase
 
 _CLUSTER_MESSAGE, _WAIT_MESSAGE, _ALL = 160, 400, 4000
 

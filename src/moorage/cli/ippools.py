@@ -111,8 +111,9 @@ async def apply(
 async def list_() -> None:
     """List IP pools and how full they are."""
     from moorage.cli.context import Context
-    from moorage.cli.output import phase, show_list
+    from moorage.cli.output import show_list
     from moorage.resources import IPPool
+    from moorage.resources.phase import phase
 
     async with Context.current().api() as api:
         items = await api.list(IPPool)

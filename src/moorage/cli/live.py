@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 
 from moorage.cli.milestones import summary
-from moorage.cli.output import clip, phase, table_of, terminal_lines
+from moorage.cli.output import clip, table_of, terminal_lines
 from moorage.cli.say import say
 from moorage.client import Api
 from moorage.kit.clock import SystemClock
 from moorage.kit.errors import NotFoundError, UnavailableError
 from moorage.resources import Cluster, Machine, NodePool, Resource
+from moorage.resources.phase import HOPELESS, phase
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -27,31 +28,6 @@ LABEL_CLUSTER = "moorage.dev/cluster"
 _LOOK_S = 1.0
 _DETAIL = 120
 _FRAME_LINES = 6
-
-HOPELESS = frozenset(
-    {
-        "DiskTooSmall",
-        "DisksNotReadable",
-        "FailureDomainNotFound",
-        "FolderTaken",
-        "HostNotFound",
-        "InvalidCredentials",
-        "KeysNotReadable",
-        "KeysOfAnotherCluster",
-        "LayerInvalid",
-        "LinkedCloneImpossible",
-        "NameTaken",
-        "NotVCenter",
-        "VCenterTooOld",
-        "PlacementInvalid",
-        "PlanOutdated",
-        "SecretNotForThisUse",
-        "TemplateUnfit",
-        "UntrustedCertificate",
-        "ZoneTagsInvalid",
-    }
-)
-"""Reasons that waiting does not mend: ``--wait`` ends with 1 instead of staying."""
 
 GIVEN_UP = frozenset(
     {"KubeadmMissing", "KubeletMissing", "RegistryMirrorsUnsupported", "VersionMismatch"}

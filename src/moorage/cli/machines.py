@@ -21,8 +21,9 @@ async def list_(cluster: str | None = None) -> None:
     """
     from moorage.cli.context import Context
     from moorage.cli.live import LABEL_CLUSTER
-    from moorage.cli.output import age, phase, show_list
+    from moorage.cli.output import age, show_list
     from moorage.resources import Machine
+    from moorage.resources.phase import phase
 
     context = Context.current()
     selector = f"{LABEL_CLUSTER}={cluster}" if cluster else None

@@ -92,17 +92,6 @@ def age(moment: datetime | None) -> str:
     return f"{max(0, seconds)}s"
 
 
-def phase(resource: "Resource") -> str:
-    """Return one word for people, computed from the conditions."""
-    if resource.is_deleting:
-        return "Deleting"
-    status: Status = resource.status
-    ready = status.condition("Ready")
-    if ready is None:
-        return "Pending"
-    return "Ready" if ready.status == "True" else ready.reason
-
-
 def clip(text: str, limit: int) -> str:
     """Return the text in one line of at most ``limit`` characters."""
     line = " ".join(_plain(text).split())
@@ -113,6 +102,8 @@ def describe_resource(
     item: "Resource", facts: Sequence[tuple[str, Any]], *, limit: int = 4000
 ) -> None:
     """Print name, facts and conditions of one resource, messages of ``limit`` characters."""
+    from moorage.resources.phase import phase
+
     where = f"{item.metadata.project}/" if item.metadata.project else ""
     out = console()
     out.print(f"{item.kind} {where}{item.metadata.name}  {phase(item)}", style="bold")

@@ -18,8 +18,9 @@ async def list_(cluster: str | None = None) -> None:
         cluster: Only those of this cluster.
     """
     from moorage.cli.context import Context
-    from moorage.cli.output import phase, show_list
+    from moorage.cli.output import show_list
     from moorage.resources import NodePool
+    from moorage.resources.phase import phase
 
     context = Context.current()
     async with context.api() as api:

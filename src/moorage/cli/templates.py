@@ -47,8 +47,9 @@ async def replicas(account: str | None = None) -> None:
         account: Only those of this cloud account.
     """
     from moorage.cli.context import Context
-    from moorage.cli.output import age, phase, show_list
+    from moorage.cli.output import age, show_list
     from moorage.resources import TemplateReplica
+    from moorage.resources.phase import phase
 
     async with Context.current().api() as api:
         every = await api.list(TemplateReplica)
