@@ -97,6 +97,7 @@ RIGHTS: dict[str, Right] = {
     "listHubEvents": READ_WIDE,
     "listEvents": READ_IN_PROJECT,
     "listClusters": READ_IN_PROJECT,
+    "overviewClusters": READ_IN_PROJECT,
     "getCluster": READ_IN_PROJECT,
     "createCluster": WRITE_IN_PROJECT,
     "applyCluster": WRITE_IN_PROJECT,

@@ -20,7 +20,16 @@ from moorage.hub import problems
 from moorage.hub.chronicle import Chronicle
 from moorage.hub.context import Hub
 from moorage.hub.middleware import Guarded
-from moorage.hub.routes import clusters, events, gateways, installation, moves, plans, sessions
+from moorage.hub.routes import (
+    clusters,
+    events,
+    gateways,
+    installation,
+    moves,
+    overview,
+    plans,
+    sessions,
+)
 from moorage.hub.routes.resources import ResourceRoutes
 from moorage.hub.rules.base import RECOVERY_KEY, Rules
 from moorage.hub.rules.clusters import ClusterRules, NodePoolRules, OperationRules
@@ -33,6 +42,7 @@ from moorage.hub.rules.hubwide import (
     UserRules,
 )
 from moorage.hub.rules.plans import PlanRules
+from moorage.hub.ui import add_ui
 from moorage.kit.clock import Clock
 from moorage.kit.errors import MoorageError
 from moorage.link.door import LinkSettings
@@ -68,6 +78,7 @@ def create_app(hub: Hub, *, background: bool = True) -> FastAPI:
         await link.handle(websocket)
 
     app.add_api_websocket_route("/v1/link", serve_link)
+    add_ui(app)
     app.add_middleware(Guarded, max_body_bytes=hub.settings.max_body_bytes)
     return app
 
@@ -96,6 +107,7 @@ def bare_app(
     for routes in _resource_routes(clock):
         app.include_router(routes.router)
     app.include_router(clusters.router)
+    app.include_router(overview.router)
     app.include_router(plans.router)
     app.include_router(sessions.router)
     app.include_router(gateways.router)

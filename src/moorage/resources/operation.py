@@ -22,6 +22,8 @@ class Verb(StrEnum):
     """Subject is a CloudAccount. Arguments and result: see ``resources.permission``."""
     ZONES = "zones"
     """Subject is a CloudAccount. Arguments and result: see ``resources.zones``."""
+    ESTATE = "estate"
+    """Subject is a CloudAccount. Result: see ``resources.estate``."""
 
 
 class OperationSpec(Spec):

@@ -14,12 +14,15 @@ import anyio
 from pyVmomi import vim
 
 from moorage.planning.solver import Datastore, Domain, Host, Pool, Resident
+from moorage.resources.estate import EstateDatacenter
+from moorage.vsphere.outline import outline
 from moorage.vsphere.places import Place, Places
 from moorage.vsphere.properties import Values, Want, retrieve
 from moorage.vsphere.resolve import each_datastore
 from moorage.vsphere.rules import Rules
 from moorage.vsphere.session import Session
 from moorage.vsphere.stream import Stream
+from moorage.vsphere.template import TemplateInfo
 from moorage.vsphere.types import ResolvedTarget, Target
 
 _MIB = 1024**2
@@ -134,6 +137,10 @@ class Estate:
         """Return the name of a host, as vCenter shows it."""
         place = self._stream.places.get(host)
         return place.name if place is not None else host
+
+    def outline(self, templates: Iterable[TemplateInfo]) -> list[EstateDatacenter]:
+        """Return what a placement can name, templates given; from memory."""
+        return outline(self._stream.places, templates)
 
     def out_of_service(self, host: str) -> str:
         """Return why a host takes no VM now, such as ``in maintenance mode``, else ``""``."""

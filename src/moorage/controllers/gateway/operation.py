@@ -1,4 +1,4 @@
-"""One-shot requests: a kubeconfig, a node's logs, one machine less, an account's privileges."""
+"""One-shot requests: a kubeconfig, a node's logs, one machine less, an account's estate."""
 
 from datetime import timedelta
 
@@ -21,11 +21,12 @@ from moorage.engine import DONE, Outcome, StepReconciler, step, wait
 from moorage.kit.errors import ForbiddenError, InvalidError, NotFoundError
 from moorage.permissions import wanted_features
 from moorage.resources import CloudAccount, Cluster, Machine, Operation
+from moorage.resources.estate import EstateResult
 from moorage.resources.kubernetes import Role
 from moorage.resources.operation import Verb
 from moorage.resources.permission import CheckArguments
 from moorage.resources.zones import ZonesArguments
-from moorage.vsphere import Found
+from moorage.vsphere import Found, VCenter
 
 REQUESTED_BY = "moorage.dev/requested-by"
 """Label set by the hub, which knows who asked; users cannot."""
@@ -119,8 +120,7 @@ async def _check(operation: Operation, env: Env) -> Outcome:
     name = operation.spec.subject_name
     vcenter = env.accounts.get(name)
     if vcenter is None or not vcenter.marks.is_complete:
-        why = vcenter.message if vcenter is not None else f"see `moorage accounts describe {name}`"
-        return wait("AccountNotReady", f"cloud account {name} is not connected: {why}", after=1)
+        return _no_session(name, vcenter)
     arguments = CheckArguments.model_validate(operation.spec.arguments)
     features = wanted_features(arguments.targets, zone_tags=arguments.zone_tags)
     result = await vcenter.access.check([target_of(one) for one in arguments.targets], features)
@@ -133,15 +133,28 @@ async def _zones(operation: Operation, env: Env) -> Outcome:
     account = await env.store.get(CloudAccount, "", operation.spec.subject_name)
     vcenter = env.accounts.get(account.metadata.name)
     if vcenter is None or not vcenter.marks.is_complete:
-        why = vcenter.message if vcenter is not None else "it has no session"
-        name = account.metadata.name
-        return wait("AccountNotReady", f"cloud account {name} is not connected: {why}", after=1)
+        return _no_session(account.metadata.name, vcenter)
     try:
         result = await tag_zones(vcenter, account, arguments)
     except ForbiddenError as error:
         return _end(operation, env, failed=str(error))
     operation.status.result = result.document()
     return _end(operation, env)
+
+
+async def _estate(operation: Operation, env: Env) -> Outcome:
+    name = operation.spec.subject_name
+    vcenter = env.accounts.get(name)
+    if vcenter is None or not vcenter.marks.is_complete:
+        return _no_session(name, vcenter)
+    found = vcenter.estate.outline(await vcenter.templates())
+    operation.status.result = EstateResult(datacenters=found).document()
+    return _end(operation, env)
+
+
+def _no_session(account: str, vcenter: VCenter | None) -> Outcome:
+    why = vcenter.message if vcenter is not None else f"see `moorage accounts describe {account}`"
+    return wait("AccountNotReady", f"cloud account {account} is not connected: {why}", after=1)
 
 
 def _end(operation: Operation, env: Env, *, failed: str | None = None) -> Outcome:
@@ -157,6 +170,7 @@ _WORK = {
     Verb.DELETE: _delete,
     Verb.CHECK: _check,
     Verb.ZONES: _zones,
+    Verb.ESTATE: _estate,
 }
 
 OPERATION = StepReconciler(kind=Operation, steps=(assigned(), ensure_completed))

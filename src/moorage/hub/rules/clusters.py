@@ -36,6 +36,7 @@ _SUBJECTS = {
     Verb.DELETE: "Machine",
     Verb.CHECK: "CloudAccount",
     Verb.ZONES: "CloudAccount",
+    Verb.ESTATE: "CloudAccount",
 }
 
 

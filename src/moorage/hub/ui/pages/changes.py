@@ -1,0 +1,80 @@
+"""Changes of a cluster's node pools and machines: forms to requests."""
+
+from starlette.responses import Response
+
+from moorage.hub.ui.api import Json, ProblemError
+from moorage.hub.ui.page import Page
+from moorage.hub.ui.pages.cluster import pools_page
+from moorage.hub.ui.wizard import number
+from moorage.resources.nodepool import pool_resource_name
+
+_SIZES = ("cpus", "memoryMib", "diskGib")
+
+
+async def scale(page: Page) -> Response:
+    """Set how many machines a pool has, if it is still what the page showed."""
+    pool = page.field("pool")
+    path = ("projects", page.project, "nodepools", pool_resource_name(page.name, pool))
+    current = await page.api.get(*path)
+    spec = {**current["spec"], "replicas": number(page.field("replicas"))}
+    try:
+        await page.api.send("PUT", *path, "spec", body=spec, version=page.field("version") or None)
+    except ProblemError as problem:
+        return await pools_page(page, problem=problem)
+    return page.go("clusters", page.name, "pools")
+
+
+async def add(page: Page) -> Response:
+    """Make another pool."""
+    asked = {name: page.field(name) for name in ("pool", "replicas", *_SIZES)}
+    spec: Json = {
+        "cluster": page.name,
+        "pool": asked["pool"],
+        "replicas": number(asked["replicas"]),
+        "failureDomains": page.fields("failureDomains"),
+    }
+    spec |= {name: number(asked[name]) for name in _SIZES if asked[name]}
+    name = pool_resource_name(page.name, asked["pool"])
+    body = {"kind": "NodePool", "metadata": {"name": name}, "spec": spec}
+    try:
+        await page.api.send("POST", "projects", page.project, "nodepools", body=body)
+    except ProblemError as problem:
+        shown = {**asked, "failureDomains": page.fields("failureDomains")}
+        return await pools_page(page, problem=problem, asked=shown)
+    return page.go("clusters", page.name, "pools")
+
+
+async def remove(page: Page) -> Response:
+    """Delete a pool with its machines, when its name was typed."""
+    pool = page.field("pool")
+    if page.field("name") != pool:
+        return await pools_page(page, mistyped=pool)
+    await page.api.send(
+        "DELETE", "projects", page.project, "nodepools", pool_resource_name(page.name, pool)
+    )
+    return page.go("clusters", page.name, "pools")
+
+
+async def replace_machine(page: Page) -> Response:
+    """Ask the gateway to delete one worker: its pool makes another one in its place."""
+    await _operate(page, "delete")
+    return page.go("clusters", page.name)
+
+
+async def collect_logs(page: Page) -> Response:
+    """Ask a machine's node for its logs, through its mailbox in vCenter."""
+    operation = await _operate(page, "logs")
+    return page.go("operations", operation["metadata"]["name"])
+
+
+async def operation(page: Page) -> Response:
+    """Show what became of a request to a gateway."""
+    found = await page.api.get("projects", page.project, "operations", page.name)
+    return page.html("operation.html", operation=found)
+
+
+async def _operate(page: Page, verb: str) -> Json:
+    spec = {"verb": verb, "subjectKind": "Machine", "subjectName": page.field("machine")}
+    body = {"kind": "Operation", "metadata": {}, "spec": spec}
+    made = await page.api.send("POST", "projects", page.project, "operations", body=body)
+    return made.json()

@@ -1,0 +1,105 @@
+"""All pages and where they are."""
+
+from collections.abc import Mapping
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from moorage.hub.ui.api import ProblemError
+from moorage.hub.ui.page import Handler, Page
+from moorage.hub.ui.pages import changes, cluster, clusters, create, login, overview, sites
+from moorage.hub.ui.rendering import asset_version, assets
+
+_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+_FOR_EVER = "public, max-age=31536000, immutable"
+
+OPEN: Mapping[str, Handler] = {"GET /login": login.show, "POST /login": login.log_in}
+"""What those see who are not logged in."""
+
+PAGES: Mapping[str, Handler] = {
+    "GET /": login.home,
+    "POST /logout": login.log_out,
+    "GET /p/{project}/overview": overview.show,
+    "GET /p/{project}/gateways": sites.gateways,
+    "POST /p/{project}/gateways/add": sites.add_gateway,
+    "GET /p/{project}/gateways/{name}": sites.gateway,
+    "POST /p/{project}/gateways/{name}/token": sites.new_token,
+    "GET /p/{project}/ippools": sites.pools,
+    "POST /p/{project}/ippools/add": sites.add_pool,
+    "GET /p/{project}/ippools/{name}": sites.pool,
+    "GET /p/{project}/accounts": sites.accounts,
+    "GET /p/{project}/accounts/{name}": sites.account,
+    "GET /p/{project}/new-account": sites.new_account,
+    "GET /p/{project}/audit": sites.audit,
+    "GET /p/{project}/clusters": clusters.show_list,
+    "GET /p/{project}/clusters/{name}": cluster.show,
+    "GET /p/{project}/clusters/{name}/topology": cluster.topology,
+    "GET /p/{project}/clusters/{name}/pools": cluster.pools,
+    "GET /p/{project}/clusters/{name}/events": cluster.events,
+    "GET /p/{project}/clusters/{name}/yaml": cluster.yaml,
+    "GET /p/{project}/clusters/{name}/settings": cluster.settings,
+    "POST /p/{project}/clusters/{name}/logs": changes.collect_logs,
+    "GET /p/{project}/operations/{name}": changes.operation,
+    "GET /p/{project}/clusters/{name}/edit": create.edit,
+    "POST /p/{project}/clusters/{name}/edit": create.edited,
+    "GET /p/{project}/new-cluster": create.start,
+    "POST /p/{project}/new-cluster/estate": create.ask_estate,
+    "POST /p/{project}/new-cluster/form": create.change,
+    "GET /p/{project}/new-cluster/yaml": create.edit,
+    "POST /p/{project}/new-cluster/yaml": create.edited,
+    "GET /p/{project}/plans/{name}": create.plan,
+    "POST /p/{project}/plans/{name}/apply": create.apply_plan,
+    "POST /p/{project}/clusters/{name}/delete": cluster.delete,
+    "POST /p/{project}/clusters/{name}/scale": changes.scale,
+    "POST /p/{project}/clusters/{name}/add-pool": changes.add,
+    "POST /p/{project}/clusters/{name}/remove-pool": changes.remove,
+    "POST /p/{project}/clusters/{name}/replace-machine": changes.replace_machine,
+}
+
+
+def make_site(api: ASGIApp) -> Starlette:
+    """Make the application of all pages, which ask ``api``."""
+
+    def route(key: str, handler: Handler, *, signed_in: bool) -> Route:
+        method, _, path = key.partition(" ")
+
+        async def serve(request: Request) -> Response:
+            page = await Page.open(api, request)
+            try:
+                if signed_in:
+                    await page.identify()
+                return await handler(page)
+            except ProblemError as problem:
+                return page.refused(problem)
+
+        return Route(path, serve, methods=[method])
+
+    async def not_found(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101 - registered for it alone
+        page = Page(api, request, {})
+        shown = {"title": "Not found", "detail": "there is no such page", "type": ""}
+        problem = ProblemError(error.status_code, shown, [])
+        return page.html("problem.html", status=error.status_code, problem=problem)
+
+    return Starlette(
+        routes=[
+            Route("/static/{version}/{name}", _static),
+            *(route(key, handler, signed_in=False) for key, handler in OPEN.items()),
+            *(route(key, handler, signed_in=True) for key, handler in PAGES.items()),
+        ],
+        exception_handlers={HTTPException: not_found},
+    )
+
+
+async def _static(request: Request) -> Response:
+    name, version = request.path_params["name"], request.path_params["version"]
+    content = assets().get(name)
+    media_type = _TYPES.get(name.rpartition(".")[2])
+    if content is None or media_type is None:
+        raise HTTPException(404)
+    keep = _FOR_EVER if version == asset_version() else "no-store"
+    return Response(content, media_type=media_type, headers={"Cache-Control": keep})
