@@ -66,9 +66,10 @@ e2e: image ## The lab's own real nodes, then one real cluster through its life (
 	tests/run lab/tests -m root
 	tests/run tests/e2e -m root
 
-e2e-long: image ## That cluster's life once at each release of vCenter (root)
+e2e-long: image ## That cluster's life at each release of vCenter, then clusters of other shapes (root)
 	for release in 6.7.3 7.0.3 8.0.3; do \
 	  MOORAGE_E2E_RELEASE=$$release pytest tests/e2e/test_life.py -m root; done
+	pytest tests/e2e/test_ways.py -m ways
 
 faults: setup ## Kill and break at enumerated and at seeded moments (RUNS=500 SEED=1 JOBS=4; no root)
 	moorage-lab build vcenter >/dev/null

@@ -14,7 +14,7 @@ from moorage_lab.control import unix_client
 from moorage_lab.errors import LabError
 from moorage_lab.program import Progress
 
-Moment = Literal["boot", "cloud-init", "address", "kubeadm"]
+Moment = Literal["boot", "cloud-init", "redacted", "address", "kubeadm"]
 
 
 def find_or_build(progress: Progress = lambda _: None) -> Path:
@@ -126,7 +126,9 @@ class ThinGuests:
         Args:
             match: Pattern over VM names, such as ``demo-workers-*``.
             at: The moment. ``boot``: it loses power again, or hangs; ``cloud-init``: it reads no
-                data; ``address``: it gets none; ``kubeadm``: init or join ends with an error.
+                data; ``redacted``: it loses power when its user data is taken out of guestinfo, and
+                not on its disk; ``address``: it gets none; ``kubeadm``: init or join ends with an
+                error.
             action: What happens then; ``hang`` at ``boot`` and ``kubeadm`` only.
             detail: The error's text.
             count: How many boots it meets; -1: all.

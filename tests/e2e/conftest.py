@@ -130,7 +130,7 @@ def stack() -> Iterator[Stack]:
 def nothing_stays(request: pytest.FixtureRequest) -> Iterator[None]:
     """After a failed fault, let the next one begin with everything running and no cluster."""
     yield
-    if request.node.get_closest_marker("faults") is None:
+    if not any(request.node.get_closest_marker(one) for one in ("faults", "ways")):
         return
     stack: Stack = request.getfixturevalue("stack")
     stack.stack("start", "hub")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from moorage.kit.errors import NotFoundError, UnavailableError
+from moorage.kube import EtcdMember
 from moorage.kube.execute import Executed, execute
 
 from .server import SUCCESS, Exec, Server, a_list, a_server, failure
@@ -208,3 +209,63 @@ async def test_flood_of_output_is_cut(tmp_path: Path) -> None:
 
     assert 4 * 2**20 <= len(ran.stdout) < 4 * 2**20 + 60_000
     assert (ran.code, ran.stderr) == (1, "why")
+
+
+def a_leader(leader: int, *, moves: bool = True) -> Exec:
+    """Print what etcdctl 3.6 prints of a member's status, and of a leader that moves."""
+
+    def run(command: Sequence[str]) -> list[tuple[int, str]]:
+        if command[-2:] == ["endpoint", "status"]:
+            status = {"header": {"member_id": 7, "raft_term": 2}, "leader": leader}
+            return [(1, json.dumps([{"Endpoint": url(7), "Status": status}])), SUCCESS]
+        if not moves:
+            return [(2, "Error: etcdserver: request timed out"), failure(1)]
+        return [(1, "Leadership transferred from 7 to 9"), SUCCESS]
+
+    return run
+
+
+def a_member(number: int, name: str) -> EtcdMember:
+    return EtcdMember(number, name, (), (url(number),), is_learner=False, healthy=True)
+
+
+async def test_a_leader_hands_over_before_it_is_removed(tmp_path: Path) -> None:
+    async with a_server(tmp_path) as server, server.client() as client:
+        server.says(PODS, a_list(a_pod("cp-7"), a_pod("cp-9")))
+        server.run["etcd-cp-9"] = a_leader(7)
+
+        assert await client.hand_over_etcd(a_member(7, "cp-7"), a_member(9, "cp-9"))
+
+        (_, asked), (pod, moved) = server.commands
+        assert asked[1] == moved[1] == f"--endpoints={url(7)}"
+        assert (pod, moved[-2:]) == ("etcd-cp-9", ["move-leader", "9"])
+
+
+async def test_who_does_not_lead_has_nothing_to_hand_over(tmp_path: Path) -> None:
+    async with a_server(tmp_path) as server, server.client() as client:
+        server.says(PODS, a_list(a_pod("cp-9")))
+        server.run["etcd-cp-9"] = a_leader(9)
+
+        assert not await client.hand_over_etcd(a_member(7, "cp-7"), a_member(9, "cp-9"))
+
+        assert len(server.commands) == 1
+
+
+async def test_leadership_that_stays_is_told(tmp_path: Path) -> None:
+    async with a_server(tmp_path) as server, server.client() as client:
+        server.says(PODS, a_list(a_pod("cp-9")))
+        server.run["etcd-cp-9"] = a_leader(7, moves=False)
+
+        with pytest.raises(UnavailableError, match="move-leader"):
+            await client.hand_over_etcd(a_member(7, "cp-7"), a_member(9, "cp-9"))
+
+
+async def test_a_node_that_may_not_answer_is_asked_last(tmp_path: Path) -> None:
+    async with a_server(tmp_path) as server, server.client() as client:
+        server.says(PODS, a_list(a_pod("cp-1"), a_pod("cp-2")))
+        for pod in ("etcd-cp-1", "etcd-cp-2"):
+            server.run[pod] = an_etcd({"cp-1": False, "cp-2": True})
+
+        assert [m.healthy for m in await client.etcd_members(avoid="cp-1")] == [False, True]
+
+        assert {pod for pod, _ in server.commands} == {"etcd-cp-2"}

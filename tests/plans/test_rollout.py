@@ -59,3 +59,17 @@ def test_a_control_plane_never_shrinks() -> None:
     machines = [a_machine(f"cp{n}", pool=None) for n in range(3)]
 
     assert plan_control_plane(1, machines) == 0
+
+
+def test_a_founder_that_never_founded_is_replaced_once_it_is_gone() -> None:
+    founder = a_machine("founder", pool=None, bootstrap="init")
+    founder.metadata.deletion_requested_at = EARLY
+    waiting = [a_machine(f"cp{n}", pool=None) for n in range(2)]
+
+    assert plan_control_plane(3, [founder, *waiting], is_founded=False) == 0
+    assert plan_control_plane(3, waiting, is_founded=False) == 1
+    assert founds(waiting, is_founded=False)
+    assert not founds([founder, *waiting], is_founded=False)
+    assert not founds(waiting), "it was founded once: whoever comes now joins"
+    waiting[0].status.node_name = "cp0"
+    assert not founds(waiting, is_founded=False)

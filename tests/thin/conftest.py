@@ -1,13 +1,11 @@
 """The gateway's controllers before a simulated vCenter whose VMs behave like nodes."""
 
-import ssl
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
-from pyVim.connect import Disconnect, SmartConnect
+from pyVim.task import WaitForTask
 from pyVmomi import vim
 
 from moorage.controllers.gateway.build import Work
@@ -26,21 +24,15 @@ class ThinWorld(World):
 
     def reset_vm(self, moref: str) -> None:
         """Press a VM's reset button, as an administrator of vCenter would."""
-        vcenter = self.vcenter
-        service = SmartConnect(
-            host=vcenter.host,
-            port=vcenter.port,
-            user=vcenter.user,
-            pwd=vcenter.password,
-            sslContext=ssl.create_default_context(cafile=str(vcenter.ca_file)),
-        )
-        try:
-            task = vim.VirtualMachine(moref, service._stub).ResetVM_Task()
-            while task.info.state not in ("success", "error"):
-                time.sleep(0.01)
-            assert task.info.state == "success", task.info.error
-        finally:
-            Disconnect(service)
+        with self._as_somebody() as index:
+            WaitForTask(vim.VirtualMachine(moref, index._stub).ResetVM_Task())
+
+    def power_off_and_destroy(self, name: str) -> None:
+        """Delete a machine's VM, as an administrator of vCenter might by mistake."""
+        with self._as_somebody() as index:
+            vm = index.FindByInventoryPath(f"/dc1/vm/clusters/{name}")
+            WaitForTask(vm.PowerOffVM_Task())
+            WaitForTask(vm.Destroy_Task())
 
 
 @pytest.fixture

@@ -151,6 +151,7 @@ async def test_a_control_plane_whose_lease_changes_is_told_with_both_addresses(
     assert said is not None
     assert f"from {old} to {new}" in said.message
     assert "MAC 00:" in said.message
+    assert "It is not replaced: the other members of etcd still reach it" in said.message
     other = next(m for m in machines if m.metadata.uid == worker.metadata.uid)
     assert other.status.is_true("AddressKept"), "a worker follows"
     (found,) = await world.until(

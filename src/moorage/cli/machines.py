@@ -77,9 +77,10 @@ async def describe(name: str) -> None:
 
 @app.command(help_epilogue=examples("moorage machines delete demo-workers-0a1b2c3d4e"))
 async def delete(name: str, *, yes: bool = False, timeout_s: float = 60) -> None:
-    """Delete a worker: drained first, then gone with its disk; its pool makes another one.
+    """Replace a machine: drained first, then gone with its disk; another one is made.
 
-    To have fewer workers, scale the pool instead.
+    A control plane goes once another one serves in its place; it is refused while etcd has a
+    member that is ill, or another one is being replaced. To have fewer workers, scale the pool.
 
     Args:
         name: Name of the machine.
@@ -99,7 +100,10 @@ async def delete(name: str, *, yes: bool = False, timeout_s: float = 60) -> None
             confirm_name("machine", name, "and its disk")
         spec = OperationSpec(verb=Verb.DELETE, subject_kind="Machine", subject_name=name)
         await operate(api, context.project, spec, timeout_s)
-    say(f"machine {name} is being deleted; pool {machine.spec.pool} makes another one")
+    if machine.spec.pool is None:
+        say(f"control plane {name} is being replaced; it goes when another one serves")
+    else:
+        say(f"machine {name} is being deleted; pool {machine.spec.pool} makes another one")
 
 
 @logs_app.command(

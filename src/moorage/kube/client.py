@@ -223,9 +223,16 @@ class KubeClient:
 
     # etcd
 
-    async def etcd_members(self) -> list[EtcdMember]:
-        """Return etcd's members and their health; raises ``UnavailableError`` without quorum."""
-        return await etcd.list_members(self._api)
+    async def etcd_members(self, *, avoid: str | None = None) -> list[EtcdMember]:
+        """Return etcd's members and their health; raises ``UnavailableError`` without quorum.
+
+        ``avoid`` names a node that is asked last: it is likely not to answer.
+        """
+        return await etcd.list_members(self._api, avoid=avoid)
+
+    async def hand_over_etcd(self, member: EtcdMember, successor: EtcdMember) -> bool:
+        """Let another member of etcd lead, if this one does; ``False`` when it does not."""
+        return await etcd.hand_over(self._api, member, successor)
 
     async def remove_etcd_member(self, member_id: int, *, avoid: str | None = None) -> None:
         """Remove a member of etcd, asked on another node than ``avoid``.

@@ -23,6 +23,7 @@ from moorage.planning.choosing import (
 from moorage.planning.fitting import Fitting, how_many_fit
 from moorage.planning.placement import choose_failure_domains
 from moorage.planning.promise import Promise, differences
+from moorage.planning.quorum import Member, Stay, is_ill, why_member_stays, why_not_replaced
 from moorage.planning.rollout import PoolPlan, founds, plan_control_plane, plan_pool
 from moorage.planning.solver import Place, Refusal, Resident, Slot, solve
 
@@ -36,6 +37,7 @@ __all__ = [
     "Fitting",
     "GivenAddress",
     "Group",
+    "Member",
     "NewMachine",
     "Place",
     "PoolAddresses",
@@ -47,6 +49,7 @@ __all__ = [
     "Shortage",
     "Slot",
     "Snapshot",
+    "Stay",
     "Vip",
     "changes_of",
     "choose",
@@ -58,6 +61,7 @@ __all__ = [
     "group_name",
     "how_many_fit",
     "in_order",
+    "is_ill",
     "is_rule_name",
     "is_rule_of",
     "plan_control_plane",
@@ -65,4 +69,6 @@ __all__ = [
     "resident_of",
     "rule_name",
     "solve",
+    "why_member_stays",
+    "why_not_replaced",
 ]

@@ -46,6 +46,8 @@ class Group:
     disk_bytes: Mapping[str, int]
     """Datastore -> what a clone takes there at once; all datastores of ``domains`` are in it."""
     fault: Fault | None = None
+    is_founded: bool = True
+    """Of the control plane: whether the cluster's API has ever answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,8 @@ def changes_of(group: Group, machines: Sequence[Machine]) -> PoolPlan:
     """Return how many machines a group lacks, and which of the cluster's are too many in it."""
     own = [machine for machine in machines if machine.spec.pool == group.pool]
     if group.pool is None:
-        return PoolPlan(create=plan_control_plane(group.replicas, own))
+        lacking = plan_control_plane(group.replicas, own, is_founded=group.is_founded)
+        return PoolPlan(create=lacking)
     return plan_pool(group.replicas, own)
 
 
@@ -219,7 +222,9 @@ def _sorted_out(
     create: list[NewMachine] = []
     refused: dict[str | None, list[Refusal]] = {}
     ordinals: Counter[str | None] = Counter()
-    is_founded = not founds([machine for machine in machines if machine.spec.pool is None])
+    founders = [machine for machine in machines if machine.spec.pool is None]
+    ever = all(group.is_founded for group in owners if group.pool is None)
+    is_founded = not founds(founders, is_founded=ever)
     for group, answer in zip(owners, answers, strict=True):
         ordinals[group.pool] += 1
         if isinstance(answer, Refusal):

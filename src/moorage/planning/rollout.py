@@ -28,18 +28,38 @@ def plan_pool(replicas: int, machines: Sequence[Machine]) -> PoolPlan:
     return PoolPlan(delete=_surplus(staying, -lacking))
 
 
-def plan_control_plane(replicas: int, machines: Sequence[Machine]) -> int:
-    """Return how many machines the control plane lacks: it grows only."""
+def plan_control_plane(
+    replicas: int, machines: Sequence[Machine], *, is_founded: bool = True
+) -> int:
+    """Return how many machines the control plane lacks: it grows only.
+
+    A founder that never founded anything has to be gone before another one is made.
+    """
+    if not is_founded and any(one.is_deleting and _is_founder(one) for one in machines):
+        return 0
     return max(0, replicas - sum(1 for machine in machines if not machine.is_deleting))
 
 
-def founds(machines: Sequence[Machine]) -> bool:
+def founds(machines: Sequence[Machine], *, is_founded: bool = True) -> bool:
     """Tell whether the next control-plane machine founds the cluster.
 
     As long as any is known, no second one may: a cluster that lost its founder is repaired by
-    joining, never by starting a new etcd.
+    joining, never by starting a new etcd. Only where there has never been one, and the founder is
+    gone, another takes its place before those that wait to join.
+
+    Args:
+        machines: Of the control plane, those being deleted among them.
+        is_founded: Whether the cluster's API has ever answered.
     """
-    return not machines
+    if not machines:
+        return True
+    return not is_founded and not any(
+        _is_founder(one) or one.status.node_name is not None for one in machines
+    )
+
+
+def _is_founder(machine: Machine) -> bool:
+    return machine.spec.bootstrap == "init"
 
 
 def _surplus(staying: list[Machine], count: int) -> tuple[Machine, ...]:

@@ -67,6 +67,7 @@ type Cluster struct {
 	mu      sync.Mutex
 	nodes   map[string]*Node // by BIOS UUID
 	members []*member
+	leader  uint64 // that leadership was handed to; 0: nobody
 	vip     virtual
 	subnets int
 }
@@ -74,11 +75,12 @@ type Cluster struct {
 // Node is a machine that kubeadm has made part of a cluster. It lives on the machine's disk.
 type Node struct {
 	Machine
-	cluster *Cluster
-	alive   bool
-	runs    int // counts power cycles: a timer of an older one is void
-	server  *apiServer
-	podCIDR string
+	cluster  *Cluster
+	alive    bool
+	expelled bool // from etcd, for ever: it runs no control plane and no kubelet any more
+	runs     int  // counts power cycles: a timer of an older one is void
+	server   *apiServer
+	podCIDR  string
 }
 
 // Found makes a cluster with its first control plane: `kubeadm init`.
@@ -133,6 +135,11 @@ func (c *Cluster) Join(ctx context.Context, m Machine) (*Node, error) {
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
+		for c.ill() != nil { // kubeadm asks again until its patience is at an end
+			if !Pause(ctx, vipRetry/5) {
+				return nil, ctx.Err()
+			}
+		}
 		if !c.hasQuorum() {
 			return nil, errors.New("error adding etcd member: etcdserver: request timed out")
 		}
@@ -171,6 +178,9 @@ func (n *Node) Cluster() *Cluster { return n.cluster }
 func (c *Cluster) Up(n *Node) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if n.expelled {
+		return errors.New("etcdserver: the member has been permanently removed from the cluster")
+	}
 	n.alive = true
 	n.runs++
 	defer func() {
@@ -195,6 +205,17 @@ func (c *Cluster) Up(n *Node) error {
 		c.takeVIP(n)
 	}
 	return nil
+}
+
+// Readdress is the network's news that a node has another address than it began with. Alone in its etcd it does not
+// notice; for other members it is gone.
+func (c *Cluster) Readdress(n *Node) {
+	c.mu.Lock()
+	others := len(c.members) > 1
+	c.mu.Unlock()
+	if n.ControlPlane && others {
+		c.expel(n)
+	}
 }
 
 // Down is the end of the machine's processes, whatever the reason.

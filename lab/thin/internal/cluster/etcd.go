@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"slices"
 	"strings"
+	"time"
 )
 
 // member of etcd. It stays in the list when its machine is gone, until somebody removes it.
@@ -38,6 +39,45 @@ func (c *Cluster) quorum() bool {
 		}
 	}
 	return alive > len(c.members)/2
+}
+
+// leads answers the member that leads: the one that it was handed to, else the first that lives. The caller holds
+// c.mu.
+func (c *Cluster) leads() *member {
+	for _, m := range c.members {
+		if m.id == c.leader && m.node.alive {
+			return m
+		}
+	}
+	for _, m := range c.members {
+		if m.node.alive {
+			return m
+		}
+	}
+	return nil
+}
+
+// ill answers a member that does not answer: etcd lets nobody join as long as there is one.
+func (c *Cluster) ill() *member {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, m := range c.members {
+		if !m.node.alive {
+			return m
+		}
+	}
+	return nil
+}
+
+const expelSoon = 200 * time.Millisecond
+
+// expel is the end of a control plane whose member was removed, or that the others cannot reach any more: its
+// etcd ends, and its API server with it.
+func (c *Cluster) expel(n *Node) {
+	c.mu.Lock()
+	n.expelled = true
+	c.mu.Unlock()
+	c.Down(n)
 }
 
 var errNoRoute = errors.New("error dialing backend: dial tcp: connect: no route to host")
@@ -74,6 +114,9 @@ func (c *Cluster) exec(pod, container string, command []string) (int, string, st
 }
 
 func (c *Cluster) etcdctl(at *member, endpoints, words []string) (int, string, string, error) {
+	if len(words) == 2 && words[0] == "move-leader" {
+		return c.moveLeader(endpoints, words[1])
+	}
 	switch strings.Join(words[:min(2, len(words))], " ") {
 	case "member list":
 		if !c.quorum() {
@@ -82,6 +125,8 @@ func (c *Cluster) etcdctl(at *member, endpoints, words []string) (int, string, s
 		return printed(map[string]any{"header": map[string]any{"member_id": at.id}, "members": c.memberList()})
 	case "endpoint health":
 		return c.health(at, endpoints)
+	case "endpoint status":
+		return c.status(endpoints)
 	case "member remove":
 		if !c.quorum() {
 			return 1, "", "Error: context deadline exceeded", nil
@@ -92,12 +137,13 @@ func (c *Cluster) etcdctl(at *member, endpoints, words []string) (int, string, s
 		for i, m := range c.members {
 			if fmt.Sprintf("%x", m.id) == strings.ToLower(words[2]) {
 				c.members = slices.Delete(c.members, i, i+1)
+				time.AfterFunc(expelSoon, func() { c.expel(m.node) }) // the answer may go through its API server
 				return printed(map[string]any{"members": c.memberList()})
 			}
 		}
 		return 1, "", "Error: etcdserver: member not found", nil
 	}
-	return 1, "", "Error: a thin etcd knows member list, member remove and endpoint health", nil
+	return 1, "", "Error: a thin etcd knows member list, member remove, move-leader, endpoint health and endpoint status", nil
 }
 
 func (c *Cluster) memberList() []any {
@@ -133,6 +179,32 @@ func (c *Cluster) health(at *member, endpoints []string) (int, string, string, e
 		return code, stdout, "Error: unhealthy cluster", err
 	}
 	return 0, stdout, "", err
+}
+
+func (c *Cluster) status(endpoints []string) (int, string, string, error) {
+	all, leader := []any{}, c.leads()
+	for _, m := range c.members {
+		if slices.Contains(endpoints, m.client()) && m.node.alive && leader != nil {
+			status := map[string]any{"header": map[string]any{"member_id": m.id}, "leader": leader.id}
+			all = append(all, map[string]any{"Endpoint": m.client(), "Status": status})
+		}
+	}
+	return printed(all)
+}
+
+// moveLeader is asked of the leader, by its own endpoint.
+func (c *Cluster) moveLeader(endpoints []string, to string) (int, string, string, error) {
+	leader := c.leads()
+	if leader == nil || !slices.Contains(endpoints, leader.client()) {
+		return 1, "", "Error: no leader endpoint found at " + strings.Join(endpoints, ","), nil
+	}
+	for _, m := range c.members {
+		if fmt.Sprintf("%x", m.id) == to && m.node.alive {
+			c.leader = m.id
+			return 0, fmt.Sprintf("Leadership transferred from %x to %s\n", leader.id, to), "", nil
+		}
+	}
+	return 1, "", "Error: etcdserver: bad leader transferee", nil
 }
 
 func printed(value any) (int, string, string, error) {

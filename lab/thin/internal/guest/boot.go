@@ -42,8 +42,7 @@ func (g *Guest) run(ctx context.Context, stopped chan struct{}) {
 		g.say("Hung", fault.Detail)
 		return
 	default:
-		g.host.uplink.Power(g.doc.UUID, "poweredOff")
-		go g.powerOff()
+		g.losePower()
 		return
 	}
 	if !g.cloudInit() {
@@ -64,6 +63,12 @@ func (g *Guest) run(ctx context.Context, stopped chan struct{}) {
 			return
 		}
 	}
+}
+
+// losePower is the end of a boot that has not come far.
+func (g *Guest) losePower() {
+	g.host.uplink.Power(g.doc.UUID, "poweredOff")
+	go g.powerOff()
 }
 
 // cloudInit reads guestinfo on the first boot of an instance; false: this node will do nothing.
@@ -100,6 +105,13 @@ func (g *Guest) cloudInit() bool {
 	}
 	if len(words) > 0 {
 		g.write(words)
+	}
+	if g.host.trip(g, "redacted") != nil {
+		g.mu.Lock()
+		d.data, d.broken = nil, "" // read, and not written to its disk yet
+		g.mu.Unlock()
+		g.losePower()
+		return false
 	}
 	if !g.network() {
 		return false

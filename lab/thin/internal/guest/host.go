@@ -24,13 +24,13 @@ var ErrOff = errors.New("the VM is not powered on")
 // Fault makes machines fail whose names match, at one moment of their boot.
 type Fault struct {
 	Match  string `json:"match"`  // glob over VM names
-	At     string `json:"at"`     // boot, cloud-init, address or kubeadm
+	At     string `json:"at"`     // boot, cloud-init, redacted, address or kubeadm
 	Action string `json:"action"` // fail or hang
 	Detail string `json:"detail"`
 	Count  int    `json:"count"` // how many boots it meets; -1: all
 }
 
-var moments = map[string]bool{"boot": true, "cloud-init": true, "address": true, "kubeadm": true}
+var moments = map[string]bool{"boot": true, "cloud-init": true, "redacted": true, "address": true, "kubeadm": true}
 
 // Host holds every machine.
 type Host struct {
@@ -150,7 +150,7 @@ func (h *Host) list() []Listing {
 
 func (h *Host) addFault(f Fault) error {
 	if !moments[f.At] {
-		return fmt.Errorf("at: %q: it is boot, cloud-init, address or kubeadm", f.At)
+		return fmt.Errorf("at: %q: it is boot, cloud-init, redacted, address or kubeadm", f.At)
 	}
 	if f.Action != "fail" && f.Action != "hang" {
 		return fmt.Errorf("action: %q: it is fail or hang", f.Action)
@@ -226,8 +226,12 @@ func (h *Host) leaseAnother(uuid string) error {
 	g.mu.Lock()
 	before := g.disk.leased
 	g.disk.leased = address
+	node := g.disk.node
 	g.mu.Unlock()
 	h.release(before)
+	if node != nil {
+		node.Cluster().Readdress(node)
+	}
 	g.tell()
 	return nil
 }

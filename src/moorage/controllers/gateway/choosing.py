@@ -135,7 +135,8 @@ async def survey(
     """
     shape = cluster.spec.control_plane
     sizes: dict[str | None, MachineSize] = {None: shape}
-    groups = [_group(cluster, None, shape.replicas, shape, shape.failure_domains)]
+    founders = _group(cluster, None, shape.replicas, shape, shape.failure_domains)
+    groups = [replace(founders, is_founded="APIReachable" in cluster.status.timeline)]
     for pool in pools:
         spec = pool.spec
         sizes[spec.pool] = spec

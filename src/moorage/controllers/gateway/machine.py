@@ -10,6 +10,7 @@ from moorage.bootstrap import (
 )
 from moorage.controllers.gateway.apart import ensure_rule_joined
 from moorage.controllers.gateway.clock import MISSED_S, clock_disagreement
+from moorage.controllers.gateway.controlplane import ensure_no_member, ensure_replaced
 from moorage.controllers.gateway.env import MACHINE_FINALIZER, Env
 from moorage.controllers.gateway.fence import assigned, bears_mark, mark_of
 from moorage.controllers.gateway.inside import FIELD_MANAGER
@@ -29,7 +30,14 @@ from moorage.controllers.gateway.machine_teardown import (
 from moorage.controllers.gateway.machines import role_of
 from moorage.controllers.gateway.place import resolve_machine
 from moorage.controllers.gateway.placing import ROOM_AGAIN_S, place_again
-from moorage.controllers.gateway.progress import describe_progress, note_progress, note_snapshots
+from moorage.controllers.gateway.progress import (
+    USER_DATA_KEYS,
+    describe_progress,
+    describe_silence,
+    has_lost_its_data,
+    note_progress,
+    note_snapshots,
+)
 from moorage.controllers.gateway.sources import clone_source
 from moorage.controllers.gateway.vms import look_for_vm
 from moorage.engine import DONE, Outcome, StepReconciler, Wait, step, wait
@@ -50,7 +58,6 @@ from moorage.vsphere import (
     why_full,
 )
 
-USER_DATA_KEYS = ("guestinfo.userdata", "guestinfo.userdata.encoding")
 _LOOK_AGAIN_S = 2.0
 _TASK_PATIENCE_S = 60.0
 _MISSED_S = 30.0
@@ -76,8 +83,8 @@ async def ensure_vm(machine: Machine, env: Env) -> Outcome:
     if machine.status.node_name is not None:
         return wait(
             "VMMissing",
-            f"the VM of node {machine.status.node_name} is gone from vCenter; a worker is replaced "
-            f"by `moorage machines delete {machine.metadata.name}`",
+            f"the VM of node {machine.status.node_name} is gone from vCenter; it is replaced by "
+            f"`moorage machines delete {machine.metadata.name}`",
         )
     return await _clone(machine, env)
 
@@ -89,6 +96,13 @@ async def ensure_powered_on(machine: Machine, env: Env) -> Outcome:
     if vcenter is None or not isinstance(seen, Found):
         return wait("VMNotSeen", "looked for again on the next pass", after=_LOOK_AGAIN_S)
     if seen.vm.power is not Power.ON:
+        if await has_lost_its_data(machine, seen.vm, vcenter):
+            await env.store.request_deletion(Machine, *machine.key)
+            return wait(
+                "BootstrapDataLost",
+                "it went down after it had read its user data and before it had begun: it could "
+                "never join, and another machine is made",
+            )
         described = await describe_network(machine, seen.vm, env)
         if described is not DONE:
             return described
@@ -140,6 +154,10 @@ async def ensure_joined(machine: Machine, env: Env) -> Outcome:
     except UnavailableError as error:
         return wait("WaitingForAPI", f"{error}{describe_progress(machine)}", after=_LOOK_AGAIN_S)
     if node is None:
+        vcenter = env.accounts.get(machine.spec.account)
+        seen = vcenter.find(machine.metadata.uid, moref=machine.status.vm) if vcenter else None
+        if isinstance(seen, Found) and (why := describe_silence(machine, seen.vm, env)):
+            return wait("NodeSilent", why, after=_MISSED_S)
         failed = machine.status.progress_failed
         return wait(
             "BootstrapFailed" if failed else "WaitingForNode",
@@ -347,7 +365,9 @@ MACHINE = StepReconciler(
     teardown=(
         assigned(),
         ensure_permitted,
+        ensure_replaced,
         ensure_drained,
+        ensure_no_member,
         ensure_no_node,
         ensure_no_vm,
         ensure_address_released,

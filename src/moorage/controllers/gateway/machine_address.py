@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from moorage.bootstrap import Card, StaticAddress, render_network
 from moorage.controllers.gateway.conflicts import user_of, vm_with
+from moorage.controllers.gateway.controlplane import why_kept
 from moorage.controllers.gateway.env import Env
 from moorage.controllers.gateway.place import target_of_machine
 from moorage.engine import DONE, Outcome, step, wait
@@ -67,11 +68,11 @@ async def _claim_one(machine: Machine, pools: list[IPPool], target: Target, env:
 
 @step("AddressKept")
 async def ensure_address_kept(machine: Machine, env: Env) -> Outcome:
-    """Tell a control plane whose lease gave it another address: it cannot go on like that.
+    """Replace a control plane whose lease gave it another address: it cannot go on like that.
 
     Its etcd and API server are bound to the address that they began with, and the other members
-    know no other. A worker follows by itself: its kubelet looks for the address of the default
-    route. Nothing here needs the cluster's API, which may be what is gone.
+    know no other. Where these cannot do without it, it is told only. A worker follows by itself:
+    its kubelet looks for the address of the default route.
     """
     spec, status = machine.spec, machine.status
     if spec.role is not Role.CONTROL_PLANE or spec.failure_domain.pools():
@@ -83,12 +84,18 @@ async def ensure_address_kept(machine: Machine, env: Env) -> Outcome:
     vcenter = env.accounts.get(spec.account)
     seen = vcenter.find(machine.metadata.uid, moref=status.vm) if vcenter else None
     macs = seen.vm.macs if isinstance(seen, Found) else ()
+    said = (
+        f"its address has changed from {', '.join(status.joined_with)} to "
+        f"{', '.join(status.addresses)}, and etcd and API server know only the first"
+    )
+    kept = await why_kept(machine, env, only_ill=True)
+    if kept is None:
+        await env.store.request_deletion(Machine, *machine.key)
+        return wait("LeaseChanged", f"{said}: this machine is replaced by another one")
     return wait(
         "LeaseChanged",
-        f"its address has changed from {', '.join(status.joined_with)} to "
-        f"{', '.join(status.addresses)}, and etcd and API server know only the first: let the DHCP "
-        f"server give it to MAC {' or '.join(macs) or 'of its first card'} for ever, and restart "
-        "the machine",
+        f"{said}: let the DHCP server give it to MAC {' or '.join(macs) or 'of its first card'} "
+        f"for ever, and restart the machine. It is not replaced: {kept}",
         after=_LEASE_AGAIN_S,
     )
 

@@ -4,12 +4,13 @@ from datetime import timedelta
 
 from moorage.controllers.gateway.brake import LOOK_AGAIN_S
 from moorage.controllers.gateway.env import Env
-from moorage.controllers.gateway.vms import take_away_vm
+from moorage.controllers.gateway.vms import look_for_vm, take_away_vm
 from moorage.engine import DONE, Outcome, step, wait
 from moorage.ipam import release
 from moorage.kit.errors import UnavailableError
 from moorage.kube import KubeClient
 from moorage.resources import Cluster, Machine
+from moorage.vsphere import Absent
 
 DRAIN_PATIENCE = timedelta(minutes=10)
 """After this a node is taken away with whatever still runs on it."""
@@ -32,9 +33,12 @@ async def ensure_permitted(machine: Machine, env: Env) -> Outcome:
 @step("Drained")
 async def ensure_drained(machine: Machine, env: Env) -> Outcome:
     """Move pods elsewhere first, unless the whole cluster goes or there is no node."""
-    client = await _client(machine, env)
+    client = await client_of(machine, env)
     if client is None or machine.status.node_name is None:
         return DONE
+    vcenter = env.accounts.get(machine.spec.account)
+    if vcenter is not None and isinstance(await look_for_vm(machine, vcenter), Absent):
+        return DONE  # nothing runs there, and nobody would confirm that it has ended
     overdue = _is_overdue(machine, env)
     try:
         drain = await client.drain(machine.status.node_name)
@@ -48,7 +52,7 @@ async def ensure_drained(machine: Machine, env: Env) -> Outcome:
 
 @step("NodeDeleted")
 async def ensure_no_node(machine: Machine, env: Env) -> Outcome:
-    client = await _client(machine, env)
+    client = await client_of(machine, env)
     if client is None or machine.status.node_name is None:
         return DONE
     try:
@@ -87,7 +91,7 @@ def _is_overdue(machine: Machine, env: Env) -> bool:
     return now - env.leaving.setdefault(machine.metadata.uid, now) > DRAIN_PATIENCE.total_seconds()
 
 
-async def _client(machine: Machine, env: Env) -> KubeClient | None:
+async def client_of(machine: Machine, env: Env) -> KubeClient | None:
     """Return the cluster's API client; ``None`` when the whole cluster is going."""
     cluster = await env.store.find(Cluster, machine.metadata.project, machine.spec.cluster)
     if cluster is None or cluster.is_deleting:

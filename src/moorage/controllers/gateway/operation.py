@@ -13,6 +13,7 @@ from moorage.bootstrap import (
     sign_client,
 )
 from moorage.controllers.gateway.clock import LOOK_AGAIN_S, clock_disagreement
+from moorage.controllers.gateway.controlplane import why_kept
 from moorage.controllers.gateway.env import Env
 from moorage.controllers.gateway.fence import assigned
 from moorage.controllers.gateway.privileges import target_of
@@ -107,12 +108,12 @@ async def _delete(operation: Operation, env: Env) -> Outcome:
     machine = await env.store.get(Machine, operation.metadata.project, operation.spec.subject_name)
     if machine.metadata.uid != operation.spec.subject_uid:
         return _end(operation, env, failed="another machine has this name by now")
-    if machine.spec.role is Role.CONTROL_PLANE:
-        return _end(
-            operation, env, failed="it is a control-plane machine: only workers are replaced so far"
-        )
-    if not machine.is_deleting:
-        await env.store.request_deletion(Machine, *machine.key)
+    if machine.is_deleting:
+        return _end(operation, env)
+    if machine.spec.role is Role.CONTROL_PLANE and (why := await why_kept(machine, env)):
+        failed = f"control plane {machine.metadata.name} is not replaced now: {why}"
+        return _end(operation, env, failed=failed)
+    await env.store.request_deletion(Machine, *machine.key)
     return _end(operation, env)
 
 

@@ -1,0 +1,204 @@
+"""Clusters of other shapes on real nodes, and control planes that are replaced.
+
+Run by ``make e2e-long``. Figures are kept by ``oracle.note``.
+"""
+
+import ipaddress
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import Stack, until
+from tests.e2e.oracle import Scene, note, probing, witness
+
+pytestmark = [pytest.mark.ways, pytest.mark.timeout(900)]
+
+BALANCER = "10.77.0.9"
+
+
+def control_planes(scene: Scene) -> list[str]:
+    """Return the names of the control-plane machines."""
+    found = [m for m in scene.machines() if m["spec"].get("pool") is None]
+    return sorted(machine["metadata"]["name"] for machine in found)
+
+
+def etcd_members(scene: Scene) -> list[str]:
+    """Return the names of etcd's members, as etcd lists them."""
+    pods = json.loads(
+        scene.kubectl("get", "pods", "-n", "kube-system", "-l", "component=etcd", "-o", "json")
+    )["items"]
+    pki = "/etc/kubernetes/pki/etcd"
+    listed = scene.kubectl(
+        "exec", "-n", "kube-system", pods[0]["metadata"]["name"], "--", "etcdctl",
+        "--endpoints=https://127.0.0.1:2379", f"--cacert={pki}/ca.crt",
+        f"--cert={pki}/healthcheck-client.crt", f"--key={pki}/healthcheck-client.key",
+        "--write-out=json", "member", "list",
+    )  # fmt: skip
+    return sorted(member["name"] for member in json.loads(listed)["members"])
+
+
+def replace(scene: Scene, name: str, what: str, **more: Any) -> None:
+    """Have a control plane replaced, and hold what is there then against all witnesses."""
+    began = time.monotonic()
+    scene.stack.moorage("machines", "delete", name, "--yes")
+    until(
+        lambda: name not in {m["metadata"]["name"] for m in scene.machines()},
+        timeout_s=400,
+        what=f"{name} is gone",
+    )
+    took = time.monotonic() - began
+    scene.await_ready()
+    assert etcd_members(scene) == control_planes(scene)
+    note(what, replaced_s=round(took, 1), **more)
+
+
+def test_a_control_plane_is_replaced_and_one_that_was_destroyed_too(stack: Stack) -> None:
+    scene = Scene(stack, "again", control_plane=3, workers=1)
+    scene.apply()
+    scene.await_ready(timeout_s=400)
+    endpoint = scene.seen()["status"]["endpoint"]
+    lease = scene.kubectl("get", "lease", "-n", "kube-system", "plndr-cp-lock", "-o", "json")
+    holder = json.loads(lease)["spec"]["holderIdentity"]
+    with probing(stack, f"https://{endpoint}/readyz") as probes:
+        replace(scene, holder, "the VIP's holder of 3 + 1 replaced")
+    down = [moment for moment, answered in probes if not answered]
+    longest = max(
+        (after - moment for moment, after in _gaps(probes)), default=0.0
+    )  # from the first probe without an answer to the next with one
+    note("API while the VIP's holder is replaced", away_s=round(longest, 1), probes=len(down))
+    assert longest <= 10
+
+    victim = next(name for name in control_planes(scene) if name != holder)
+    witness(stack, "destroy", victim)
+    until(lambda: "VMMissing" in scene.why(), timeout_s=60, what="its VM is missed")
+    replace(scene, victim, "a control plane of 3 + 1 whose VM was destroyed replaced")
+    scene.delete()
+    scene.await_nothing()
+
+
+def _gaps(probes: list[tuple[float, bool]]) -> Iterator[tuple[float, float]]:
+    """Yield beginning and end of each time without an answer."""
+    began: float | None = None
+    for moment, answered in probes:
+        if not answered and began is None:
+            began = moment
+        elif answered and began is not None:
+            yield began, moment
+            began = None
+
+
+def test_the_only_control_plane_is_replaced(stack: Stack) -> None:
+    scene = Scene(stack, "one", control_plane=1, workers=1)
+    scene.apply()
+    scene.await_ready()
+
+    replace(scene, *control_planes(scene), "the only control plane of 1 + 1 replaced")
+
+    scene.delete()
+    scene.await_nothing()
+
+
+def add_pool(stack: Stack, name: str, subnet: str, router: str) -> None:
+    """Add an IP pool that gives released addresses again at once."""
+    known = {pool["metadata"]["name"] for pool in stack.json("ippools", "list")}
+    if name not in known:
+        stack.moorage(
+            "ippools", "add", name, "--gateway", "site-a", "--subnet", subnet,
+            "--router", router, "--hold-off-s", "0",
+        )  # fmt: skip
+
+
+def addresses_of(scene: Scene) -> dict[str, list[str]]:
+    """Return, by node, the addresses that its API server tells."""
+    items = json.loads(scene.kubectl("get", "nodes", "-o", "json"))["items"]
+    return {
+        item["metadata"]["name"]: [
+            one["address"] for one in item["status"]["addresses"] if one["type"] == "InternalIP"
+        ]
+        for item in items
+    }
+
+
+def test_nodes_with_several_network_cards(stack: Stack) -> None:
+    add_pool(stack, "storage", "10.88.0.0/24", "10.88.0.1")
+    stack.inside("ip", "address", "replace", "10.88.0.1/24", "dev", "labbr0")
+    scene = Scene(stack, "cards")
+    for domain in scene.spec["placement"]["failureDomains"]:
+        domain["moreNetworks"] = [
+            {
+                "network": "VM Network",
+                "ipPools": ["storage"],
+                "routes": [{"to": "10.99.0.0/16", "via": "10.88.0.1"}],
+            },
+            {"network": "nodes"},  # by DHCP
+        ]
+    scene.apply()
+    took = until(scene.is_ready, timeout_s=300, what="both nodes are Ready")
+
+    for machine in scene.machines():
+        told = machine["status"]["addresses"]
+        (storage,) = [one for one in told if one.startswith("10.88.0.")]
+        stack.inside("ping", "-c", "1", "-W", "2", storage)
+        assert any(one.startswith("10.77.8.") for one in told), f"the third is DHCP's: {told}"
+        (node,) = addresses_of(scene)[machine["metadata"]["name"]]
+        assert node.startswith("10.77.1."), "Kubernetes uses the first card"
+    note("1 + 1 with three network cards each", ready_s=round(took, 1))
+    scene.delete()
+    scene.await_nothing()
+
+
+@contextmanager
+def balancer(stack: Stack, *targets: str) -> Iterator[None]:
+    """Run a load balancer inside the lab's network."""
+    stack.inside("ip", "address", "replace", f"{BALANCER}/32", "dev", "labbr0")
+    script = str(Path(__file__).with_name("balance.py"))
+    command = ["moorage-lab", "exec", "--", sys.executable, script, BALANCER, "7443", *targets]
+    with subprocess.Popen(command) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+def test_an_external_load_balancer_in_front_of_three(stack: Stack) -> None:
+    first = ipaddress.ip_address("10.77.1.10")
+    scene = Scene(stack, "balanced", control_plane=3, workers=0)
+    scene.spec["endpoint"] = {"type": "External", "host": BALANCER, "port": 7443}
+    with balancer(stack, *(str(first + n) for n in range(20))):
+        scene.apply()
+        took = until(scene.is_ready, timeout_s=400, what="all nodes are Ready")
+        assert scene.seen()["status"]["endpoint"] == f"{BALANCER}:7443"
+        note("3 + 0 behind an external load balancer", ready_s=round(took, 1))
+        scene.delete()
+        scene.await_nothing()
+
+
+def test_nodes_of_both_families(stack: Stack) -> None:
+    add_pool(stack, "six", "fd00:77::/64", "fd00:77::1")
+    stack.inside("ip", "address", "replace", "fd00:77::1/64", "dev", "labbr0", "nodad")
+    scene = Scene(stack, "both", control_plane=1, workers=1)
+    scene.spec["network"] = {
+        "pods": ["10.244.0.0/16", "fd00:10:244::/56"],
+        "services": ["10.96.0.0/16", "fd00:10:96::/112"],
+    }
+    for domain in scene.spec["placement"]["failureDomains"]:
+        del domain["ipPool"]
+        domain["ipPools"] = ["nodes", "six"]
+    scene.apply()
+    took = until(scene.is_ready, timeout_s=300, what="both nodes are Ready")
+
+    for name, told in addresses_of(scene).items():
+        four, six = told
+        assert four.startswith("10.77.1."), name
+        assert six.startswith("fd00:77::"), name
+        stack.inside("ping", "-6", "-c", "1", "-W", "2", six)
+    note("1 + 1 of both families", ready_s=round(took, 1))
+    scene.delete()
+    scene.await_nothing()
