@@ -147,7 +147,7 @@ class Scene:
             1
             for claim in gateway_resources(self.stack, "IPAddress")
             if claim["spec"]["cluster"] == f"default/{self.name}"
-            and "releasedAt" not in claim["spec"]
+            and claim["spec"].get("releasedAt") is None
         )
 
     def witnesses(self) -> tuple[JSON, JSON]:
