@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import Stack, until
+from tests.e2e.conftest import Stack, run, until
 from tests.e2e.oracle import Scene, note, probing, witness
 
 pytestmark = [pytest.mark.ways, pytest.mark.timeout(900)]
@@ -31,12 +31,10 @@ def control_planes(scene: Scene) -> list[str]:
 
 def etcd_members(scene: Scene) -> list[str]:
     """Return the names of etcd's members, as etcd lists them."""
-    pods = json.loads(
-        scene.kubectl("get", "pods", "-n", "kube-system", "-l", "component=etcd", "-o", "json")
-    )["items"]
+    pod = f"etcd-{control_planes(scene)[0]}"  # that of a machine that has gone may still be listed
     pki = "/etc/kubernetes/pki/etcd"
     listed = scene.kubectl(
-        "exec", "-n", "kube-system", pods[0]["metadata"]["name"], "--", "etcdctl",
+        "exec", "-n", "kube-system", pod, "--", "etcdctl",
         "--endpoints=https://127.0.0.1:2379", f"--cacert={pki}/ca.crt",
         f"--cert={pki}/healthcheck-client.crt", f"--key={pki}/healthcheck-client.key",
         "--write-out=json", "member", "list",
@@ -101,6 +99,38 @@ def test_the_only_control_plane_is_replaced(stack: Stack) -> None:
 
     replace(scene, *control_planes(scene), "the only control plane of 1 + 1 replaced")
 
+    scene.delete()
+    scene.await_nothing()
+
+
+def test_a_control_plane_whose_address_changes_is_replaced(stack: Stack) -> None:
+    scene = Scene(stack, "leased", control_plane=3, workers=0)
+    for domain in scene.spec["placement"]["failureDomains"]:
+        del domain["ipPool"]
+    scene.spec["endpoint"] = {"host": "10.77.1.201"}
+    scene.apply()
+    scene.await_ready(timeout_s=400)
+    old = control_planes(scene)[0]
+    (before,) = addresses_of(scene)[old]
+
+    # What another lease comes to: the address is gone, another is there.
+    for change in (
+        "address add 10.77.15.200/16 dev eth0",
+        f"address del {before}/16 dev eth0",
+        "route replace default via 10.77.0.1",
+    ):
+        run("moorage-lab", "shell", old, "--", "ip", *change.split())
+    began = time.monotonic()
+
+    until(
+        lambda: old not in {m["metadata"]["name"] for m in scene.machines()},
+        timeout_s=500,
+        what=f"{old} is gone",
+    )
+    took = time.monotonic() - began
+    scene.await_ready()
+    assert etcd_members(scene) == control_planes(scene)
+    note("a control plane of 3 + 0 whose address changed replaced", replaced_s=round(took, 1))
     scene.delete()
     scene.await_nothing()
 
