@@ -135,7 +135,8 @@ func (c *Cluster) Join(ctx context.Context, m Machine) (*Node, error) {
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-		for c.ill() != nil { // kubeadm asks again until its patience is at an end
+		// kubeadm asks all members of that moment, again and again: it does not notice that one is removed.
+		for m := c.ill(); m != nil && !c.lives(m.node); {
 			if !Pause(ctx, vipRetry/5) {
 				return nil, ctx.Err()
 			}

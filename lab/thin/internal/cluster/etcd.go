@@ -69,6 +69,12 @@ func (c *Cluster) ill() *member {
 	return nil
 }
 
+func (c *Cluster) lives(n *Node) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return n.alive
+}
+
 const expelSoon = 200 * time.Millisecond
 
 // expel is the end of a control plane whose member was removed, or that the others cannot reach any more: its

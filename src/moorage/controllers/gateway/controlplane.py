@@ -56,6 +56,24 @@ async def why_kept(machine: Machine, env: Env, *, only_ill: bool = False) -> str
     return why_not_replaced(name, members, leaving)
 
 
+async def why_not_join(machine: Machine, env: Env) -> str | None:
+    """Tell what keeps a control plane from joining etcd yet; ``None``: it may.
+
+    kubeadm asks all members before it joins, and waits for those of that moment until its patience
+    is at its end, also if one is removed meanwhile. So an ill one that leaves has to be gone first.
+    """
+    cluster = await env.store.get(Cluster, machine.metadata.project, machine.spec.cluster)
+    if not any(one.is_deleting for one in await role_of(env, cluster, None)):
+        return None
+    client = await env.access.client(cluster)
+    try:
+        _, members = await _members(machine, cluster, client, env)
+    except UnavailableError as error:
+        return f"etcd cannot be asked: {error}"
+    ill = [one.name for one in members if one.votes and not one.healthy]
+    return f"members of etcd that are not healthy: {', '.join(ill)}" if ill else None
+
+
 async def _let_leave(machine: Machine, env: Env, *, only_ill: bool) -> Outcome:
     """Wait until a machine may leave etcd, then have it leave; ``only_ill``: a healthy one stays.
 

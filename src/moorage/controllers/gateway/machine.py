@@ -10,7 +10,11 @@ from moorage.bootstrap import (
 )
 from moorage.controllers.gateway.apart import ensure_rule_joined
 from moorage.controllers.gateway.clock import MISSED_S, clock_disagreement
-from moorage.controllers.gateway.controlplane import ensure_no_member, ensure_replaced
+from moorage.controllers.gateway.controlplane import (
+    ensure_no_member,
+    ensure_replaced,
+    why_not_join,
+)
 from moorage.controllers.gateway.env import MACHINE_FINALIZER, Env
 from moorage.controllers.gateway.fence import assigned, bears_mark, mark_of
 from moorage.controllers.gateway.inside import FIELD_MANAGER
@@ -131,6 +135,9 @@ async def ensure_token(machine: Machine, env: Env) -> Outcome:
     skewed = await clock_disagreement(machine.spec.account, env)
     if skewed is not None:
         return wait("ClockSkewed", f"its token would not hold: {skewed}", after=MISSED_S)
+    is_control_plane = machine.spec.role is Role.CONTROL_PLANE
+    if is_control_plane and (why := await why_not_join(machine, env)) is not None:
+        return wait("WaitingForEtcd", f"joins when etcd takes it: {why}", after=_LOOK_AGAIN_S)
     secret = bootstrap_token_secret(
         keys,
         machine.metadata.uid,
