@@ -1,7 +1,7 @@
 """Write the pages of docs/reference that come from the code; ``--check`` only compares.
 
 Run as ``python docs/generate.py``.
-"""  # noqa: INP001 - a script, not a package
+"""
 
 import re
 import sys

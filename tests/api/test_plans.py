@@ -101,8 +101,11 @@ async def test_a_ready_plan_makes_cluster_and_pools_and_is_stored_before_them(
     rows = await world.hub.store.changed_since(0, route="site-1", spec_only=True)
     order = [row.kind for row in rows]
     assert order.index("Plan") < order.index("Cluster") < order.index("NodePool")
+    assert made["metadata"]["uid"] == plan["spec"]["clusterUid"]
     again = await apply(world, plan)
     assert again == made, "an answer that was lost is given again"
+    await answer(world, plan, PlanState.APPLIED)
+    assert await apply(world, plan) == made, "and when the gateway was faster"
 
 
 async def test_a_change_keeps_the_pools_that_it_does_not_name(world: World) -> None:

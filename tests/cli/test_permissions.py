@@ -2,6 +2,7 @@
 
 from moorage.permissions import On
 from moorage.resources import Operation
+from moorage.resources.check import Check
 from moorage.resources.permission import (
     CheckedObject,
     CheckResult,
@@ -35,7 +36,9 @@ UNKNOWN = Finding(
 )
 
 
-def answering(*findings: Finding) -> tuple[Mouth, list[list[CheckTarget]]]:
+def answering(
+    *findings: Finding, checks: list[Check] | None = None
+) -> tuple[Mouth, list[list[CheckTarget]]]:
     asked: list[list[CheckTarget]] = []
 
     def answer(operation: Operation) -> None:
@@ -46,6 +49,7 @@ def answering(*findings: Finding) -> tuple[Mouth, list[list[CheckTarget]]]:
             objects=[CheckedObject(kind="network", object="nodes")],
             checked=21,
             findings=list(findings),
+            checks=checks or [],
         ).document()
 
     return answer, asked
@@ -57,7 +61,7 @@ def test_an_account_with_everything_is_told_so(site: World) -> None:
     with site.answering(answer):
         said = site.ok(f"accounts check lab {FLAGS} -o table")
 
-    assert "account lab has all that is needed (21 privileges on 1 objects" in said.err
+    assert "account lab has all privileges that are needed (21 privileges on 1 objects" in said.err
     ((target,),) = asked
     assert (target.compute_cluster, target.resource_pool) == ("cc1", None)
 
@@ -83,6 +87,25 @@ def test_what_is_missing_is_named_by_object_id_and_name(site: World) -> None:
     assert "does not exist, or the account lacks System.Read" in said.err
     assert [one["state"] for one in as_json.data["findings"]] == ["missing", "unknown"]
     assert as_json.data["findings"][0]["neededFor"] == ["clone"]
+
+
+def test_a_check_that_fails_ends_with_one_and_one_that_warns_does_not(site: World) -> None:
+    file = site.file("c.yaml", a_document())
+    room = Check(name="Room", ok=False, message="datastore ds1 is full")
+    warns = Check(name="AddressHeadRoom", ok=False, message="none is left", blocking=False)
+    clock = Check(name="Clock", ok=True)
+    failing, _ = answering(checks=[clock, room])
+    warning, _ = answering(checks=[clock, warns])
+
+    with site.answering(failing):
+        failed = site.cli(f"accounts check lab -o table -f {file}")
+    with site.answering(warning):
+        warned = site.ok(f"accounts check lab -o table -f {file}")
+
+    assert failed.code == 1
+    assert "Room   failed  datastore ds1 is full" in failed.out
+    assert "ok: Clock" in failed.err
+    assert "AddressHeadRoom  warns  none is left" in warned.out
 
 
 def test_the_places_come_from_a_file_or_from_the_accounts_clusters(site: World) -> None:

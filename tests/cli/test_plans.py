@@ -7,9 +7,19 @@ import pytest
 
 from moorage.kit.ids import new_uid
 from moorage.resources import Cluster, Plan
+from moorage.resources.check import Check
 from moorage.resources.kubernetes import Role
-from moorage.resources.plan import AddressRoom, Fit, PlanCheck, PlannedMachine, PlanState
+from moorage.resources.plan import (
+    AddressRoom,
+    Fit,
+    PlannedFolder,
+    PlannedMachine,
+    PlannedReplica,
+    PlanState,
+)
 from tests.cli.world import World, a_document
+
+GIB = 1024**3
 
 
 def an_action(**changes: object) -> PlannedMachine:
@@ -59,8 +69,16 @@ def only_plan(world: World) -> Plan:
 def test_a_plan_is_shown_and_can_be_applied_by_its_name(site: World) -> None:
     file = site.file("demo.yaml", a_document())
     fields = {
-        "actions": [an_action()],
-        "addresses": [AddressRoom(pool="nodes", free=20, needed=3)],
+        "actions": [
+            an_action(
+                replica="t-0123", extra_disks=[{"sizeGib": 8, "thin": False, "datastore": "ds1"}]
+            )
+        ],
+        "replicas": [
+            PlannedReplica(name="t-0123", datastore="ds1", datastore_ref="d", bytes_to_copy=GIB)
+        ],
+        "folder": PlannedFolder(path="/dc1/vm/clusters/demo-0123", is_new=True),
+        "addresses": [AddressRoom(pool="nodes", free=20, needed=3, held=1, peak=4)],
         "surge_peak": 1,
         "message": "1 to make, 0 to delete, 0 stay",
     }
@@ -71,7 +89,11 @@ def test_a_plan_is_shown_and_can_be_applied_by_its_name(site: World) -> None:
     answering.join()
     assert "demo-workers-0123456789" in said.out
     assert "10.77.1.12" in said.out
-    assert "IP pool nodes: 3 of 20 free addresses" in said.err
+    assert "linked to replica" in said.out
+    assert "+ 8 GiB, thick" in said.out
+    assert "template replica t-0123 is made first on ds1: 1.0 GiB copied" in said.err
+    assert "VM folder /dc1/vm/clusters/demo-0123 is made" in said.err
+    assert "IP pool nodes: 3 of 20 free addresses; the cluster holds 4 at most" in said.err
     name = only_plan(site).metadata.name
     assert f"moorage clusters apply --plan {name}" in said.err
     assert site.ok("clusters list").data == []
@@ -82,7 +104,7 @@ def test_a_plan_is_shown_and_can_be_applied_by_its_name(site: World) -> None:
 
 def test_a_refused_plan_ends_with_one_and_says_why(site: World) -> None:
     file = site.file("demo.yaml", a_document())
-    wrong = PlanCheck(name="Room", ok=False, message="datastore ds1 is full")
+    wrong = Check(name="Room", ok=False, message="datastore ds1 is full")
     answering = site.meanwhile(
         lambda: answer(site, PlanState.REFUSED, checks=[wrong], message="Room: ds1 is full"),
     )

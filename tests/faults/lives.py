@@ -87,7 +87,7 @@ def live(site: Site, plan: Plan, say: Callable[[str], None]) -> Verdict:
             chosen = plan.faults(site, step)
             told.append(f"{step}: " + "".join(f"{fault.name}, " for fault in chosen))
             start = time.monotonic()
-            with _breaking(site, chosen, found):
+            with breaking(site, chosen, found):
                 act()
             told[-1] += f"{time.monotonic() - start:.1f} s;"
     except StuckError as error:
@@ -186,7 +186,7 @@ def _steps(
 
 
 @contextmanager
-def _breaking(site: Site, faults: list[Fault], found: Verdict) -> Iterator[None]:
+def breaking(site: Site, faults: list[Fault], found: Verdict) -> Iterator[None]:
     """Let faults strike while the block runs. Nothing is broken after it, however it ends."""
     schedule = Schedule(faults)
     site.on_look = schedule.look

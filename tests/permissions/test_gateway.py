@@ -8,15 +8,18 @@ import pytest
 
 from moorage.controllers.gateway.privileges import PRIVILEGES_SUFFICIENT
 from moorage.permissions import On
-from moorage.resources import CloudAccount, Cluster, Machine, Metadata, Operation
+from moorage.resources import CloudAccount, Cluster, Machine, Metadata, Operation, Plan
 from moorage.resources.kubernetes import Role
 from moorage.resources.operation import OperationSpec, Verb
 from moorage.resources.permission import CheckArguments, CheckResult, CheckTarget, FindingState
+from moorage.resources.plan import PlanState
 from moorage_lab.api import VCenterProcess
 from tests.builders import a_cluster
 from tests.permissions.grants import PATHS, USER, Admin, inventory
 from tests.reconcile.conftest import World
+from tests.reconcile.planned import apply_plan, ask_plan, settled
 from tests.reconcile.test_accounts import give_password
+from tests.reconcile.test_machines import reason
 from tests.thin.test_clusters import all_ready, ask_cluster, ask_site, gone, scale
 
 QUESTION = "HasPrivilegeOnEntities"
@@ -203,3 +206,33 @@ async def test_an_account_works_though_nobody_says_what_it_may(world: World) -> 
     assert condition is not None
     assert condition.reason == "NotAnswered"
     assert account.status.is_true("Ready")
+
+
+async def test_privileges_are_asked_for_again_before_a_plan_is_carried_out(
+    world: World, admin: Admin
+) -> None:
+    await ask_site(world)
+    await world.until(CloudAccount, lambda found: found[0].status.is_true("Ready"), "it is ready")
+    cluster = a_cluster()
+    plan = await ask_plan(world, cluster, [])
+    assert plan.status.state is PlanState.READY, plan.status.message
+    admin.grant(PATHS[On.DATASTORE], (), propagate=False)
+
+    await apply_plan(world, plan, cluster, [])
+
+    (waiting,) = await world.until(
+        Cluster,
+        lambda found: any(reason(one) == "PrivilegesMissing" for one in found),
+        "the cluster waits for privileges",
+    )
+    said = waiting.status.condition("Ready")
+    assert said is not None
+    assert "Datastore.AllocateSpace on datastore /dc1/datastore/ds1" in said.message
+    assert await world.store.list(Machine) == []
+    assert (await world.store.get(Plan, *plan.key)).status.state is PlanState.APPLYING
+
+    admin.grant_on(On.DATASTORE, PATHS[On.DATASTORE])
+    account = await world.store.get(CloudAccount, "", "lab")
+    await world.ask(account)  # which wakes its clusters: else it is looked at in a minute
+
+    await settled(world, plan, (PlanState.APPLIED,))

@@ -258,3 +258,13 @@ def test_as_long_as_there_are_hosts_no_two_of_a_group_share_one(
 
     load = Counter(one.host for one in there) + Counter(hosts_of(answers))
     assert max(load.values()) - min(load[f"h{n}"] for n in range(hosts)) <= 1
+
+
+def test_the_first_linked_clone_brings_the_replica_whatever_disks_it_has_beside() -> None:
+    domain = a_domain(datastores=(a_store(free_gib=40, replica_bytes=20 * GIB),))
+    slot = replace(a_slot(disk_gib=0), extra_bytes=8 * GIB)
+
+    first, second = solve([slot, slot], [domain])
+
+    assert isinstance(first, Place)  # 20 + 8 GiB, and 4 GiB of swap file
+    assert why(second) == "a: datastore ds1 has 8.0 GiB free of 12.0 GiB needed"

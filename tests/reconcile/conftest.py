@@ -300,6 +300,10 @@ class World:
         finally:
             Disconnect(service)
 
+    def templates(self) -> list[dict[str, Any]]:
+        """Return the templates that the simulator has, replicas among them."""
+        return [vm for vm in self.vcenter.control.inventory()["vms"] if vm["template"]]
+
     def vms(self) -> list[dict[str, Any]]:
         """Return the VMs (templates left out) that the simulator has, by its own account."""
         return [vm for vm in self.vcenter.control.inventory()["vms"] if not vm["template"]]

@@ -15,8 +15,9 @@ from typing import Any
 import anyio
 import yaml
 
-from moorage.resources import CloudAccount, Cluster, Machine, NodePool
-from moorage.resources.plan import PlanState
+from moorage.resources import CloudAccount, Cluster, Machine, NodePool, TemplateReplica
+from moorage.resources.plan import PlanState, PlanStatus
+from moorage.resources.replica import LABEL_REPLICA
 from moorage_lab.api import VCenterProcess
 from tests.builders import a_cluster, a_failure_domain, a_node_pool, an_ip_pool
 from tests.reconcile.conftest import World
@@ -37,6 +38,7 @@ class Told:
     machines: int = 0
     """That were made by plans."""
     deleted: int = 0
+    replicas: int = 0
     wrong: list[str] = field(default_factory=list)
 
 
@@ -88,11 +90,13 @@ def a_spec(chance: random.Random, computes: list[str], stores: list[str]) -> Clu
         )
         ip_pool = chance.choice(["nodes", "nodes", "more", None]) if domains else "nodes"
         domains.append(a_failure_domain(name, compute_cluster=name, ip_pool=ip_pool, **where))
-    placement = a_cluster().spec.placement.model_copy(update={"failure_domains": domains})
+    placed = {"failure_domains": domains, "folder_per_cluster": chance.random() < 0.5}
+    placement = a_cluster().spec.placement.model_copy(update=placed)
     return a_cluster(
         placement=placement.model_dump(),
         control_plane={
             "replicas": chance.choice([1, 1, 3]),
+            "extra_disks": some_disks(chance),
             "failure_domains": _some([one.name for one in domains], chance),
         },
         clone_mode=chance.choice(["auto", "auto", "full"]),
@@ -115,9 +119,15 @@ def some_pools(chance: random.Random, cluster: Cluster, before: list[NodePool]) 
                 replicas=chance.randint(0, 4),
                 memory_mib=chance.choice([2048, 4096]),
                 failure_domains=_some(domains, chance),
+                extra_disks=some_disks(chance),
             )
         )
     return pools
+
+
+def some_disks(chance: random.Random) -> list[dict[str, Any]]:
+    """Return extra disks: mostly none."""
+    return [{"size_gib": chance.choice([1, 8])}] if chance.random() < 0.2 else []
 
 
 def _some(names: list[str], chance: random.Random) -> list[str]:
@@ -164,6 +174,7 @@ async def _plan_and_apply(
         told.refused += 1
         return False
     there = {one.metadata.name for one in await world.store.list(Machine)}
+    replicas = {one.metadata.name for one in await world.store.list(TemplateReplica)}
     await apply_plan(world, plan, cluster, pools)
     done = await settled(world, plan, (PlanState.APPLIED, PlanState.OUTDATED))
     if done.status.state is not PlanState.APPLIED:
@@ -179,7 +190,8 @@ async def _plan_and_apply(
     gone = there - {one.metadata.name for one in await world.store.list(Machine)}
     if gone != {one.machine for one in actions if one.action == "delete"}:
         told.wrong.append(f"deleted were {gone}")
-    told.wrong += _compare_vms(world, plan.status.actions)
+    told.wrong += _compare_vms(world, plan.status)
+    told.wrong += await _compare_copies(world, plan.status, replicas, told)
     return True
 
 
@@ -194,14 +206,59 @@ async def _at_rest(world: World) -> None:
     raise AssertionError(f"not at rest after {_SETTLE_S:.0f} s: {[str(m) for m in machines]}")
 
 
-def _compare_vms(world: World, actions: list[Any]) -> list[str]:
+async def _compare_copies(
+    world: World, planned: PlanStatus, before: set[str], told: Told
+) -> list[str]:
+    """Hold the replicas that were made, and what hangs on which, against the plan."""
+    new = {one.replica for one in planned.actions if one.ordinal is not None and one.replica}
+    made = {
+        one.metadata.name: one
+        for one in await world.store.list(TemplateReplica)
+        if one.metadata.name in new or one.metadata.name not in before
+    }
+    expected = {(one.name, one.datastore_ref, one.bytes_to_copy) for one in planned.replicas}
+    came = {
+        (name, one.spec.datastore_ref, one.status.size_bytes)
+        for name, one in made.items()
+        if name not in before
+    }
+    told.replicas += len(came)
+    wrong = [] if expected == came else [f"replicas: planned {expected}, made {came}"]
+    machines = {one.metadata.name: one for one in await world.store.list(Machine)}
+    templates = {vm["moref"]: vm for vm in world.templates()}
+    for one in planned.actions:
+        machine = machines.get(one.machine)
+        if one.ordinal is None or machine is None:
+            continue
+        label = machine.metadata.labels.get(LABEL_REPLICA)
+        if label != one.replica:
+            wrong.append(f"{one.machine} hangs on {label}, not on {one.replica}")
+        if one.replica and (made[one.replica].status.vm or "") not in templates:
+            wrong.append(f"replica {one.replica} is no template in vCenter")
+        if bool(machine.status.full_clone) != (one.clone_mode == "full"):
+            wrong.append(f"{one.machine} is no {one.clone_mode} clone: {machine.status.full_clone}")
+    return wrong
+
+
+def _compare_vms(world: World, planned_: PlanStatus) -> list[str]:
     """Hold vCenter's own VMs against the plan."""
     vms = {vm["name"]: vm for vm in world.vms()}
-    stays = {one.machine: one for one in actions if one.action != "delete"}
+    stays = {one.machine: one for one in planned_.actions if one.action != "delete"}
+    folder = planned_.folder.path if planned_.folder is not None else "/dc1/vm/clusters"
     wrong = [f"VM {name} was not planned" for name in vms.keys() - stays.keys()]
     wrong += [f"VM {name} is not there" for name in stays.keys() - vms.keys()]
     for name in vms.keys() & stays.keys():
         vm, planned = vms[name], stays[name]
+        if vm["path"] != f"{folder}/{name}":
+            wrong.append(f"VM {name} is {vm['path']}, not in {folder}")
+        linked, extra = vm["disks"][:1], vm["disks"][1:]
+        if planned.ordinal is not None:
+            hangs = bool(linked[0].get("parent"))
+            if hangs != (planned.clone_mode == "linked"):
+                wrong.append(f"VM {name}: a {planned.clone_mode} clone was planned: {linked}")
+            sizes = [one.size_gib * 1024 for one in planned.extra_disks]
+            if [disk["mib"] for disk in extra] != sizes:
+                wrong.append(f"VM {name} has extra disks {extra}, not of {sizes} MiB")
         if vm["instanceUuid"] != planned.uid:
             wrong.append(f"VM {name} has UUID {vm['instanceUuid']}")
         host = vm["host"].rpartition("/")[2]
@@ -229,12 +286,14 @@ def main() -> int:
         total.refused += told.refused
         total.machines += told.machines
         total.deleted += told.deleted
+        total.replicas += told.replicas
         total.wrong += [f"seed {seed}: {one}" for one in told.wrong]
         sys.stdout.write(f"{told}\n")
         sys.stdout.flush()
     sys.stdout.write(
         f"{given.count} cases, {total.plans} plans ({total.refused} refused), {total.machines} "
-        f"machines made, {total.deleted} deleted, {len(total.wrong)} otherwise than planned\n"
+        f"machines made, {total.deleted} deleted, {total.replicas} replicas made, "
+        f"{len(total.wrong)} otherwise than planned\n"
     )
     for one in total.wrong:
         sys.stdout.write(f"{one}\n")

@@ -27,6 +27,8 @@ def version(one: Cluster | NodePool, *, more: int = 0) -> DocumentVersion:
 async def ask_plan(world: World, cluster: Cluster, pools: list[NodePool], **changes: Any) -> Plan:
     """Plan these documents beside what is stored, and wait for the answer."""
     before = await world.store.find(Cluster, *cluster.key)
+    uid = before.metadata.uid if before else cluster.metadata.uid or new_uid()
+    cluster.metadata.uid = uid
     there = await world.store.list(NodePool, owner=before.metadata.uid) if before else []
     rests_on = [version(one) for one in ([before, *there] if before else [])]
     plan = Plan(
@@ -38,6 +40,7 @@ async def ask_plan(world: World, cluster: Cluster, pools: list[NodePool], **chan
         ),
         spec=PlanSpec(
             cluster=cluster.metadata.name,
+            cluster_uid=uid,
             proposed=cluster.spec,
             node_pools=[document_of_pool(pool) for pool in pools],
             rests_on=rests_on,

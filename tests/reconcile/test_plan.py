@@ -2,7 +2,8 @@
 
 from moorage.kit.ids import new_uid
 from moorage.resources import CloudAccount, Cluster, IPAddress, Machine, NodePool, Plan
-from moorage.resources.plan import PlanCheck, PlanState
+from moorage.resources.check import Check
+from moorage.resources.plan import PlanState
 from tests.builders import a_cluster, a_node_pool, an_ip_pool
 from tests.reconcile.conftest import World
 from tests.reconcile.planned import apply_plan, ask_plan, outcome, promised, settled
@@ -19,7 +20,7 @@ async def ready(world: World, last: str = "10.77.1.29") -> None:
     await world.until(CloudAccount, lambda a: a[0].status.is_true("Ready"), "account is ready")
 
 
-def check(plan: Plan, name: str) -> PlanCheck:
+def check(plan: Plan, name: str) -> Check:
     return next(one for one in plan.status.checks if one.name == name)
 
 

@@ -14,7 +14,7 @@ from moorage.kit.errors import InvalidError
 if TYPE_CHECKING:
     from moorage.cli.context import Context
     from moorage.client import Api
-    from moorage.resources.permission import CheckResult, CheckTarget
+    from moorage.resources.permission import CheckedCluster, CheckResult, CheckTarget
 
 CHECK_EXAMPLES = examples(
     "moorage accounts check prod",
@@ -29,6 +29,9 @@ ROLES_EXAMPLES = examples(
     "moorage accounts roles --user moorage@vsphere.local -f cluster.yaml --format terraform",
     "moorage accounts roles prod --switch dvs1 --format powercli",
 )
+
+_MOST_CLUSTERS = 50
+"""Of which room is looked at in one go."""
 
 
 @Parameter(name="*")
@@ -57,8 +60,8 @@ class Places:
     network: str | None = None
     """Port group or segment."""
 
-    def targets(self, account: str | None) -> "list[CheckTarget]":
-        """Return what file or flags name; nothing when neither was given.
+    def named(self, account: str | None) -> "tuple[list[CheckTarget], list[CheckedCluster]]":
+        """Return the places that file or flags name, and the file's clusters; else nothing.
 
         Raises ``InvalidError`` for both, for flags that are missing, and for clusters of other
         accounts in the file.
@@ -76,15 +79,17 @@ class Places:
                 given = ", ".join(f"--{name.replace('_', '-')}" for name in flags)
                 raise InvalidError(f"--file and {given}: give a file or flags, not both")
             return _in_file(self.file, account)
-        return [build(CheckTarget, "what the flags name", flags)] if flags else []
+        return ([build(CheckTarget, "what the flags name", flags)] if flags else []), []
 
 
-def _in_file(file: Path, account: str | None) -> "list[CheckTarget]":
+def _in_file(file: Path, account: str | None) -> "tuple[list[CheckTarget], list[CheckedCluster]]":
     from moorage.cli.documents import check_cluster, read_documents
     from moorage.resources import Cluster
-    from moorage.resources.permission import CheckTarget
+    from moorage.resources.nodepool import PoolDocument
+    from moorage.resources.permission import CheckedCluster, CheckTarget
 
     targets: list[CheckTarget] = []
+    clusters: list[CheckedCluster] = []
     for document in read_documents(file, "Cluster"):
         check_cluster(document)
         body = {key: value for key, value in document.items() if key != "nodePools"}
@@ -96,24 +101,34 @@ def _in_file(file: Path, account: str | None) -> "list[CheckTarget]":
                 f"check that one"
             )
         targets += CheckTarget.of_cluster(cluster)
-    return targets
+        pools = [PoolDocument.model_validate(one) for one in document.get("nodePools") or ()]
+        name = cluster.metadata.name
+        clusters.append(CheckedCluster(name=name, proposed=cluster.spec, node_pools=pools))
+    return targets, clusters
 
 
-async def places_of_account(api: "Api", context: "Context", account: str) -> "list[CheckTarget]":
-    """Return what the project's clusters of an account use; raises ``InvalidError`` for none."""
+async def places_of_account(
+    api: "Api", context: "Context", account: str
+) -> "tuple[list[CheckTarget], list[CheckedCluster]]":
+    """Return what the project's clusters of an account use, and these clusters.
+
+    Raises ``InvalidError`` for none.
+    """
     from moorage.resources import Cluster
-    from moorage.resources.permission import CheckTarget
+    from moorage.resources.permission import CheckedCluster, CheckTarget
 
     found: dict[str, CheckTarget] = {}
+    clusters: list[CheckedCluster] = []
     for cluster in await api.list(Cluster, project=context.project):
         if cluster.spec.account == account:
             found |= {one.model_dump_json(): one for one in CheckTarget.of_cluster(cluster)}
+            clusters.append(CheckedCluster(name=cluster.metadata.name))
     if not found:
         raise InvalidError(
             f"no cluster in project {context.project} uses account {account}: name the places "
             "with -f cluster.yaml or with flags (--datacenter, --folder, …)"
         )
-    return list(found.values())
+    return list(found.values()), clusters
 
 
 async def check(
@@ -123,11 +138,15 @@ async def check(
     zone_tags: Annotated[bool, Parameter(negative=())] = False,
     timeout_s: float = 30,
 ) -> int:
-    """Check what the account may do in vCenter, where machines are to live.
+    """Check what the account may do in vCenter, and that machines can live where they are to.
 
     The places are those of the file or the flags; otherwise those of the project's clusters that
-    use the account. Exit code 1 when a privilege is missing that is not optional, or an object is
-    not seen: the account lacks System.Read there, or it does not exist.
+    use the account. Looked at are privileges; whether resource pool, datastores and networks are
+    reached from the same hosts; the template; room on hosts and datastores, and free addresses,
+    for all that the clusters ask for (with flags for one machine); and the clocks.
+
+    Exit code 1 when a privilege is missing that is not optional, an object is not seen (the
+    account lacks System.Read there, or it does not exist), or another check fails.
 
     Args:
         name: Name of the account.
@@ -142,15 +161,21 @@ async def check(
     from moorage.resources.operation import OperationSpec, Verb
     from moorage.resources.permission import CheckArguments, CheckResult
 
-    targets = places.targets(name)
+    targets, clusters = places.named(name)
     context = Context.current()
     async with context.api() as api:
-        targets = targets or await places_of_account(api, context, name)
+        if not targets:
+            targets, clusters = await places_of_account(api, context, name)
+        if len(clusters) > _MOST_CLUSTERS:
+            say(f"{len(clusters)} clusters: room is checked for the first {_MOST_CLUSTERS}")
+        wanted = CheckArguments(
+            targets=targets, clusters=clusters[:_MOST_CLUSTERS], zone_tags=zone_tags
+        )
         spec = OperationSpec(
             verb=Verb.CHECK,
             subject_kind="CloudAccount",
             subject_name=name,
-            arguments=CheckArguments(targets=targets, zone_tags=zone_tags).document(),
+            arguments=wanted.document(),
         )
         operation = await operate(api, context.project, spec, timeout_s)
     result = CheckResult.model_validate(operation.status.result)
@@ -158,7 +183,7 @@ async def check(
         _show(name, result)
     else:
         show_document(result.document())
-    return 1 if result.needed() else 0
+    return 1 if result.needed() or result.failed() else 0
 
 
 async def roles(
@@ -195,7 +220,7 @@ async def roles(
     )
     from moorage.resources import CloudAccount
 
-    targets = places.targets(name)
+    targets, _ = places.named(name)
     if name is None and (user is None or not targets):
         raise InvalidError(
             "give the name of an account, or --user and places (-f cluster.yaml, or flags)"
@@ -204,7 +229,7 @@ async def roles(
         context = Context.current()
         async with context.api() as api:
             user = user or (await api.get(CloudAccount, name)).spec.username
-            targets = targets or await places_of_account(api, context, name)
+            targets = targets or (await places_of_account(api, context, name))[0]
     write = {"govc": govc_script, "powercli": powercli_script, "terraform": terraform_module}
     rows = rows_for(features=wanted_features(targets))
     grants = grants_for(targets, rows, switch or ())
@@ -215,6 +240,28 @@ async def roles(
 
 def _show(account: str, result: "CheckResult") -> None:
     from moorage.cli.output import print_table
+
+    if result.findings:
+        rows = [
+            [
+                one.state.value,
+                f"{one.object}\n{one.kind}{f' {one.moref}' if one.moref else ''}",
+                f"{one.privilege}\n{one.shown}",
+                "; ".join([*([one.message] if one.message else []), *one.needed_for]),
+            ]
+            for one in result.findings
+        ]
+        print_table(("STATE", "OBJECT", "PRIVILEGE", "NEEDED FOR"), rows)
+    if wrong := [one for one in result.checks if not one.ok]:
+        told = [[one.name, "failed" if one.blocking else "warns", one.message] for one in wrong]
+        print_table(("CHECK", "", "MESSAGE"), told)
+    _say_privileges(account, result)
+    passed = [one.name for one in result.checks if one.ok]
+    if passed:
+        say(f"ok: {', '.join(passed)}")
+
+
+def _say_privileges(account: str, result: "CheckResult") -> None:
     from moorage.resources.permission import FindingState
 
     looked = (
@@ -222,18 +269,8 @@ def _show(account: str, result: "CheckResult") -> None:
         f"vSphere {result.api_version}"
     )
     if not result.findings:
-        say(f"account {account} has all that is needed ({looked})")
+        say(f"account {account} has all privileges that are needed ({looked})")
         return
-    rows = [
-        [
-            one.state.value,
-            f"{one.object}\n{one.kind}{f' {one.moref}' if one.moref else ''}",
-            f"{one.privilege}\n{one.shown}",
-            "; ".join([*([one.message] if one.message else []), *one.needed_for]),
-        ]
-        for one in result.findings
-    ]
-    print_table(("STATE", "OBJECT", "PRIVILEGE", "NEEDED FOR"), rows)
     number = Counter(one.state for one in result.findings)
     counted = ", ".join(
         f"{number[state]} {state.value}"

@@ -123,12 +123,8 @@ def _show(plan: "Plan") -> None:
 
     status = plan.status
     if status.actions:
-        rows = [_row(one) for one in status.actions]
-        headings = (
-            "ACTION", "POOL", "MACHINE", "COMPUTE CLUSTER", "HOST", "DATASTORE", "NETWORK",
-            "ADDRESS", "COPIES", "WHY",
-        )  # fmt: skip
-        print_table(headings, rows)
+        headings = ("ACTION", "MACHINE", "WHERE", "STORAGE", "NETWORK", "WHY")
+        print_table(headings, [_row(one) for one in status.actions])
     failed = [one for one in status.checks if not one.ok]
     if failed:
         print_table(
@@ -140,23 +136,28 @@ def _show(plan: "Plan") -> None:
 
 
 def _row(action: "PlannedMachine") -> list[str]:
-    machine = f"{action.machine} (for {action.replaces})" if action.replaces else action.machine
-    copies = "-"
-    if action.clone_mode is not None:
-        gib = action.bytes_to_copy / _GIB
-        copies = f"{gib:.1f} GiB" if action.clone_mode == "full" else "linked"
-    return [
-        action.action,
-        action.pool or "control plane",
-        machine,
-        f"{action.compute_cluster} ({action.failure_domain})",
-        action.host or "-",
-        action.datastore,
-        action.network,
-        " ".join(one.rpartition("/")[2] for one in action.addresses) or "DHCP",
-        copies,
-        action.reason,
-    ]
+    """Return cells of two lines and more: a line of twelve columns fits no terminal."""
+    replaced = [f"for {action.replaces}"] if action.replaces else []
+    addresses = [one.rpartition("/")[2] for one in action.addresses] or ["DHCP"]
+    cells = (
+        [action.action],
+        [action.machine, action.pool or "control plane", *replaced],
+        [f"{action.compute_cluster} ({action.failure_domain})", *filter(None, [action.host])],
+        [action.datastore, *_copied(action)],
+        [action.network, *addresses],
+        [action.reason],
+    )
+    return ["\n".join(cell) for cell in cells]
+
+
+def _copied(action: "PlannedMachine") -> list[str]:
+    """Say how the disks of a new machine come to be, a line each."""
+    if action.clone_mode is None:
+        return []
+    linked = "linked to replica" if action.replica else "linked"
+    is_full = action.clone_mode == "full"
+    disks = [f"+ {one.size_gib} GiB{'' if one.thin else ', thick'}" for one in action.extra_disks]
+    return [f"{_gib(action.bytes_to_copy)} copied" if is_full else linked, *disks]
 
 
 def _summary(plan: "Plan") -> Sequence[str]:
@@ -167,12 +168,21 @@ def _summary(plan: "Plan") -> Sequence[str]:
     lines = []
     if counted:
         actions = ", ".join(f"{number} {action}" for action, number in counted.items())
-        copied = status.bytes_to_copy / _GIB
-        lines.append(f"{actions}; at most {status.surge_peak} at a time; {copied:.1f} GiB copied")
+        copied = _gib(status.bytes_to_copy)
+        lines.append(f"{actions}; at most {status.surge_peak} at a time; {copied} copied")
+    lines += [
+        f"template replica {one.name} is made first on {one.datastore}: "
+        f"{_gib(one.bytes_to_copy)} copied"
+        for one in status.replicas
+    ]
+    if status.folder is not None:
+        is_made = "is made" if status.folder.is_new else "is there"
+        lines.append(f"VM folder {status.folder.path} {is_made}")
     if status.endpoint is not None:
         lines.append(f"API endpoint: {status.endpoint} of {status.endpoint_pool}")
     lines += [
-        f"IP pool {room.pool}: {room.needed} of {room.free} free addresses"
+        f"IP pool {room.pool}: {room.needed} of {room.free} free addresses; the cluster holds "
+        f"{room.peak} at most"
         for room in status.addresses
     ]
     if status.fit is not None:
@@ -187,6 +197,10 @@ def _summary(plan: "Plan") -> Sequence[str]:
     if status.state.value == "Ready" and not plan.is_question and plan.spec.applied is None:
         lines.append(f"`moorage clusters apply --plan {name}` makes it so")
     return lines
+
+
+def _gib(size: int) -> str:
+    return f"{size / _GIB:.1f} GiB"
 
 
 async def apply_by_name(name: str, *, dry_run: bool, wait: bool, timeout_s: float) -> int:

@@ -19,10 +19,11 @@ from moorage.planning.choosing import (
     group_name,
     in_order,
     resident_of,
+    slot_of,
 )
 from moorage.planning.fitting import Fitting, how_many_fit
 from moorage.planning.placement import choose_failure_domains
-from moorage.planning.promise import Promise, differences
+from moorage.planning.promise import Copies, Promise, differences
 from moorage.planning.quorum import Member, Stay, is_ill, why_member_stays, why_not_replaced
 from moorage.planning.rollout import PoolPlan, founds, plan_control_plane, plan_pool
 from moorage.planning.solver import Place, Refusal, Resident, Slot, solve
@@ -33,6 +34,7 @@ __all__ = [
     "AddressChoice",
     "Apart",
     "Choice",
+    "Copies",
     "Fault",
     "Fitting",
     "GivenAddress",
@@ -68,6 +70,7 @@ __all__ = [
     "plan_pool",
     "resident_of",
     "rule_name",
+    "slot_of",
     "solve",
     "why_member_stays",
     "why_not_replaced",

@@ -44,7 +44,9 @@ class Group:
     domains: tuple[str, ...]
     """Failure domains that its machines may go to."""
     disk_bytes: Mapping[str, int]
-    """Datastore -> what a clone takes there at once; all datastores of ``domains`` are in it."""
+    """Datastore -> what a clone copies there; all datastores of ``domains`` are in it."""
+    extra_bytes: int = 0
+    """Of the extra disks of each."""
     fault: Fault | None = None
     is_founded: bool = True
     """Of the control plane: whether the cluster's API has ever answered."""
@@ -173,7 +175,7 @@ def choose(snapshot: Snapshot, given: Mapping[str | None, Sequence[Place]] | Non
         for index in range(lacking):
             places = promised.get(group.pool, ())
             place = places[index] if index < len(places) else None
-            slots.append(_slot(group, place))
+            slots.append(slot_of(group, place))
             owners.append(group)
     addresses = AddressChoice(snapshot.ip_pools)
     vip = snapshot.vip
@@ -211,8 +213,16 @@ def group_name(pool: str | None) -> str:
     return pool or _CONTROL_PLANE
 
 
-def _slot(group: Group, given: Place | None) -> Slot:
-    return Slot(group_name(group.pool), group.memory_mib, group.disk_bytes, group.domains, given)
+def slot_of(group: Group, given: Place | None = None) -> Slot:
+    """Return a new machine of a group as the solver takes it."""
+    return Slot(
+        group_name(group.pool),
+        group.memory_mib,
+        group.disk_bytes,
+        group.domains,
+        group.extra_bytes,
+        given,
+    )
 
 
 def _sorted_out(

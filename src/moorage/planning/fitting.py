@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from moorage.planning.address_choice import AddressChoice
-from moorage.planning.choosing import ELSEWHERE, Snapshot, in_order
+from moorage.planning.choosing import ELSEWHERE, Snapshot, in_order, slot_of
 from moorage.planning.solver import Domain, Place, Refusal, Resident, Slot, solve
 
 
@@ -39,11 +39,7 @@ def how_many_fit(snapshot: Snapshot, most: int) -> Fitting:
             endpoint = addresses.take_one(snapshot.vip.pools)
             if isinstance(endpoint, str):
                 return Fitting(count, f"the API of one more has no address: {endpoint}", by_memory)
-        slots = [
-            Slot(group.pool or "", group.memory_mib, group.disk_bytes, group.domains)
-            for group in groups
-            for _ in range(group.replicas)
-        ]
+        slots = [slot_of(group) for group in groups for _ in range(group.replicas)]
         answers = solve(slots, snapshot.domains, residents, addresses)
         for answer in answers:
             if isinstance(answer, Refusal):
@@ -57,7 +53,7 @@ def _settled(slots: Sequence[Slot], answers: Sequence[Place | Refusal]) -> list[
     return [
         Resident(
             ELSEWHERE, place.domain, place.host, place.datastore,
-            slot.memory_mib, slot.disk_bytes[place.datastore],
+            slot.memory_mib, slot.disk_bytes[place.datastore] + slot.extra_bytes,
         )
         for slot, place in zip(slots, answers, strict=True)
         if isinstance(place, Place)

@@ -12,6 +12,18 @@ from moorage.resources.spans import Address
 
 
 @dataclass(frozen=True, slots=True)
+class Copies:
+    """What new machines are copies of, and how much is copied for them."""
+
+    template: str = ""
+    """Digest of what the template holds; empty: nothing is made of one."""
+    machines: Mapping[tuple[str | None, int], int] = field(default_factory=dict)
+    """Pool and ordinal -> bytes of its full clone; 0 for a linked one."""
+    replicas: Mapping[str, int] = field(default_factory=dict)
+    """Moref of a datastore that the template is copied to first -> bytes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Promise:
     """The part of a plan that has to come as it says."""
 
@@ -22,6 +34,7 @@ class Promise:
     deletions: frozenset[str] = frozenset()
     """Names of the machines that go."""
     endpoint: Address | None = None
+    copies: Copies = field(default_factory=Copies)
 
     @classmethod
     def of(cls, status: PlanStatus) -> "Promise":
@@ -33,7 +46,16 @@ class Promise:
                 places.setdefault(one.pool, []).append(place_of(one))
                 uids[one.pool, one.ordinal] = one.uid
         gone = frozenset(one.machine for one in status.actions if one.action == "delete")
-        return cls(places, uids, gone, status.endpoint)
+        copies = Copies(
+            status.template_digest,
+            {
+                (one.pool, one.ordinal): one.bytes_to_copy
+                for one in status.actions
+                if one.ordinal is not None
+            },
+            {one.datastore_ref: one.bytes_to_copy for one in status.replicas},
+        )
+        return cls(places, uids, gone, status.endpoint, copies)
 
 
 def place_of(action: PlannedMachine) -> Place:
@@ -47,11 +69,12 @@ def place_of(action: PlannedMachine) -> Place:
     )
 
 
-def differences(promise: Promise, choice: Choice) -> list[str]:
+def differences(promise: Promise, choice: Choice, copies: Copies) -> list[str]:
     """Say what would come otherwise than promised; nothing when all would come as it says.
 
     ``choice`` was made with the promised places: so a better place that has come up since makes
-    no difference, and one that cannot be had any more does.
+    no difference, and one that cannot be had any more does. Neither does it matter that less has
+    to be copied.
     """
     found = [str(short) for short in choice.shortages]
     if choice.no_endpoint:
@@ -68,7 +91,22 @@ def differences(promise: Promise, choice: Choice) -> list[str]:
     doomed = {removal.machine.metadata.name for removal in choice.delete}
     found += [f"{name} would be deleted too" for name in sorted(doomed - promise.deletions)]
     found += [f"{name} would not be deleted" for name in sorted(promise.deletions - doomed)]
-    return found
+    return found + _more_copied(promise.copies, copies)
+
+
+def _more_copied(promised: Copies, coming: Copies) -> list[str]:
+    if promised.template and coming.template and promised.template != coming.template:
+        return ["the template was changed since"]
+    found = [
+        f"{_which(key)} would be a full clone of {_gib(size)}"
+        for key, size in coming.machines.items()
+        if size > promised.machines.get(key, size)
+    ]
+    return found + [
+        f"the template would first be copied to datastore {datastore}, {_gib(size)}"
+        for datastore, size in coming.replicas.items()
+        if promised.template and size > promised.replicas.get(datastore, 0)
+    ]
 
 
 def _difference(
@@ -77,8 +115,7 @@ def _difference(
     coming: NewMachine | None,
     refused: set[str | None],
 ) -> list[str]:
-    pool, ordinal = key
-    which = f"new machine {ordinal} of {pool or 'the control plane'}"
+    pool, which = key[0], _which(key)
     if promised is None:
         return [f"{which} would be made too"]
     if coming is None:
@@ -86,6 +123,15 @@ def _difference(
     if coming.place == promised:
         return []
     return [f"{which} would go to {_shown(coming.place)} in place of {_shown(promised)}"]
+
+
+def _which(key: tuple[str | None, int]) -> str:
+    pool, ordinal = key
+    return f"new machine {ordinal} of {pool or 'the control plane'}"
+
+
+def _gib(size: int) -> str:
+    return f"{size / 1024**3:.1f} GiB"
 
 
 def _shown(place: Place) -> str:

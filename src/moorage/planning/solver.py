@@ -94,8 +94,10 @@ class Slot:
     """Machines of one group keep apart: the control plane, or one pool."""
     memory_mib: int
     disk_bytes: Mapping[str, int]
-    """Datastore -> what the clone takes there at once, its swap file left out."""
+    """Datastore -> what the clone copies there, extra disks and its swap file left out."""
     domains: tuple[str, ...]
+    extra_bytes: int = 0
+    """Of its extra disks, wherever it goes."""
     given: Place | None = None
     """The only place that will do: what a plan promised."""
 
@@ -186,7 +188,7 @@ class _Tally:
     def copied(self, slot: Slot, store: Datastore) -> int:
         """Return what one more of these machines takes on a datastore, its swap file left out."""
         replica = 0 if store.ref in self.with_replica else store.replica_bytes
-        return slot.disk_bytes[store.ref] or replica
+        return (slot.disk_bytes[store.ref] or replica) + slot.extra_bytes
 
     def bring(self, slot: Slot, domain: Domain, datastore: str) -> int:
         """Return the same of the one that is placed there now; later ones find its replica."""

@@ -340,7 +340,7 @@ class FollowedPlan(Model):
     uid: str
     applied_at: datetime
     is_outdated: bool = False
-    """Nothing was made by it, and nothing will be; else all that it names is stored."""
+    """Nothing more is made by it; else all that it names is stored."""
     differences: list[str] = Field(default_factory=list)
     """What would have come otherwise than it says."""
 

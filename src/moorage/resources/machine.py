@@ -6,7 +6,7 @@ from pydantic import Field
 
 from moorage.resources.cluster import FailureDomain
 from moorage.resources.kubernetes import Role, Taint
-from moorage.resources.meta import Name, Ownership, Resource, Scope, Spec, Status
+from moorage.resources.meta import Model, Name, Ownership, Resource, Scope, Spec, Status
 from moorage.resources.size import ExtraDisk
 
 
@@ -43,6 +43,14 @@ class MachineSpec(Spec):
         return sum(disk.size_gib for disk in self.extra_disks) * 1024**3
 
 
+class OffPlan(Model):
+    """That a machine cannot be where a plan has promised it."""
+
+    plan: str
+    """UID of the plan."""
+    why: str
+
+
 class MachineStatus(Status):
     """What was last seen. Only reconcilers write it."""
 
@@ -54,6 +62,8 @@ class MachineStatus(Status):
     """Why it is a full clone of its template; empty for a linked one."""
     clone_failed: bool = False
     """Whether vCenter could not make the clone: datastore and host are chosen again first."""
+    off_plan: OffPlan | None = None
+    """Set while nothing is cloned: its place is gone, and it waits for somebody's decision."""
     power: str | None = None
     addresses: list[str] = Field(default_factory=list)
     """Addresses that the guest reports; the static one is claimed as an IPAddress."""

@@ -5,8 +5,10 @@ from typing import Self
 
 from pydantic import Field
 
-from moorage.resources.cluster import Cluster
+from moorage.resources.check import Check
+from moorage.resources.cluster import Cluster, ClusterName, ClusterSpec
 from moorage.resources.meta import InventoryPath, Model
+from moorage.resources.nodepool import PoolDocument
 
 
 class CheckTarget(Model):
@@ -49,10 +51,22 @@ class CheckTarget(Model):
         ]
 
 
+class CheckedCluster(Model):
+    """A cluster of the operation's project for which there shall be room."""
+
+    name: ClusterName
+    proposed: ClusterSpec | None = None
+    """As it would be; ``None``: as it is, with all of its pools."""
+    node_pools: list[PoolDocument] = Field(default_factory=list, max_length=100)
+    """All that there would be."""
+
+
 class CheckArguments(Model):
     """Arguments of the verb ``check``."""
 
     targets: list[CheckTarget] = Field(min_length=1, max_length=200)
+    clusters: list[CheckedCluster] = Field(default_factory=list, max_length=50)
+    """Without any, one machine of 4 GiB of memory shall fit into each target."""
     zone_tags: bool = False
     """Also what it takes to read, make and attach tags of regions and zones."""
 
@@ -108,7 +122,13 @@ class CheckResult(Model):
     """How many privileges were asked for, over all objects."""
     findings: list[Finding] = Field(default_factory=list)
     """Empty when nothing is missing; sorted by state: missing, optional, unknown."""
+    checks: list[Check] = Field(default_factory=list)
+    """Of what privileges say nothing about: places, template, room, addresses, clocks."""
 
     def needed(self) -> list[Finding]:
         """Return the findings without which machines cannot be made, or kept."""
         return [one for one in self.findings if one.state is not FindingState.OPTIONAL]
+
+    def failed(self) -> list[Check]:
+        """Return the checks without which machines cannot be made."""
+        return [one for one in self.checks if one.blocking and not one.ok]

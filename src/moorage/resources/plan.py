@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, IPvAnyAddress
 
+from moorage.resources.check import Check
 from moorage.resources.cluster import ClusterName, ClusterSpec
 from moorage.resources.kubernetes import Role
 from moorage.resources.meta import (
@@ -49,6 +50,8 @@ class PlanSpec(Spec):
     """What is proposed, and on what that rests."""
 
     cluster: ClusterName
+    cluster_uid: str = ""
+    """Of the cluster, which a new one gets when the plan is applied."""
     labels: dict[LabelKey, LabelValue] = Field(default_factory=dict)
     """Of the cluster."""
     proposed: ClusterSpec
@@ -83,6 +86,32 @@ class PlanState(StrEnum):
     """Every machine that it names is stored, or on its way out."""
 
 
+class PlannedDisk(Model):
+    """A disk beside the template's."""
+
+    size_gib: int
+    thin: bool
+    datastore: str
+
+
+class PlannedReplica(Model):
+    """A copy of the template that is made before the first linked clone on a datastore."""
+
+    name: str
+    datastore: str
+    datastore_ref: str
+    bytes_to_copy: int
+
+
+class PlannedFolder(Model):
+    """The VM folder of the cluster's own."""
+
+    path: str
+    """Inventory path."""
+    is_new: bool
+    """It is made; else it is there."""
+
+
 class PlannedMachine(Model):
     """What becomes of one machine."""
 
@@ -110,8 +139,12 @@ class PlannedMachine(Model):
     template: str
     clone_mode: Literal["linked", "full"] | None = None
     """Of a new one."""
+    replica: str | None = None
+    """Name of the template's replica that it becomes a linked clone of; ``None``: of none."""
     bytes_to_copy: int = 0
-    """What its clone takes on the datastore at once, its swap file left out."""
+    """Of the template, by its full clone."""
+    extra_disks: list[PlannedDisk] = Field(default_factory=list)
+    """Of a new one."""
     reason: str
 
 
@@ -123,17 +156,10 @@ class AddressRoom(Model):
     """Now: neither claimed nor known to be used by others."""
     needed: int
     """By new machines and the endpoint."""
-
-
-class PlanCheck(Model):
-    """One thing that was looked at."""
-
-    name: str
-    """One UpperCamel word."""
-    ok: bool
-    message: str = ""
-    blocking: bool = True
-    """Whether the plan is refused where it is not ok."""
+    held: int = 0
+    """By the cluster, now."""
+    peak: int = 0
+    """The most that the cluster holds at a time: new machines come before old ones have gone."""
 
 
 class Fit(Model):
@@ -161,14 +187,21 @@ class PlanStatus(Status):
     surge_peak: int = 0
     """Machines that there are at most at a time, those about to go included."""
     bytes_to_copy: int = 0
+    """By full clones and to make replicas."""
+    replicas: list[PlannedReplica] = Field(default_factory=list)
+    """Those that are not there yet."""
+    folder: PlannedFolder | None = None
+    """Where machines go, if not to the placement's own folder."""
+    template_digest: str = ""
+    """Of what the template of new machines holds."""
     addresses: list[AddressRoom] = Field(default_factory=list)
-    checks: list[PlanCheck] = Field(default_factory=list)
+    checks: list[Check] = Field(default_factory=list)
     fit: Fit | None = None
     facts: str = ""
     """SHA-256 over what it was made from, figures that always move left out."""
     planned_at: datetime | None = None
     differences: list[str] = Field(default_factory=list)
-    """Of an outdated one: what would be otherwise."""
+    """Of an outdated one: what would be, or is, otherwise."""
 
 
 class Plan(Resource):

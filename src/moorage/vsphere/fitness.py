@@ -35,19 +35,19 @@ def kubernetes_version_of(template: Template) -> tuple[str, str] | None:
     return None
 
 
-def unfit(template: Template, wanted_version: str, api_version: str) -> list[str]:
+def unfit(template: Template, wanted_version: str | None, api_version: str) -> list[str]:
     """Return why a template does not suit a cluster, and what to do; empty when it does.
 
     What no cluster can use stands in ``Template.unfit``.
 
     Args:
         template: As it was read.
-        wanted_version: Of Kubernetes, as the cluster asks for it.
+        wanted_version: Of Kubernetes, as the cluster asks for it; ``None``: no cluster asks yet.
         api_version: Of the vCenter.
     """
     return [
         *_hardware(template, api_version),
-        *_version(template, wanted_version),
+        *(_version(template, wanted_version) if wanted_version is not None else ()),
     ]
 
 

@@ -80,6 +80,17 @@ class Folders:
         place = self._stream.places.get(one)
         return ClusterFolder(one, f"/{self._stream.places.path(place)}" if place else "")
 
+    def would_be(self, target: Target, name: str, recorded: str | None) -> tuple[str, bool]:
+        """Return the path of the cluster's folder, and whether it has to be made; from memory.
+
+        Raises ``InvalidError`` for no such datacenter or folder, and ``UnavailableError``.
+        """
+        places = self._stream.places
+        if recorded is not None and (there := places.get(recorded)) is not None:
+            return f"/{places.path(there)}", False
+        parent = places.get(self._parent(target))
+        return f"/{places.path(parent)}/{name}" if parent is not None else name, True
+
     async def remove(self, target: Target, name: str, cluster: str, recorded: str | None) -> bool:
         """Remove the cluster's folder if it is empty; what holds anything stays.
 

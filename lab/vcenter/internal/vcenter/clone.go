@@ -162,6 +162,7 @@ func (s *Server) settle(ctx *simulator.Context, vm *simulator.VirtualMachine, fr
 			disk.Backing.(*types.VirtualDiskFlatVer2BackingInfo).Parent = parent
 		}
 	}
+	sayStorage(vm)
 	if req.Spec.Template {
 		vm.Config.Template, vm.Summary.Config.Template, vm.ResourcePool = true, true, nil
 	}
@@ -177,7 +178,6 @@ func (s *Server) settle(ctx *simulator.Context, vm *simulator.VirtualMachine, fr
 // correctSpace changes a datastore's free space where the simulator takes a child disk for a full one:
 // the sign is 1 after it was made and -1 after it was destroyed.
 func (s *Server) correctSpace(ctx *simulator.Context, disk *types.VirtualDisk, sign int64) {
-	const childSize = 16 << 20
 	backing, ok := disk.Backing.(*types.VirtualDiskFlatVer2BackingInfo)
 	if !ok || backing.Parent == nil || backing.Datastore == nil {
 		return

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/vmware/govmomi/simulator"
@@ -72,6 +73,23 @@ func (m *machines) complete(vm *simulator.VirtualMachine) {
 		card.AddressType = string(types.VirtualEthernetCardMacTypeAssigned)
 		card.MacAddress = m.newMAC()
 	}
+	sayStorage(vm)
+}
+
+// childSize is what a linked clone's disk takes at first.
+const childSize = 16 << 20
+
+// sayStorage says what a machine's disks take, as the datastores count them: the simulator's files are empty.
+func sayStorage(vm *simulator.VirtualMachine) {
+	var taken int64
+	for _, disk := range disksOf(vm) {
+		if backing, ok := disk.Backing.(*types.VirtualDiskFlatVer2BackingInfo); ok && backing.Parent != nil {
+			taken += childSize
+			continue
+		}
+		taken += disk.CapacityInBytes
+	}
+	vm.Summary.Storage = &types.VirtualMachineStorageSummary{Committed: taken, Unshared: taken, Timestamp: time.Now()}
 }
 
 // newMAC gives the next address of the range that vCenter assigns from.

@@ -52,6 +52,7 @@ func (s *Server) reconfigure(ctx *simulator.Context, task *running, vm *simulato
 	var changed []optionChange
 	uuid := ""
 	ctx.WithLock(vm, func() {
+		sayStorage(vm)
 		changed = s.setExtraConfig(ctx, vm, spec.ExtraConfig)
 		uuid = strings.ToLower(vm.Config.Uuid)
 		now := time.Now()

@@ -40,6 +40,7 @@ func (m *machine) snapshot(ctx *simulator.Context, method string, take func(*sim
 		}
 		defer release()
 		made, refused := s.tasks.inner(ctx, vm, func() soap.HasFault { return take(ctx) })
+		ctx.WithLock(vm, func() { sayStorage(vm) })
 		s.hub.Touch(vm.Self)
 		return made, refused
 	})

@@ -24,6 +24,7 @@ from moorage.controllers.gateway.machines import (
     allowed_domains,
     control_plane_machine,
     machines_of,
+    pools_of,
     worker_machine,
 )
 from moorage.controllers.gateway.place import targets_of_cluster
@@ -34,12 +35,14 @@ from moorage.controllers.gateway.placing import (
     promise,
     vcenter_of,
 )
-from moorage.engine import DONE, Outcome, Store, Wait, lease, step, wait
+from moorage.controllers.gateway.privileges import missing_privileges
+from moorage.engine import DONE, Outcome, Store, Wait, step, wait
 from moorage.ipam import read_pool, take
 from moorage.kit.errors import TerminalError
 from moorage.kit.ids import new_uid
 from moorage.planning import (
     Choice,
+    Copies,
     Fault,
     GivenAddress,
     Group,
@@ -51,6 +54,7 @@ from moorage.planning import (
     changes_of,
     choose,
     differences,
+    slot_of,
 )
 from moorage.resources import Cluster, IPPool, Machine, NodePool
 from moorage.resources.cluster import Unplaced
@@ -59,6 +63,8 @@ from moorage.resources.spans import Address
 from moorage.vsphere import Target
 
 _ASKED_AT_A_TIME = 32
+_GRANTED_S = 60.0
+"""Privileges are granted beside us; asking costs a call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,22 @@ class Survey:
             name for domain in domains for pools in domain.ip_pools for name in pools
         }
 
+    def copies(self, choice: Choice) -> Copies:
+        """Return what is copied for the new machines of a choice."""
+        sites = self.sites
+        if sites is None:
+            return Copies()
+        machines = {
+            (new.pool, new.ordinal): self.group(new.pool).disk_bytes[new.place.datastore]
+            for new in choice.create
+        }
+        linked = {
+            new.place.datastore for new in choice.create if not machines[new.pool, new.ordinal]
+        }
+        sizes = {store: sites.sources[store].bytes_to_copy for store in sorted(linked)}
+        replicas = {store: size for store, size in sizes.items() if size}
+        return Copies(sites.template_digest(), machines, replicas)
+
     def group(self, pool: str | None) -> Group:
         """Return the group of a pool."""
         return next(group for group in self.snapshot.groups if group.pool == pool)
@@ -87,12 +109,14 @@ async def ensure_machines(cluster: Cluster, env: Env) -> Outcome:
     """Make and delete Machines, of the control plane and of all pools."""
     machines = await machines_of(env, cluster)
     pools = await pools_of(env, cluster)
-    followed = await plan_to_follow(cluster, pools, env)
+    followed = await plan_to_follow(cluster, pools, machines, env)
     if isinstance(followed, Wait) and followed.reason != OUTDATED:
         return followed
     choice = Choice()
     if not isinstance(followed, Wait):
         seen = await survey(cluster, pools, machines, env)
+        if followed is not None and (lacking := await _not_permitted(cluster, seen, env)):
+            return lacking
         choice = await _carry_out(cluster, pools, seen, followed, env)
     founders = [machine for machine in machines if machine.spec.pool is None]
     cluster.status.control_plane_replicas = len(founders)
@@ -107,18 +131,12 @@ async def ensure_machines(cluster: Cluster, env: Env) -> Outcome:
     return DONE
 
 
-async def pools_of(env: Env, cluster: Cluster) -> list[NodePool]:
-    """Return the cluster's pools, those being deleted left out; a pass reads them once."""
-    held = lease.current()
-    key = f"pools of {cluster.metadata.uid}"
-    if held is not None and key in held.memory:
-        known: list[NodePool] = held.memory[key]
-        return known
-    found = await env.store.list(NodePool, owner=cluster.metadata.uid)
-    staying = [pool for pool in found if not pool.is_deleting]
-    if held is not None:
-        held.memory[key] = staying
-    return staying
+async def _not_permitted(cluster: Cluster, seen: Survey, env: Env) -> Wait | None:
+    """Return what to wait for before a plan is carried out, if the account lacks privileges."""
+    if seen.sites is None:
+        return None
+    lacking = await missing_privileges(cluster, env)
+    return wait("PrivilegesMissing", lacking, after=_GRANTED_S) if lacking else None
 
 
 async def survey(
@@ -158,7 +176,8 @@ async def survey(
             continue
         sites = looked
         wanted |= set(group.domains)
-        judged[group.pool] = replace(group, disk_bytes=disk_bytes)
+        extra_bytes = sizes[group.pool].extra_bytes()
+        judged[group.pool] = replace(group, disk_bytes=disk_bytes, extra_bytes=extra_bytes)
     promised = vcenter_of(cluster.spec.account, env).estate.promised()
     domains = sites.domains if sites else ()
     snapshot = Snapshot([*judged.values()], machines, domains, promised, vip=vip)
@@ -275,7 +294,7 @@ async def _carry_out(
 
     async def carry_out(store: Store, choice: Choice, found: Mapping[str, IPPool]) -> None:
         if followed is not None:
-            wrong[:] = differences(promise, choice)
+            wrong[:] = differences(promise, choice, seen.copies(choice))
             if wrong:
                 return
             noted = cluster.copy_deep()  # should the transaction fail, nothing was noted
@@ -352,14 +371,10 @@ class _Making:
 
 def _note(cluster: Cluster, choice: Choice, seen: Survey, env: Env) -> None:
     """Let other placements count what was just placed."""
-    groups = {new.pool: seen.group(new.pool) for new in choice.create}
-    promise(
-        vcenter_of(cluster.spec.account, env),
-        [
-            (new.place, groups[new.pool].memory_mib, groups[new.pool].disk_bytes)
-            for new in choice.create
-        ],
-    )
+    if seen.sites is not None:
+        slots = {new.pool: slot_of(seen.group(new.pool)) for new in choice.create}
+        placed = [(new.place, slots[new.pool]) for new in choice.create]
+        promise(vcenter_of(cluster.spec.account, env), seen.sites, placed)
 
 
 def _group(

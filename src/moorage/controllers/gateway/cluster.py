@@ -3,7 +3,7 @@
 from moorage.bootstrap import generate
 from moorage.controllers.gateway.apart import ensure_no_rules
 from moorage.controllers.gateway.brake import LOOK_AGAIN_S
-from moorage.controllers.gateway.choosing import ensure_machines, pools_of
+from moorage.controllers.gateway.choosing import ensure_machines
 from moorage.controllers.gateway.clock import MISSED_S, any_waits_for_clock, clock_disagreement
 from moorage.controllers.gateway.endpoint import ensure_endpoint, ensure_no_endpoint
 from moorage.controllers.gateway.env import Env, key_of
@@ -16,7 +16,7 @@ from moorage.controllers.gateway.inside import (
     ensure_join_prepared,
     ensure_layers,
 )
-from moorage.controllers.gateway.machines import machines_of
+from moorage.controllers.gateway.machines import machines_of, pools_of
 from moorage.controllers.gateway.place import ensure_placement
 from moorage.controllers.gateway.placing import ROOM_AGAIN_S
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait

@@ -6,11 +6,11 @@ from ipaddress import ip_address
 
 import anyio
 
-from moorage.controllers.gateway.choosing import choose_now, pools_of, survey
+from moorage.controllers.gateway.choosing import choose_now, survey
 from moorage.controllers.gateway.conflicts import user_of
 from moorage.controllers.gateway.env import Env, key_of
 from moorage.controllers.gateway.following import Followed, outdate, plan_to_follow
-from moorage.controllers.gateway.machines import machines_of
+from moorage.controllers.gateway.machines import machines_of, pools_of
 from moorage.controllers.gateway.place import targets_of_cluster
 from moorage.controllers.tally import tally_of
 from moorage.engine import DONE, Outcome, Wait, step, wait
@@ -73,14 +73,15 @@ async def ensure_no_endpoint(cluster: Cluster, env: Env) -> Outcome:
 async def _followed(cluster: Cluster, vip: Vip | None, env: Env) -> Followed | Wait | None:
     """Return the plan that a new cluster follows, if all can still come as it says."""
     pools = await pools_of(env, cluster)
-    followed = await plan_to_follow(cluster, pools, env)
+    machines = await machines_of(env, cluster)
+    followed = await plan_to_follow(cluster, pools, machines, env)
     if not isinstance(followed, Followed):
         return followed
     promise, held = followed.promise, await env.store.list(IPAddress, owner=cluster.metadata.uid)
     wish = None if vip is None or held else replace(vip, wanted=promise.endpoint)
-    seen = await survey(cluster, pools, await machines_of(env, cluster), env, wish)
+    seen = await survey(cluster, pools, machines, env, wish)
     choice, _ = await choose_now(cluster, seen, env, promise)
-    wrong = differences(promise, choice)
+    wrong = differences(promise, choice, seen.copies(choice))
     return outdate(cluster, followed, wrong, env) if wrong else followed
 
 

@@ -7,6 +7,8 @@ from moorage.kit.errors import InvalidError, TerminalError
 from moorage.kit.ids import uid_suffix
 from moorage.resources import Cluster
 from moorage.resources.cluster import ClusterFolder
+from moorage.resources.plan import PlannedFolder
+from moorage.vsphere import VCenter
 
 _LOOK_AGAIN_S = 0.2
 
@@ -29,6 +31,19 @@ async def ensure_folder(cluster: Cluster, env: Env) -> Outcome:
     if not made.path:
         return wait("FolderNotSeen", f"vCenter has made {made.moref}", after=_LOOK_AGAIN_S)
     return DONE
+
+
+def planned_folder(cluster: Cluster, vcenter: VCenter) -> PlannedFolder | None:
+    """Return the folder of its own that a cluster would have, or has; ``None``: it has none.
+
+    Raises like ``Folders.would_be``.
+    """
+    if not cluster.spec.placement.folder_per_cluster:
+        return None
+    path, is_new = vcenter.folders.would_be(
+        folder_target(cluster), _name(cluster), _recorded(cluster)
+    )
+    return PlannedFolder(path=path, is_new=is_new)
 
 
 @step("FolderRemoved")

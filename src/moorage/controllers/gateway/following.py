@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from moorage.controllers.gateway.env import Env
+from moorage.controllers.gateway.placing import Planned
 from moorage.engine import Wait, wait
 from moorage.planning import Promise
-from moorage.resources import Cluster, NodePool, Plan
+from moorage.resources import Cluster, Machine, NodePool, Plan
 from moorage.resources.cluster import FollowedPlan
 from moorage.resources.plan import AppliedPlan
 
@@ -42,7 +43,7 @@ class Followed:
 
 
 async def plan_to_follow(
-    cluster: Cluster, pools: Sequence[NodePool], env: Env
+    cluster: Cluster, pools: Sequence[NodePool], machines: Sequence[Machine], env: Env
 ) -> Followed | Wait | None:
     """Return the plan that the next choice of machines has to follow, if there is one.
 
@@ -52,6 +53,7 @@ async def plan_to_follow(
     Args:
         cluster: As read in this pass.
         pools: Of the cluster, as read in this pass: before the plans are, which is what counts.
+        machines: All of the cluster: one may have said that it cannot keep to the plan.
         env: As for steps.
     """
     plans = await env.store.list(Plan, owner=cluster.metadata.uid)
@@ -75,7 +77,46 @@ async def plan_to_follow(
     done = cluster.status.plan
     if done is None or (done.uid, done.applied_at) != (plan.metadata.uid, applied.at):
         return Followed(plan, applied, Promise.of(plan.status))
+    if not done.is_outdated and (broken := _broken(plan, machines)):
+        return outdate(cluster, Followed(plan, applied, Promise()), broken, env)
     return say_outdated(cluster, env) if done.is_outdated else None
+
+
+async def planned_place(
+    machine: Machine, cluster: Cluster, pools: Sequence[NodePool], env: Env
+) -> Planned | Wait | None:
+    """Return where a machine has to be, by the plan that its cluster was last changed by.
+
+    ``None``: no plan binds it. Or what to wait for: somebody's decision, as the plan is outdated.
+    """
+    followed = cluster.status.plan
+    if followed is None:
+        return None
+    plan = await env.store.find(Plan, cluster.metadata.project, followed.name)
+    applied = plan.spec.applied if plan is not None else None
+    if (
+        plan is None
+        or applied is None
+        or applied.withdrawn
+        or (plan.metadata.uid, applied.at) != (followed.uid, followed.applied_at)
+        or _compare(applied, cluster, pools) == "newer"
+    ):
+        return None
+    uid = machine.metadata.uid
+    action = next((one for one in plan.status.actions if one.uid == uid), None)
+    if action is None:
+        return None
+    if followed.is_outdated:
+        return waits_for_decision(cluster)
+    return Planned(plan.metadata.uid, action.datastore, action.host_ref)
+
+
+def _broken(plan: Plan, machines: Sequence[Machine]) -> list[str]:
+    return [
+        f"{one.metadata.name} cannot be where the plan says: {off.why}"
+        for one in machines
+        if (off := one.status.off_plan) is not None and off.plan == plan.metadata.uid
+    ]
 
 
 def say_followed(cluster: Cluster, followed: Followed, env: Env) -> None:

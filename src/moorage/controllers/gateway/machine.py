@@ -17,6 +17,7 @@ from moorage.controllers.gateway.controlplane import (
 )
 from moorage.controllers.gateway.env import MACHINE_FINALIZER, Env
 from moorage.controllers.gateway.fence import assigned, bears_mark, mark_of
+from moorage.controllers.gateway.following import OUTDATED, planned_place
 from moorage.controllers.gateway.inside import FIELD_MANAGER
 from moorage.controllers.gateway.machine_address import (
     cards_of,
@@ -31,7 +32,7 @@ from moorage.controllers.gateway.machine_teardown import (
     ensure_no_vm,
     ensure_permitted,
 )
-from moorage.controllers.gateway.machines import role_of
+from moorage.controllers.gateway.machines import pools_of, role_of
 from moorage.controllers.gateway.place import resolve_machine
 from moorage.controllers.gateway.placing import ROOM_AGAIN_S, place_again
 from moorage.controllers.gateway.progress import (
@@ -49,6 +50,7 @@ from moorage.kit.errors import TerminalError, UnavailableError
 from moorage.kube import NodeInfo
 from moorage.resources import Cluster, Machine
 from moorage.resources.kubernetes import Role
+from moorage.resources.machine import OffPlan
 from moorage.vsphere import (
     VM,
     BusyError,
@@ -291,15 +293,22 @@ async def _not_yet(machine: Machine, cluster: Cluster, vcenter: VCenter, env: En
 async def _place_again(machine: Machine, cluster: Cluster, env: Env) -> Wait | None:
     """Choose datastore and host anew while nothing is cloned: vCenter refused those chosen.
 
-    The failure domain stays, so that the machines of its pool stay spread.
+    The failure domain stays, so that the machines of its pool stay spread. What a plan has
+    promised stays too: if it cannot be had, the plan is outdated.
     """
     others = [
         one for one in await role_of(env, cluster, machine.spec.pool) if one.key != machine.key
     ]
-    spot = await place_again(machine, cluster, others, env)
+    planned = await planned_place(machine, cluster, await pools_of(env, cluster), env)
+    if isinstance(planned, Wait):
+        return replace(planned, after=ROOM_AGAIN_S)
+    spot = await place_again(machine, cluster, others, env, planned)
+    if isinstance(spot, str) and planned is not None:
+        machine.status.off_plan = OffPlan(plan=planned.plan, why=spot)
+        return wait(OUTDATED, f"it cannot be where the plan says: {spot}", after=ROOM_AGAIN_S)
     if isinstance(spot, str):
         return wait("NoRoom", f"there is no room for it: {spot}", after=ROOM_AGAIN_S)
-    machine.status.clone_failed = False
+    machine.status.clone_failed, machine.status.off_plan = False, None
     if (spot.domain, spot.host) != (machine.spec.failure_domain, machine.spec.host):
         machine.spec.failure_domain, machine.spec.host = spot.domain, spot.host
         stored = await env.store.put_spec(machine, if_version=machine.metadata.resource_version)

@@ -40,6 +40,20 @@ async def machines_of(env: Env, cluster: Cluster) -> list[Machine]:
     return found
 
 
+async def pools_of(env: Env, cluster: Cluster) -> list[NodePool]:
+    """Return the cluster's pools, those being deleted left out; a pass reads them once."""
+    held = lease.current()
+    key = f"pools of {cluster.metadata.uid}"
+    if held is not None and key in held.memory:
+        known: list[NodePool] = held.memory[key]
+        return known
+    found = await env.store.list(NodePool, owner=cluster.metadata.uid)
+    staying = [pool for pool in found if not pool.is_deleting]
+    if held is not None:
+        held.memory[key] = staying
+    return staying
+
+
 async def role_of(env: Env, cluster: Cluster, pool: str | None) -> list[Machine]:
     """Return those of one pool; ``None``: of the control plane."""
     return [one for one in await machines_of(env, cluster) if one.spec.pool == pool]

@@ -16,6 +16,7 @@ from moorage.controllers.gateway.clock import LOOK_AGAIN_S, clock_disagreement
 from moorage.controllers.gateway.controlplane import why_kept
 from moorage.controllers.gateway.env import Env
 from moorage.controllers.gateway.fence import assigned
+from moorage.controllers.gateway.preflight import preflight
 from moorage.controllers.gateway.privileges import target_of
 from moorage.controllers.gateway.zones import tag_zones
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
@@ -125,6 +126,7 @@ async def _check(operation: Operation, env: Env) -> Outcome:
     arguments = CheckArguments.model_validate(operation.spec.arguments)
     features = wanted_features(arguments.targets, zone_tags=arguments.zone_tags)
     result = await vcenter.access.check([target_of(one) for one in arguments.targets], features)
+    result.checks = await preflight(name, operation.metadata.project, arguments, env)
     operation.status.result = result.document()
     return _end(operation, env)
 

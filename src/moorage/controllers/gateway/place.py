@@ -1,7 +1,7 @@
 """Are the places that a cluster names really there? Asked before anything is made."""
 
 from moorage.controllers.gateway.env import Env
-from moorage.engine import DONE, Outcome, step, wait
+from moorage.engine import DONE, Outcome, Wait, step
 from moorage.kit.errors import DeferredError, FieldFault, InvalidError, TerminalError
 from moorage.resources import Cluster
 from moorage.resources.cluster import FailureDomain
@@ -16,12 +16,29 @@ async def ensure_placement(cluster: Cluster, env: Env) -> Outcome:
     """Look up every name of the placement, and report all that are wrong at once."""
     vcenter = env.accounts.get(cluster.spec.account)
     if vcenter is None:
-        return wait(
-            "AccountNotReady",
-            f"cloud account {cluster.spec.account} is not connected: "
-            f"see `moorage accounts describe {cluster.spec.account}`",
-            after=5,
+        return account_not_ready(cluster.spec.account)
+    faults = await placement_faults(cluster, vcenter)
+    if faults:
+        raise TerminalError(
+            "PlacementInvalid", str(InvalidError("the placement cannot be used", tuple(faults)))
         )
+    return DONE
+
+
+def account_not_ready(account: str) -> Wait:
+    """Wait for an account to be connected."""
+    return Wait(
+        "AccountNotReady",
+        f"cloud account {account} is not connected: see `moorage accounts describe {account}`",
+        after=5,
+    )
+
+
+async def placement_faults(cluster: Cluster, vcenter: VCenter) -> list[FieldFault]:
+    """Return what is wrong with the places and the template that a cluster names, all at once.
+
+    Places are wrong too when no host in service reaches datastore and networks together.
+    """
     faults: dict[str, FieldFault] = {}
     for _, _, target in each_target(cluster, vcenter):
         try:
@@ -35,12 +52,7 @@ async def ensure_placement(cluster: Cluster, env: Env) -> Outcome:
             if why:
                 path = "spec.placement.template"
                 faults[path] = FieldFault(path, "; ".join(why))
-    if faults:
-        raise TerminalError(
-            "PlacementInvalid",
-            str(InvalidError("the placement cannot be used", tuple(faults.values()))),
-        )
-    return DONE
+    return [*faults.values()]
 
 
 def targets_of_cluster(cluster: Cluster) -> list[tuple[str, str, Target]]:

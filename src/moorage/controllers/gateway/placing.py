@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from moorage.controllers.gateway.env import Env
 from moorage.controllers.gateway.place import each_target
-from moorage.controllers.gateway.sources import replica_to_make
+from moorage.controllers.gateway.sources import LinkSource, link_source
 from moorage.controllers.gateway.zones import located_domains
 from moorage.kit.errors import InvalidError, TerminalError, UnavailableError
 from moorage.planning import (
@@ -49,8 +49,13 @@ class Sites:
     """By name; one for each datastore."""
     paths: Mapping[str, str]
     """Moref of a datastore -> how the document names it."""
-    without_replicas: frozenset[str] = frozenset()
-    """Morefs of datastores where the account may not make replicas of the template."""
+    sources: Mapping[str, LinkSource]
+    """Moref of a datastore -> what linked clones there would hang on."""
+
+    def template_digest(self) -> str:
+        """Return the digest of the template that all machines are made of."""
+        targets = [one for several in self.targets.values() for one in several]
+        return targets[0].template.digest if targets else ""
 
     def spot(self, place: Place) -> Spot:
         """Return a place as a Machine holds it."""
@@ -60,17 +65,16 @@ class Sites:
     def disk_bytes(
         self, cluster: Cluster, size: MachineSize | MachineSpec, domains: Iterable[str]
     ) -> dict[str, int]:
-        """Return what a clone takes at once on each datastore of some failure domains.
+        """Return what a clone copies to each datastore of some failure domains.
 
         Raises ``TerminalError`` where no such clone can be made.
         """
         return {
-            target.datastore: size.extra_bytes()
-            + copied_bytes(
+            target.datastore: copied_bytes(
                 target,
                 cluster.spec.clone_mode,
                 size.disk_gib,
-                replicas=target.datastore not in self.without_replicas,
+                replicas=self.sources[target.datastore].is_permitted,
             )
             for name in domains
             for target in self.targets.get(name, ())
@@ -96,8 +100,8 @@ async def look_at_sites(cluster: Cluster, names: Iterable[str], env: Env) -> Sit
                 raise TerminalError("PlacementInvalid", str(error)) from error
             targets.setdefault(name, []).append(resolved)
             paths[resolved.datastore] = path
-    replicas = {
-        target.datastore: await replica_to_make(cluster.spec.account, target, env)
+    sources = {
+        target.datastore: await link_source(cluster.spec.account, target, vcenter, env)
         for resolved in targets.values()
         for target in resolved
     }
@@ -106,34 +110,58 @@ async def look_at_sites(cluster: Cluster, names: Iterable[str], env: Env) -> Sit
             domain,
             ip_pools=_static_cards(located[domain.name]),
             datastores=tuple(
-                replace(store, replica_bytes=replicas[store.ref] or 0)
+                replace(store, replica_bytes=sources[store.ref].bytes_to_copy)
                 for store in domain.datastores
             ),
         )
         for domain in await vcenter.estate.domains(targets)
     )
-    without = frozenset(store for store, size in replicas.items() if size is None)
-    return Sites(domains, located, targets, paths, without)
+    return Sites(domains, located, targets, paths, sources)
 
 
-def promise(vcenter: VCenter, placed: Iterable[tuple[Place, int, Mapping[str, int]]]) -> None:
-    """Let every cluster's placement count what was just placed.
+def promise(vcenter: VCenter, sites: Sites, placed: Iterable[tuple[Place, Slot]]) -> None:
+    """Let every cluster's placement count what was just placed, replicas of the template too.
 
     Args:
         vcenter: Whose figures do not hold it yet.
-        placed: Place, MiB of memory, and what the clone takes on which datastore.
+        sites: Where it was placed.
+        placed: Places, and what goes there.
     """
-    vcenter.estate.promise(
-        Resident(
-            ELSEWHERE, place.domain, place.host, place.datastore,
-            memory_mib, disk_bytes[place.datastore],
-        )
-        for place, memory_mib, disk_bytes in placed
-    )  # fmt: skip
+    brought: set[str] = set()
+    residents: list[Resident] = []
+    for place, slot in placed:
+        copied = slot.disk_bytes[place.datastore]
+        if not copied and place.datastore not in brought:
+            brought.add(place.datastore)
+            copied = sites.sources[place.datastore].bytes_to_copy
+        taken = copied + slot.extra_bytes
+        residents.append(
+            Resident(
+                ELSEWHERE, place.domain, place.host, place.datastore, slot.memory_mib, taken
+            )
+        )  # fmt: skip
+    vcenter.estate.promise(residents)
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """Where a plan says that one machine goes, in its words."""
+
+    plan: str
+    """UID of the plan."""
+    datastore: str
+    host: str | None
+    """Moref; ``None``: any."""
 
 
 async def place_again(
-    machine: Machine, cluster: Cluster, others: Iterable[Machine], env: Env
+    machine: Machine,
+    cluster: Cluster,
+    others: Iterable[Machine],
+    env: Env,
+    planned: Planned | None = None,
+    *,
+    only_look: bool = False,
 ) -> Spot | str:
     """Choose datastore and host of one machine anew, in its own failure domain.
 
@@ -144,18 +172,33 @@ async def place_again(
         cluster: The machine's.
         others: The other machines of its pool.
         env: As for steps.
+        planned: The only place that will do.
+        only_look: Nobody else has to count it: it is not placed.
     """
     name, spec = machine.spec.failure_domain.name, machine.spec
     sites = await look_at_sites(cluster, [name], env)
     vcenter = vcenter_of(cluster.spec.account, env)
-    disk_bytes = sites.disk_bytes(cluster, spec, [name])
-    slot = Slot(group_name(spec.pool), spec.memory_mib, disk_bytes, (name,))
+    given = None
+    if planned is not None:
+        stores = [ref for ref, path in sites.paths.items() if path == planned.datastore]
+        if not stores:
+            return f"datastore {planned.datastore} is not one of failure domain {name} any more"
+        given = Place(name, stores[0], planned.host)
+    slot = Slot(
+        group_name(spec.pool),
+        spec.memory_mib,
+        sites.disk_bytes(cluster, spec, [name]),
+        (name,),
+        spec.extra_bytes(),
+        given,
+    )
     domains = [replace(domain, ip_pools=()) for domain in sites.domains]
     there = [resident_of(one) for one in others if not one.is_deleting]
     (answer,) = solve([slot], domains, [*there, *vcenter.estate.promised()])
     if isinstance(answer, Refusal):
         return "; ".join(answer.reasons)
-    promise(vcenter, [(answer, spec.memory_mib, disk_bytes)])
+    if not only_look:
+        promise(vcenter, sites, [(answer, slot)])
     return sites.spot(answer)
 
 

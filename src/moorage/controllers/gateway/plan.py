@@ -2,46 +2,38 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from moorage.controllers.gateway.choosing import Survey, choose_now, survey
-from moorage.controllers.gateway.endpoint import vip_of
+from moorage.controllers.gateway.choosing import Survey
 from moorage.controllers.gateway.env import Env
 from moorage.controllers.gateway.fence import assigned
-from moorage.controllers.gateway.place import ensure_placement
-from moorage.controllers.gateway.placing import vcenter_of
-from moorage.controllers.gateway.plan_actions import actions_of
-from moorage.controllers.gateway.plan_checks import checks_of
-from moorage.engine import DONE, Outcome, StepReconciler, Wait, step, wait
-from moorage.kit.errors import ForbiddenError, TerminalError
+from moorage.controllers.gateway.folder import planned_folder
+from moorage.controllers.gateway.place import account_not_ready
+from moorage.controllers.gateway.plan_actions import actions_of, claims_of, replicas_of
+from moorage.controllers.gateway.plan_checks import (
+    account_checks,
+    look,
+    privileges_of,
+    room_checks,
+)
+from moorage.controllers.gateway.subject import subject_of
+from moorage.engine import DONE, Outcome, StepReconciler, step, wait
+from moorage.kit.errors import TerminalError
 from moorage.planning import Choice, PoolAddresses, how_many_fit
-from moorage.planning.solver import Domain
-from moorage.resources import Cluster, IPAddress, IPPool, Machine, Metadata, NodePool, Plan
-from moorage.resources.nodepool import pool_of_document
-from moorage.resources.plan import AddressRoom, Fit, PlanCheck, PlanState
-from moorage.vsphere import Found
+from moorage.resources import Cluster, Metadata, NodePool, Plan
+from moorage.resources.check import Check
+from moorage.resources.plan import AddressRoom, Fit, PlanState
 
 _MOST_FITTING = 200
-_FINAL = (PlanState.OUTDATED, PlanState.APPLIED)
-
-
-@dataclass(slots=True)
-class Subject:
-    """What a plan is about: the cluster as it would be, and the machines that it has now."""
-
-    cluster: Cluster
-    pools: list[NodePool]
-    machines: list[Machine]
-    lost: list[Machine]
-    """Those on the host that is supposed to fail; not among ``machines``."""
 
 
 @step("Planned")
 async def ensure_planned(plan: Plan, env: Env) -> Outcome:
     """Plan once; then only say what has become of it."""
     status, spec = plan.status, plan.spec
-    if status.state in _FINAL:
+    if status.state is PlanState.OUTDATED:
         return DONE
     cluster = await env.store.find(Cluster, plan.metadata.project, spec.cluster)
     if spec.applied is not None:
@@ -57,23 +49,43 @@ async def ensure_planned(plan: Plan, env: Env) -> Outcome:
 
 
 async def _plan(plan: Plan, before: Cluster | None, env: Env) -> Outcome:
+    spec, status = plan.spec, plan.status
+    vcenter = env.accounts.get(spec.proposed.account)
+    if vcenter is None:
+        return account_not_ready(spec.proposed.account)
+    uid = "" if spec.how_many else spec.cluster_uid
+    new = Metadata(name=spec.cluster, project=plan.metadata.project, uid=uid, route=env.gateway)
     try:
-        subject = await _subject(plan, before, env)
-        if isinstance(waits := await ensure_placement(subject.cluster, env), Wait):
-            return waits
-        seen = await _see(plan, subject, env)
-        choice, addresses = await choose_now(subject.cluster, seen, env)
-    except (TerminalError, ForbiddenError) as error:
-        reason = error.reason if isinstance(error, TerminalError) else "Forbidden"
-        return _refuse(plan, [PlanCheck(name=reason, ok=False, message=str(error))], env)
-    status = plan.status
-    status.actions = await actions_of(subject, seen, choice, env)
+        subject = await subject_of(
+            None if spec.how_many else before,
+            spec.proposed,
+            spec.node_pools,
+            new,
+            env,
+            spec.host_lost,
+        )
+    except TerminalError as error:
+        return _refuse(plan, [Check(name=error.reason, ok=False, message=str(error))], env)
+    looked, checks = await look(subject, env)
+    checks += [
+        *await account_checks(spec.proposed.account, env),
+        await privileges_of(subject.cluster, env),
+    ]
+    if looked is None:
+        return _refuse(plan, checks, env)
+    seen, choice, addresses = looked.seen, looked.choice, looked.addresses
+    claims = await claims_of(subject, env)
+    status.actions, homeless = await actions_of(subject, seen, choice, claims, env)
     status.endpoint = choice.endpoint.address if choice.endpoint else None
     status.endpoint_pool = choice.endpoint.pool if choice.endpoint else None
-    status.addresses = _address_room(choice, addresses)
+    status.addresses = _address_room(choice, addresses, claims)
+    status.replicas = replicas_of(seen, choice)
+    status.template_digest = seen.copies(choice).template
+    status.folder = planned_folder(subject.cluster, vcenter)
     staying = len(choice.keep) + len(choice.delete) + len(choice.leaving)
     status.surge_peak = staying + len(choice.create)
     status.bytes_to_copy = sum(one.bytes_to_copy for one in status.actions)
+    status.bytes_to_copy += sum(one.bytes_to_copy for one in status.replicas)
     status.facts = _digest(plan, seen, addresses)
     if plan.spec.how_many:
         snapshot = replace(seen.snapshot, ip_pools=addresses)
@@ -84,75 +96,12 @@ async def _plan(plan: Plan, before: Cluster | None, env: Env) -> Outcome:
             limited_by=found.limited_by,
             by_memory=found.by_memory,
         )
-    checks = await checks_of(subject, seen, choice, addresses, env)
-    status.checks = checks
+    status.checks = checks = [*checks, *room_checks(subject, looked, homeless)]
     if any(one.blocking and not one.ok for one in checks):
         return _refuse(plan, checks, env)
     status.state, status.planned_at = PlanState.READY, env.clock.now()
     status.message = _summary(choice)
     return DONE
-
-
-async def _subject(plan: Plan, before: Cluster | None, env: Env) -> Subject:
-    spec, project = plan.spec, plan.metadata.project
-    if spec.how_many or before is None:
-        cluster = Cluster(
-            metadata=Metadata(name=spec.cluster, project=project, route=env.gateway),
-            spec=spec.proposed,
-        )
-        machines: list[Machine] = []
-    else:
-        cluster = before.copy_deep()
-        cluster.spec = spec.proposed
-        machines = await env.store.list(Machine, owner=before.metadata.uid)
-    pools = [pool_of_document(one, spec.cluster, project) for one in spec.node_pools]
-    lost = _on_host(spec.host_lost, cluster, machines, env) if spec.host_lost else []
-    gone = {machine.metadata.uid for machine in lost}
-    return Subject(cluster, pools, [one for one in machines if one.metadata.uid not in gone], lost)
-
-
-async def _see(plan: Plan, subject: Subject, env: Env) -> Survey:
-    """Survey, with the host that is supposed to fail out of service."""
-    cluster = subject.cluster
-    vip = None
-    if cluster.status.endpoint is None:
-        uid = cluster.metadata.uid
-        held = await env.store.list(IPAddress, owner=uid) if uid else []
-        known = {pool.metadata.name: pool for pool in await env.store.list(IPPool)}
-        vip = None if held else vip_of(cluster, known)
-    seen = await survey(cluster, subject.pools, subject.machines, env, vip)
-    if plan.spec.host_lost is None or seen.sites is None:
-        return seen
-    domains = tuple(_without(domain, plan.spec.host_lost) for domain in seen.sites.domains)
-    return replace(
-        seen,
-        snapshot=replace(seen.snapshot, domains=domains),
-        sites=replace(seen.sites, domains=domains),
-    )
-
-
-def _without(domain: Domain, host: str) -> Domain:
-    hosts = tuple(
-        replace(one, out_of_service="supposed to have failed")
-        if host in (one.ref, one.name)
-        else one
-        for one in domain.hosts
-    )
-    return replace(domain, hosts=hosts)
-
-
-def _on_host(host: str, cluster: Cluster, machines: Sequence[Machine], env: Env) -> list[Machine]:
-    """Return the machines whose VM runs on a host; raises ``TerminalError`` for no such host."""
-    vcenter = vcenter_of(cluster.spec.account, env)
-    ref = vcenter.estate.host_called(host)
-    if ref is None:
-        raise TerminalError("HostNotFound", f"no host is called {host}, by name or by moref")
-    found = []
-    for machine in machines:
-        seen = vcenter.find(machine.metadata.uid, moref=machine.status.vm)
-        if isinstance(seen, Found) and seen.vm.host == ref:
-            found.append(machine)
-    return found
 
 
 def _follow(plan: Plan, cluster: Cluster | None) -> Outcome:
@@ -170,8 +119,12 @@ def _follow(plan: Plan, cluster: Cluster | None) -> Outcome:
             return _outdate(plan, done.differences)
         status.state, status.message = PlanState.APPLIED, "all that it names is stored"
         return DONE
+    if status.state is PlanState.APPLIED:  # and the cluster has followed another one since
+        return DONE
     status.state = PlanState.APPLYING
-    return wait("Applying", "the pass of the cluster has not stored its machines yet", after=5)
+    said = cluster.status.condition("MachinesExist") if cluster is not None else None
+    why = f": {said.message}" if said is not None and said.status != "True" else ""
+    return wait("Applying", f"the pass of the cluster has not stored its machines{why}", after=5)
 
 
 async def _moved(plan: Plan, cluster: Cluster | None, env: Env) -> Outcome | None:
@@ -204,7 +157,7 @@ def _outdate(plan: Plan, differences: Sequence[str]) -> Outcome:
     return DONE
 
 
-def _refuse(plan: Plan, checks: list[PlanCheck], env: Env) -> Outcome:
+def _refuse(plan: Plan, checks: list[Check], env: Env) -> Outcome:
     plan.status.state, plan.status.checks = PlanState.REFUSED, checks
     plan.status.planned_at = env.clock.now()
     failed = [one for one in checks if one.blocking and not one.ok]
@@ -216,16 +169,22 @@ def _summary(choice: Choice) -> str:
     return f"{len(choice.create)} to make, {len(choice.delete)} to delete, {len(choice.keep)} stay"
 
 
-def _address_room(choice: Choice, pools: Sequence[PoolAddresses]) -> list[AddressRoom]:
+def _address_room(
+    choice: Choice, pools: Sequence[PoolAddresses], claims: Mapping[str, Sequence[str]]
+) -> list[AddressRoom]:
     given = [one for new in choice.create for one in new.place.addresses]
     given += [choice.endpoint] if choice.endpoint is not None else []
+    needed = Counter(one.pool for one in given)
+    held = Counter(one.rpartition("/")[0] for several in claims.values() for one in several)
     return [
         AddressRoom(
             pool=pool.name,
             free=pool.spec.usable()
             - len(pool.spec.of_these(pool.taken))
             + len(pool.spec.of_these(pool.held_back)),
-            needed=sum(1 for one in given if one.pool == pool.name),
+            needed=needed[pool.name],
+            held=held[pool.name],
+            peak=held[pool.name] + needed[pool.name],
         )
         for pool in pools
     ]

@@ -1,28 +1,44 @@
 """A plan's actions: what was chosen, in the words of the cluster's document."""
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from moorage.controllers.gateway.choosing import Survey
 from moorage.controllers.gateway.env import Env
 from moorage.controllers.gateway.machines import machine_name
-from moorage.controllers.gateway.placing import Sites
+from moorage.controllers.gateway.placing import Sites, place_again
+from moorage.controllers.gateway.subject import Subject
 from moorage.kit.ids import new_uid
 from moorage.planning import Choice, NewMachine
 from moorage.resources import IPAddress, Machine
 from moorage.resources.kubernetes import Role
-from moorage.resources.plan import PlannedMachine
+from moorage.resources.plan import PlannedDisk, PlannedMachine, PlannedReplica
 
-if TYPE_CHECKING:
-    from moorage.controllers.gateway.plan import Subject
+Claims = Mapping[str, Sequence[str]]
+"""UID of a machine or cluster -> its addresses, as ``pool/address``."""
+
+
+async def claims_of(subject: Subject, env: Env) -> Claims:
+    """Return the addresses that the cluster and all of its machines hold now."""
+    machines = [*subject.machines, *subject.lost]
+    uids = [subject.cluster.metadata.uid, *(one.metadata.uid for one in machines)]
+    return {
+        uid: [
+            f"{one.spec.pool}/{one.spec.address}"
+            for one in await env.store.list(IPAddress, owner=uid)
+        ]
+        for uid in filter(None, uids)
+    }
 
 
 async def actions_of(
-    subject: "Subject", seen: Survey, choice: Choice, env: Env
-) -> list[PlannedMachine]:
+    subject: Subject, seen: Survey, choice: Choice, claims: Claims, env: Env
+) -> tuple[list[PlannedMachine], list[str]]:
     """Return what becomes of each machine: control plane first, then pools by name.
 
-    New machines get their UID, and so their name, here.
+    New machines get their UID, and so their name, here. Also returned is which of those that stay
+    cannot be anywhere, and why.
     """
     gone: dict[str | None, list[Machine]] = defaultdict(list)
     for machine in (*choice.leaving, *subject.lost):
@@ -39,13 +55,54 @@ async def actions_of(
         for one in choice.leaving
         if one.metadata.name not in replaced
     ]
-    actions += [await _known(one, "keep", "as asked", env) for one in choice.keep]
-    actions += [await _known(one, "delete", why, env) for one, why in goes]
-    return sorted(actions, key=_order)
+    homeless: list[str] = []
+    for machine in choice.keep:
+        placed = await _placed_anew(machine, subject, env)
+        if isinstance(placed, str):
+            homeless.append(f"{machine.metadata.name}: {placed}")
+        else:
+            why = "as asked" if placed is machine else "it could not be where it was planned"
+            actions.append(_known(placed, "keep", why, claims, env))
+    actions += [_known(one, "delete", why, claims, env) for one, why in goes]
+    return sorted(actions, key=_order), homeless
+
+
+def replicas_of(seen: Survey, choice: Choice) -> list[PlannedReplica]:
+    """Return the replicas of the template that would be made, by the datastores' names."""
+    sites = seen.sites
+    if sites is None:
+        return []
+    made = [
+        PlannedReplica(
+            name=sites.sources[store].replica,
+            datastore=sites.paths[store],
+            datastore_ref=store,
+            bytes_to_copy=size,
+        )
+        for store, size in seen.copies(choice).replicas.items()
+    ]
+    return sorted(made, key=lambda one: one.datastore)
+
+
+async def _placed_anew(machine: Machine, subject: Subject, env: Env) -> Machine | str:
+    """Return a machine that stays, with another place where its planned one could not be had.
+
+    Or why there is none.
+    """
+    if machine.status.off_plan is None:
+        return machine
+    others = [one for one in subject.machines if one.spec.pool == machine.spec.pool]
+    others = [one for one in others if one.key != machine.key]
+    spot = await place_again(machine, subject.cluster, others, env, only_look=True)
+    if isinstance(spot, str):
+        return spot
+    placed = machine.copy_deep()
+    placed.spec.failure_domain, placed.spec.host = spot.domain, spot.host
+    return placed
 
 
 def _new(
-    new: NewMachine, subject: "Subject", seen: Survey, sites: Sites, gone: list[Machine]
+    new: NewMachine, subject: Subject, seen: Survey, sites: Sites, gone: list[Machine]
 ) -> PlannedMachine:
     cluster, place = subject.cluster, new.place
     domain = sites.located[place.domain]
@@ -53,6 +110,9 @@ def _new(
     old = gone.pop(0) if gone else None
     hosts = {host.ref: host.name for one in sites.domains for host in one.hosts}
     copied = seen.group(new.pool).disk_bytes[place.datastore]
+    datastore = sites.paths[place.datastore]
+    size = next((one.spec for one in subject.pools if one.spec.pool == new.pool), None)
+    disks = (size or cluster.spec.control_plane).extra_disks
     why = "more are asked for than there are"
     if old is not None:
         lost = any(one.metadata.uid == old.metadata.uid for one in subject.lost)
@@ -71,22 +131,25 @@ def _new(
         compute_cluster=domain.compute_cluster,
         host=hosts.get(place.host) if place.host else None,
         host_ref=place.host,
-        datastore=sites.paths[place.datastore],
+        datastore=datastore,
         datastore_ref=place.datastore,
         network=domain.network,
         addresses=[f"{one.pool}/{one.address}" for one in place.addresses],
         template=cluster.spec.placement.template,
         clone_mode="full" if copied else "linked",
+        replica=(sites.sources[place.datastore].replica or None) if not copied else None,
         bytes_to_copy=copied,
+        extra_disks=[
+            PlannedDisk(size_gib=one.size_gib, thin=one.thin, datastore=datastore) for one in disks
+        ],
         reason=why,
     )
 
 
-async def _known(
-    machine: Machine, action: Literal["keep", "delete"], why: str, env: Env
+def _known(
+    machine: Machine, action: Literal["keep", "delete"], why: str, claims: Claims, env: Env
 ) -> PlannedMachine:
     spec = machine.spec
-    addresses = await env.store.list(IPAddress, owner=machine.metadata.uid)
     vcenter = env.accounts.get(spec.account)
     host = vcenter.estate.host_name(spec.host) if vcenter is not None and spec.host else None
     return PlannedMachine(
@@ -101,7 +164,7 @@ async def _known(
         host_ref=spec.host,
         datastore=spec.failure_domain.storage()[0],
         network=spec.failure_domain.network,
-        addresses=[f"{one.spec.pool}/{one.spec.address}" for one in addresses],
+        addresses=[*claims.get(machine.metadata.uid, ())],
         template=spec.template,
         reason=why,
     )

@@ -1,64 +1,103 @@
-"""What is looked at before a plan is called ready: room, addresses, privileges, clocks, quorum."""
+"""What is looked at before machines are made: places, room, addresses, privileges, clocks, quorum.
+
+For plans, and for the check of an account.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
-from moorage.controllers.gateway.choosing import Survey
+from moorage.controllers.gateway.choosing import Survey, choose_now
 from moorage.controllers.gateway.clock import clock_disagreement
 from moorage.controllers.gateway.env import Env
+from moorage.controllers.gateway.place import placement_faults
 from moorage.controllers.gateway.placing import vcenter_of
-from moorage.controllers.gateway.privileges import target_of
-from moorage.permissions import wanted_features
+from moorage.controllers.gateway.privileges import missing_privileges
+from moorage.controllers.gateway.subject import Subject, see
+from moorage.kit.errors import FieldFault, ForbiddenError, TerminalError
 from moorage.planning import Choice, PoolAddresses
-from moorage.resources.permission import CheckTarget, FindingState
-from moorage.resources.plan import PlanCheck
-
-if TYPE_CHECKING:
-    from moorage.controllers.gateway.plan import Subject
-
-_SHOWN = 10
+from moorage.resources import Cluster
+from moorage.resources.check import Check
 
 
-async def checks_of(
-    subject: "Subject",
-    seen: Survey,
-    choice: Choice,
-    addresses: Sequence[PoolAddresses],
-    env: Env,
-) -> list[PlanCheck]:
-    """Return every check, those that found nothing among them.
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A cluster and its estate, and what would be chosen."""
 
-    One call to vCenter, for the privileges. Raises ``UnavailableError`` while it cannot answer.
+    seen: Survey
+    choice: Choice
+    addresses: list[PoolAddresses]
+
+
+async def look(subject: Subject, env: Env) -> tuple[Looked | None, list[Check]]:
+    """See where machines would go, with the checks of places and template.
+
+    ``None`` where nobody can tell: a check says why. Raises ``UnavailableError``.
     """
     cluster = subject.cluster
-    vcenter = vcenter_of(cluster.spec.account, env)
-    read_only = vcenter.health.is_read_only
-    skewed = await clock_disagreement(cluster.spec.account, env)
+    try:
+        faults = await placement_faults(cluster, vcenter_of(cluster.spec.account, env))
+    except ForbiddenError as error:  # what is missing, the check of privileges says
+        return None, [_check("Placement", str(error))]
+    checks = place_checks(faults)
+    if faults:
+        return None, checks
+    try:
+        seen = await see(subject, env)
+        choice, addresses = await choose_now(cluster, seen, env)
+    except (TerminalError, ForbiddenError) as error:
+        reason = error.reason if isinstance(error, TerminalError) else "Forbidden"
+        return None, [*checks, _check(reason, str(error))]
+    return Looked(seen, choice, addresses), checks
+
+
+def place_checks(faults: Sequence[FieldFault]) -> list[Check]:
+    """Return the checks of places (there, and reached by the same hosts) and of the template."""
+    of_template = [one for one in faults if one.path.rpartition(".")[2] == "template"]
+    of_places = [one for one in faults if one not in of_template]
     return [
-        _check("Placement", ""),  # the plan would not be here
-        _check("Room", "; ".join(_short(choice))),
+        _check("Placement", "; ".join(f"{one.path}: {one.message}" for one in of_places)),
+        _check("Template", "; ".join(one.message for one in of_template)),
+    ]
+
+
+def room_checks(subject: Subject, looked: Looked, homeless: Sequence[str] = ()) -> list[Check]:
+    """Return the checks of hosts, datastores and addresses.
+
+    Args:
+        subject: What is proposed.
+        looked: What would become of it.
+        homeless: Which of the machines that stay cannot be anywhere, and why.
+    """
+    choice = looked.choice
+    return [
+        _check("Room", "; ".join([*_short(choice), *homeless])),
         _check("Addresses", choice.no_endpoint),
-        _surge_room(choice, addresses),
-        await _privileges(subject, env),
-        _check(
-            "AccountWrites", f"account {cluster.spec.account} is read-only" if read_only else ""
-        ),
-        _check("Clock", skewed or ""),
-        _check("HostsApart", "; ".join(_sharing(seen, choice)), blocking=False),
+        _surge_room(choice, looked.addresses),
+        _check("HostsApart", "; ".join(_sharing(looked.seen, choice)), blocking=False),
         *_quorum(subject),
     ]
 
 
-def _check(name: str, wrong: str, *, blocking: bool = True) -> PlanCheck:
-    return PlanCheck(name=name, ok=not wrong, message=wrong, blocking=blocking)
+async def account_checks(account: str, env: Env) -> list[Check]:
+    """Return the checks of the account itself: may it write, and do the clocks agree."""
+    read_only = vcenter_of(account, env).health.is_read_only
+    skewed = await clock_disagreement(account, env)
+    return [
+        _check("AccountWrites", f"account {account} is read-only" if read_only else ""),
+        _check("Clock", skewed or ""),
+    ]
+
+
+def _check(name: str, wrong: str, *, blocking: bool = True) -> Check:
+    return Check(name=name, ok=not wrong, message=wrong, blocking=blocking)
 
 
 def _short(choice: Choice) -> list[str]:
     return [f"{short.pool or 'control plane'}: {short}" for short in choice.shortages]
 
 
-def _surge_room(choice: Choice, pools: Sequence[PoolAddresses]) -> PlanCheck:
+def _surge_room(choice: Choice, pools: Sequence[PoolAddresses]) -> Check:
     """Warn where a pool has no address left to replace a machine by making the new one first."""
     given = Counter(one.pool for new in choice.create for one in new.place.addresses)
     if choice.endpoint is not None:
@@ -75,21 +114,12 @@ def _surge_room(choice: Choice, pools: Sequence[PoolAddresses]) -> PlanCheck:
     return _check("AddressHeadRoom", wrong, blocking=False)
 
 
-async def _privileges(subject: "Subject", env: Env) -> PlanCheck:
-    vcenter = vcenter_of(subject.cluster.spec.account, env)
-    targets = CheckTarget.of_cluster(subject.cluster)
-    result = await vcenter.access.check(
-        [target_of(one) for one in targets], wanted_features(targets)
-    )
-    lacking = result.needed()
-    lines = [
-        f"{one.privilege} on {one.kind} {one.object}"
-        if one.state is FindingState.MISSING
-        else f"{one.kind} {one.object} is not seen"
-        for one in lacking[:_SHOWN]
-    ]
-    more = f" and {len(lacking) - _SHOWN} more" if len(lacking) > _SHOWN else ""
-    return _check("Privileges", f"missing: {'; '.join(lines)}{more}" if lacking else "")
+async def privileges_of(cluster: Cluster, env: Env) -> Check:
+    """Return the check of the account's privileges on all places of a cluster; one call.
+
+    Raises ``UnavailableError`` while vCenter cannot answer.
+    """
+    return _check("Privileges", await missing_privileges(cluster, env))
 
 
 def _sharing(seen: Survey, choice: Choice) -> list[str]:
@@ -109,7 +139,7 @@ def _sharing(seen: Survey, choice: Choice) -> list[str]:
     ]
 
 
-def _quorum(subject: "Subject") -> list[PlanCheck]:
+def _quorum(subject: Subject) -> list[Check]:
     """Say whether etcd would survive the loss of a host."""
     lost = sum(1 for machine in subject.lost if machine.spec.pool is None)
     left = sum(1 for machine in subject.machines if machine.spec.pool is None)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from moorage.controllers.gateway.env import Env
 from moorage.controllers.gateway.opened import opened
+from moorage.controllers.gateway.placing import vcenter_of
 from moorage.engine import DONE, Outcome, step
 from moorage.kit.errors import MoorageError, UnavailableError
 from moorage.permissions import wanted_features
@@ -64,6 +65,20 @@ async def ensure_privileges_checked(account: CloudAccount, env: Env) -> Outcome:
     return DONE
 
 
+async def missing_privileges(cluster: Cluster, env: Env) -> str:
+    """Say what the account lacks on the places of a cluster, in one call; ``""`` for nothing.
+
+    Raises ``UnavailableError`` while vCenter cannot answer.
+    """
+    vcenter = vcenter_of(cluster.spec.account, env)
+    targets = CheckTarget.of_cluster(cluster)
+    result = await vcenter.access.check(
+        [target_of(one) for one in targets], wanted_features(targets)
+    )
+    lacking = result.needed()
+    return f"missing: {_lines(lacking)}" if lacking else ""
+
+
 async def _targets(account: CloudAccount, env: Env) -> list[CheckTarget]:
     """Return all different places that the account's clusters use, in a fixed order."""
     found: dict[str, CheckTarget] = {}
@@ -92,7 +107,7 @@ def _say_result(account: CloudAccount, env: Env, result: CheckResult) -> None:
         _say(account, env, "Unknown", "ObjectsNotSeen", _listed(account, findings))
 
 
-def _listed(account: CloudAccount, findings: list[Finding]) -> str:
+def _lines(findings: Sequence[Finding]) -> str:
     lines = [
         f"{one.privilege} on {one.kind} {one.object}"
         if one.state is FindingState.MISSING
@@ -100,8 +115,12 @@ def _listed(account: CloudAccount, findings: list[Finding]) -> str:
         for one in findings[:_SHOWN]
     ]
     more = f" and {len(findings) - _SHOWN} more" if len(findings) > _SHOWN else ""
+    return f"{'; '.join(lines)}{more}"
+
+
+def _listed(account: CloudAccount, findings: list[Finding]) -> str:
     return (
-        f"{'; '.join(lines)}{more}. `moorage accounts check {account.metadata.name}` says what "
+        f"{_lines(findings)}. `moorage accounts check {account.metadata.name}` says what "
         "needs it, `moorage accounts roles` writes the roles"
     )
 

@@ -1,5 +1,6 @@
 """What a machine is cloned from: its template, or a replica of it on the machine's datastore."""
 
+from dataclasses import dataclass
 from itertools import count
 
 import structlog
@@ -32,6 +33,19 @@ _LOOK_AGAIN_S = 15.0
 """A machine that waits is woken when its replica is there, unless another process made it."""
 
 
+@dataclass(frozen=True, slots=True)
+class LinkSource:
+    """What linked clones on one datastore would hang on now."""
+
+    replica: str = ""
+    """Name of the template's replica there; empty: the template itself, or nothing can be linked.
+    """
+    bytes_to_copy: int = 0
+    """How much the first of them copies for all others: 0 when the replica is there."""
+    is_permitted: bool = True
+    """Whether the account may make replicas there."""
+
+
 async def clone_source(
     machine: Machine, cluster: Cluster, target: ResolvedTarget, vcenter: VCenter, env: Env
 ) -> ResolvedTarget | Wait:
@@ -47,12 +61,8 @@ async def clone_source(
     replicas = await _replicas(family, env)
     replica = _choose(replicas, vcenter)
     if replica is None:
-        # A name that was free among those just looked at: who asks too comes to the same one.
-        taken = {one.metadata.name for one in replicas}
-        names = (replica_name(family, ordinal) for ordinal in count(1))
-        name = next(name for name in names if name not in taken)
         wanted = _spec(spec, cluster, target)
-        replica = await _ask_for(name, family, wanted, vcenter, env)
+        replica = await _ask_for(_free_name(family, replicas), family, wanted, vcenter, env)
     if not await _refer(machine, replica, env):
         return _wait_for(replica, machine, target, env)
     seen = vcenter.find(replica.metadata.uid, moref=replica.status.vm)
@@ -67,22 +77,32 @@ async def clone_source(
     return _wait_for(replica, machine, target, env)
 
 
-async def replica_to_make(account: str, target: ResolvedTarget, env: Env) -> int | None:
-    """Return how much the first linked clone on a datastore copies for all others; 0 for nothing.
-
-    ``None``: the account may not make replicas there.
-    """
+async def link_source(
+    account: str, target: ResolvedTarget, vcenter: VCenter, env: Env
+) -> LinkSource:
+    """Return what ``clone_source`` would come to for a linked clone; nothing is asked for."""
     if target.can_link:
-        return 0
-    replicas = await _replicas(_family(account, target, env), env)
+        return LinkSource()
+    family = _family(account, target, env)
+    replicas = await _replicas(family, env)
     if any(_is_not_permitted(one) for one in replicas):
-        return None
-    is_there = any(one.status.vm is not None for one in replicas)
-    return 0 if is_there else target.template.committed_bytes
+        return LinkSource(is_permitted=False)
+    replica = _choose(replicas, vcenter)
+    if replica is None:
+        return LinkSource(_free_name(family, replicas), target.template.committed_bytes)
+    is_there = replica.status.vm is not None
+    return LinkSource(replica.metadata.name, 0 if is_there else target.template.committed_bytes)
 
 
 async def _replicas(family: str, env: Env) -> list[TemplateReplica]:
     return await env.store.list(TemplateReplica, labels={LABEL_FAMILY: family})
+
+
+def _free_name(family: str, replicas: list[TemplateReplica]) -> str:
+    """Return a name that none of these replicas has: who asks too comes to the same one."""
+    taken = {one.metadata.name for one in replicas}
+    names = (replica_name(family, ordinal) for ordinal in count(1))
+    return next(name for name in names if name not in taken)
 
 
 def _choose(replicas: list[TemplateReplica], vcenter: VCenter) -> TemplateReplica | None:

@@ -93,6 +93,7 @@ async def plan_cluster(
                 ),
                 spec=PlanSpec(
                     cluster=name,
+                    cluster_uid=meta.uid,
                     labels=meta.labels,
                     proposed=proposal.cluster.spec,
                     node_pools=[document_of_pool(pool) for pool in proposal.pools()],
@@ -168,11 +169,13 @@ async def _apply(
             note.before = before.document()
         elif if_version is not None:
             raise PreconditionError(f"there is no cluster {name} to match version {if_version}")
-        if before is not None and plan.spec.applied is not None and plan.binds:
+        if before is not None and await _is_applied(store, plan, before):
             return before.document()  # asked again: the answer may have been lost
         await _check_state(store, hub, plan, before)
         document = ClusterDocument(
-            metadata=NewClusterMetadata(name=name, labels=plan.spec.labels),
+            metadata=NewClusterMetadata(
+                name=name, labels=plan.spec.labels, uid=plan.spec.cluster_uid
+            ),
             spec=plan.spec.proposed,
             node_pools=plan.spec.node_pools,
         )
@@ -183,6 +186,15 @@ async def _apply(
         note.after = stored.document()
         note.verb = Verb.UPDATE if before else Verb.CREATE
     return stored.document()
+
+
+async def _is_applied(store: Store, plan: Plan, before: Cluster) -> bool:
+    """Tell whether the documents are as the plan has made them, or are bound by it."""
+    applied = plan.spec.applied
+    if applied is None or applied.withdrawn or plan.status.state is PlanState.OUTDATED:
+        return plan.binds
+    here = versions_of(before, await pools_of(store, before))
+    return plan.binds or not _moved(applied.documents, here)
 
 
 async def _bind(store: Store, hub: Hub, scope: Scope, plan: Plan, proposal: Proposal) -> None:
