@@ -121,14 +121,14 @@ class Tab:
             deviceScaleFactor=1,
             mobile=False,
         )
-        got = self.say("Page.captureScreenshot", format="jpeg", quality=70)
+        got = self.say("Page.captureScreenshot", format="png")
         file.write_bytes(base64.b64decode(got["data"]))
 
 
 @contextmanager
 def chromium(program: str = "chromium") -> Iterator[Tab]:
     """Start a browser with an empty profile; it ends with the block."""
-    with tempfile.TemporaryDirectory() as profile:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [program, *_FLAGS, f"--user-data-dir={profile}", "about:blank"]
         with subprocess.Popen(
             command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -138,6 +138,7 @@ def chromium(program: str = "chromium") -> Iterator[Tab]:
                     yield Tab(socket)
             finally:
                 process.terminate()
+                process.wait()
 
 
 def _page_of(profile: Path) -> str:

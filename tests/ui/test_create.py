@@ -74,6 +74,17 @@ def options(page: Look, name: str) -> set[str]:
     return found - {""}
 
 
+async def test_the_estate_can_be_looked_at(browser: Browser, world: World) -> None:
+    await begin(browser, world)
+    account = await browser.look(f"{HERE}/accounts/vcenter")
+    page = await browser.submit(account, "/estate")
+    assert "The gateway is asked" in page.text
+    (done,) = [o for o in await world.hub.store.list(Operation) if o.status.completed_at]
+    page = await browser.look(f"{HERE}/operations/{done.metadata.name}")
+    assert "2 of 2 usable" in page.text
+    assert "LocalDS_0, pod" in page.text
+
+
 async def test_choices_come_from_the_estate_and_follow_each_other(
     browser: Browser, world: World
 ) -> None:

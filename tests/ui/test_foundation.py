@@ -41,6 +41,23 @@ async def test_logging_out_ends_the_session(browser: Browser) -> None:
     assert (await browser.look("/ui/p/default/clusters")).url.path == "/ui/login"
 
 
+async def test_the_own_password_is_changed(stranger: Browser, world: World) -> None:
+    await world.make_user("alice", [{"role": "admin", "project": "default"}])
+    await stranger.log_in("alice", PASSWORD)
+    page = await stranger.look("/ui/p/default/account")
+    new = "another long enough sentence"
+    other = await stranger.submit(
+        page, "/account", status=422, current=PASSWORD, new=new, again="not it"
+    )
+    assert "is not the same" in other.text
+    wrong = await stranger.submit(page, "/account", status=422, current="no", new=new, again=new)
+    assert "is not your password" in wrong.text
+    assert new not in wrong.html
+    done = await stranger.submit(page, "/account", current=PASSWORD, new=new, again=new)
+    assert "every other session" in done.text
+    await world.log_in("alice", new)
+
+
 async def test_a_form_without_its_token_changes_nothing(browser: Browser) -> None:
     page = await browser.look("/ui/")
     refused = await browser.submit(page, "/ui/logout", status=403, csrf="guessed")

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 
 from moorage.hub.ui.api import ProblemError
 from moorage.hub.ui.page import Handler, Page
-from moorage.hub.ui.pages import changes, cluster, clusters, create, login, overview, sites
+from moorage.hub.ui.pages import changes, cluster, clusters, create, login, me, overview, sites
 from moorage.hub.ui.rendering import asset_version, assets
 
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -23,6 +23,8 @@ OPEN: Mapping[str, Handler] = {"GET /login": login.show, "POST /login": login.lo
 PAGES: Mapping[str, Handler] = {
     "GET /": login.home,
     "POST /logout": login.log_out,
+    "GET /p/{project}/account": me.show,
+    "POST /p/{project}/account": me.change_password,
     "GET /p/{project}/overview": overview.show,
     "GET /p/{project}/gateways": sites.gateways,
     "POST /p/{project}/gateways/add": sites.add_gateway,
@@ -33,6 +35,7 @@ PAGES: Mapping[str, Handler] = {
     "GET /p/{project}/ippools/{name}": sites.pool,
     "GET /p/{project}/accounts": sites.accounts,
     "GET /p/{project}/accounts/{name}": sites.account,
+    "POST /p/{project}/accounts/{name}/estate": changes.browse,
     "GET /p/{project}/new-account": sites.new_account,
     "GET /p/{project}/audit": sites.audit,
     "GET /p/{project}/clusters": clusters.show_list,

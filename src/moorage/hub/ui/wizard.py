@@ -64,12 +64,11 @@ class Wish:
         """Return the cluster's document. What is no number goes on as text, to be refused."""
         one = self.once
         spec: Json = {
-            "account": one["account"],
-            "kubernetesVersion": one["version"],
+            **_filled(account=one["account"], kubernetesVersion=one["version"]),
             "placement": {
-                "datacenter": one["datacenter"],
-                "folder": one["folder"],
-                "template": one["template"],
+                **_filled(
+                    datacenter=one["datacenter"], folder=one["folder"], template=one["template"]
+                ),
                 "failureDomains": [_domain(row) for row in self.domains],
             },
             "controlPlane": _filled(
@@ -84,9 +83,7 @@ class Wish:
         node = _filled(sshKeys=_lines(one["sshKeys"]), ntpServers=_words(one["ntpServers"]))
         if node:
             spec["node"] = node
-        meta: Json = {"name": one["name"]}
-        if one["labels"]:
-            meta["labels"] = _labels(one["labels"])
+        meta = _filled(name=one["name"], labels=_labels(one["labels"]))
         return {
             "kind": "Cluster",
             "metadata": meta,
@@ -129,7 +126,7 @@ def _domain(row: Mapping[str, str]) -> Json:
 
 
 def _filled(**fields: Any) -> Json:
-    return {name: value for name, value in fields.items() if value not in ("", [])}
+    return {name: value for name, value in fields.items() if value not in ("", [], {})}
 
 
 def _first(form: Form, name: str) -> str:

@@ -57,13 +57,19 @@ async def remove(page: Page) -> Response:
 
 async def replace_machine(page: Page) -> Response:
     """Ask the gateway to delete one worker: its pool makes another one in its place."""
-    await _operate(page, "delete")
+    await operate(page, "delete", "Machine", page.field("machine"))
     return page.go("clusters", page.name)
 
 
 async def collect_logs(page: Page) -> Response:
     """Ask a machine's node for its logs, through its mailbox in vCenter."""
-    operation = await _operate(page, "logs")
+    operation = await operate(page, "logs", "Machine", page.field("machine"))
+    return page.go("operations", operation["metadata"]["name"])
+
+
+async def browse(page: Page) -> Response:
+    """Ask an account's gateway what there is in its vCenter."""
+    operation = await operate(page, "estate", "CloudAccount", page.name)
     return page.go("operations", operation["metadata"]["name"])
 
 
@@ -73,8 +79,9 @@ async def operation(page: Page) -> Response:
     return page.html("operation.html", operation=found)
 
 
-async def _operate(page: Page, verb: str) -> Json:
-    spec = {"verb": verb, "subjectKind": "Machine", "subjectName": page.field("machine")}
+async def operate(page: Page, verb: str, kind: str, name: str) -> Json:
+    """Ask a gateway for something, of a resource of that kind and name."""
+    spec = {"verb": verb, "subjectKind": kind, "subjectName": name}
     body = {"kind": "Operation", "metadata": {}, "spec": spec}
     made = await page.api.send("POST", "projects", page.project, "operations", body=body)
     return made.json()

@@ -7,6 +7,7 @@ from starlette.responses import Response
 from moorage.hub.ui.api import Json, ProblemError
 from moorage.hub.ui.documents import UnreadableError, from_yaml, to_yaml
 from moorage.hub.ui.page import Page
+from moorage.hub.ui.pages.changes import operate
 from moorage.hub.ui.pages.cluster import compact_of
 from moorage.hub.ui.pages.overview import every
 from moorage.hub.ui.wizard import Wish, command
@@ -28,11 +29,8 @@ async def start(page: Page) -> Response:
 
 async def ask_estate(page: Page) -> Response:
     """Ask the account's gateway what there is to choose from."""
-    account = page.field("account")
-    spec = {"verb": "estate", "subjectKind": "CloudAccount", "subjectName": account}
-    body = {"kind": "Operation", "metadata": {}, "spec": spec}
-    made = await page.api.send("POST", "projects", page.project, "operations", body=body)
-    return page.go("new-cluster", estate=made.json()["metadata"]["name"])
+    made = await operate(page, "estate", "CloudAccount", page.field("account"))
+    return page.go("new-cluster", estate=made["metadata"]["name"])
 
 
 async def change(page: Page) -> Response:
