@@ -1,5 +1,6 @@
 """What the wire does when the other side is not, or not yet, a vCenter."""
 
+import gc
 import ssl
 import threading
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from pyVmomi.SoapAdapter import SoapResponseDeserializer
 
 from moorage.kit.errors import DeferredError, TerminalError, UnavailableError
 from moorage.resources.account import Trust
@@ -191,6 +193,20 @@ async def test_a_connection_that_the_server_closed_is_not_used_again(site: Site)
     made = await session.call("look", lambda: moref(session.content.viewManager.CreateListView([])))
 
     assert made
+
+
+async def test_an_answer_goes_without_the_garbage_collector(site: Site) -> None:
+    """Else the pages of a large inventory pile up until it comes."""
+    session = (await site.connect())._session
+    gc.collect()
+    gc.disable()
+    try:
+        await session.call("look", lambda: session.content.viewManager.CreateListView([]))
+        left = [one for one in gc.get_objects() if isinstance(one, SoapResponseDeserializer)]
+    finally:
+        gc.enable()
+
+    assert left == []
 
 
 async def test_a_listener_that_fails_does_not_end_the_stream(site: Site) -> None:
