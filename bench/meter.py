@@ -40,6 +40,8 @@ class Cost:
     api_connections: int = 0
     cpu: dict[str, float] = field(default_factory=dict)
     """Seconds by process."""
+    passes: dict[str, int] = field(default_factory=dict)
+    """The gateway's, by controller."""
     stream_returns: int = 0
     """Returns of the inventory stream, in ``returns_seconds``."""
     returns_seconds: float = 0.0
@@ -67,11 +69,12 @@ def measured(system: System) -> Iterator[Cost]:
     control.reset_counters()
     if thin is not None:
         thin.counters(reset=True)
-    cost, before, begun = Cost(), system.cpu(), time.monotonic()
+    cost, before, passes, begun = Cost(), system.cpu(), system.passes(), time.monotonic()
     yield cost
     cost.seconds = time.monotonic() - begun
     after, counted = system.cpu(), control.counters()
     cost.cpu = {name: after[name] - before.get(name, 0.0) for name in after}
+    cost.passes = {name: n - passes.get(name, 0) for name, n in system.passes().items()}
     cost.calls = dict(counted["calls"])
     cost.connections = counted["connections"]["opened"]
     cost.sessions, cost.logins = counted["sessions"]["open"], counted["sessions"]["logins"]
@@ -111,6 +114,9 @@ def report_busy(
         add(case, f"vCenter calls a machine: {method}", count / machines, "calls")
     add(case, "API-server calls a machine", cost.api_calls / machines, "calls")
     add(case, "API-server connections a machine", cost.api_connections / machines, "connections")
+    for name, count in sorted(cost.passes.items(), key=lambda item: -item[1]):
+        if count:
+            add(case, f"passes a machine: {name}", count / machines, "passes")
     share = cost.our_cpu / machines
     budget = CPU_PER_MACHINE_S if made else None
     add(case, "CPU of hub + gateway a machine", share, "s", budget)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -233,6 +234,16 @@ class System:
             time.sleep(0.03)
         self.seconds[name] = time.monotonic() - begun
         return process
+
+    def passes(self) -> dict[str, int]:
+        """Return how many passes the gateway's controllers have made, by their names."""
+        page = f"http://127.0.0.1:{self._health_port}/metrics"
+        found: Counter[str] = Counter()
+        with suppress(OSError), urlopen(page, timeout=30) as answer:
+            for line in answer.read().decode().splitlines():
+                if line.startswith("moorage_reconcile_seconds_count"):
+                    found[line.split('"')[1]] += int(float(line.rpartition(" ")[2]))
+        return found
 
     def _hub_answers(self) -> bool:
         with suppress(OSError):  # at first there is no certificate either

@@ -414,3 +414,36 @@ async def test_passes_and_queue_are_counted(sqlite_store: SqlStore) -> None:
     assert passes() >= before + 3
     depth = REGISTRY.get_sample_value("moorage_queue_depth", {"controller": "project"})
     assert depth == 0.0
+
+
+async def test_looking_again_does_not_keep_those_for_whom_something_has_come(
+    sqlite_url: str,
+) -> None:
+    """Twenty look again sooner than one place can serve them: nobody gains from that."""
+    world = World()
+
+    async def look(project: Project) -> Outcome:
+        await anyio.sleep(0.02)
+        if project.metadata.name == "wanted":
+            return DONE
+        return wait("Waiting", "for nothing that comes", after=0.05)
+
+    world.first = look
+    store = await open_store(sqlite_url, exclusive=True)  # on the clock that ticks
+    passes_before: list[int] = []
+    try:
+        await store.create(a_project("wanted"))
+        for number in range(20):
+            await store.create(a_project(f"p{number}"))
+        managed = a_manager(store, world, concurrency=1)
+        async with running(managed):
+            for turn in range(1, 6):
+                await until(store, lambda: len(world.calls) >= 50 * turn)  # noqa: B023
+                begun = len(world.calls)
+                await managed.enqueue("project", "/wanted")
+                await until(store, lambda: "second wanted" in world.calls[begun:])  # noqa: B023
+                passes_before.append(world.calls.index("second wanted", begun) - begun)
+    finally:
+        await store.close()
+
+    assert sorted(passes_before)[2] < 15, "20, were looking again not put off"

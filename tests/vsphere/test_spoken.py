@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from pyVmomi import vim, vmodl
-from pyVmomi.SoapAdapter import SoapStubAdapter
+from pyVmomi.SoapAdapter import SoapResponseDeserializer, SoapStubAdapter
 from pyVmomi.VmomiSupport import IsChildVersion, parentMap
 
 import moorage.vsphere
@@ -96,7 +96,10 @@ class Source:
         for node in ast.walk(self.tree):
             if not isinstance(node, ast.Attribute) or not re.match("[A-Z][a-z]", node.attr):
                 continue
-            is_ours = _root(node) in self.modules or hasattr(SoapStubAdapter, node.attr)
+            own = any(
+                hasattr(one, node.attr) for one in (SoapStubAdapter, SoapResponseDeserializer)
+            )
+            is_ours = _root(node) in self.modules or own
             if self.find(node) is None and not is_ours:
                 yield node.attr
 

@@ -4,7 +4,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import anyio
@@ -16,7 +16,7 @@ from moorage.engine.controller import Controller
 from moorage.engine.intake import Intake, Item
 from moorage.engine.lease import HeldLease, set_current
 from moorage.engine.step import RESULT_FAILED, RESULT_LOST, Result
-from moorage.engine.store import Change, Changes, Lease, LeaseLostError, Store
+from moorage.engine.store import Change, Changes, Lease, LeaseLostError, QueueDepth, Store
 from moorage.kit.clock import Clock
 from moorage.kit.errors import MoorageError, UnavailableError
 
@@ -24,6 +24,10 @@ log = structlog.get_logger(__name__)
 
 _FIRST_BACKOFF_S: Final = 1.0
 _LONGEST_BACKOFF_S: Final = 60.0
+_PUT_OFF: Final = 4.0
+"""Times the lateness: a fifth of the time that passes wait then comes from looking again."""
+_MOST_PUT_OFF_S: Final = 60.0
+"""The process may only have been stopped for a while."""
 _POLL_S: Final = 1.0
 _LEAST_PAUSE_S: Final = 0.02
 _STORE_PAUSE_S: Final = 2.0
@@ -54,6 +58,10 @@ class Manager:
         self._chance = chance or random.Random()  # noqa: S311 - jitter is no secret
         self._intake = Intake(store, controllers, clock)
         self._held: dict[tuple[str, str], HeldLease] = {}
+        self._full_since: dict[str, datetime] = {}
+        """Since when more is due than can be taken, by controller."""
+        self._behind_s: dict[str, float] = {}
+        """How long who is due waits for that, by controller."""
         self._wake = anyio.Event()
         self._settling: tuple[AsyncExitStack, Changes] | None = None
 
@@ -149,7 +157,9 @@ class Manager:
     async def _lease_due(self, tasks: TaskGroup) -> list[Lease]:
         """Start a pass for what is due and can be taken; return the leases."""
         depths = await self._store.queue_depths()
-        metrics.show_queue(self._controllers, depths, self._clock.now())
+        now = self._clock.now()
+        metrics.show_queue(self._controllers, depths, now)
+        self._note_lateness(depths, now)
         leases: list[Lease] = []
         for depth in depths:
             free = self._free(depth.controller)
@@ -163,6 +173,17 @@ class Manager:
                     tasks.start_soon(self._pass, held.lease)
                 leases.extend(held.lease for held in taken)
         return leases
+
+    def _note_lateness(self, depths: Sequence[QueueDepth], now: datetime) -> None:
+        """Note who has to wait because all places are taken; not because nobody was there."""
+        full = {
+            one.controller: one.oldest for one in depths if one.due > self._free(one.controller)
+        }
+        self._full_since = {name: self._full_since.get(name, now) for name in full}
+        self._behind_s = {
+            name: (now - max(oldest, self._full_since[name])).total_seconds()
+            for name, oldest in full.items()
+        }
 
     async def _pause(self, *, busy: bool) -> float:
         """Return how long nothing can be due, for controllers that could take it."""
@@ -228,7 +249,11 @@ class Manager:
         elif result.outcome == "gone":
             await self._store.finish(lease, due=None)
         elif result.after is not None:
-            await self._store.finish(lease, due=now + timedelta(seconds=result.after))
+            # Where passes begin late, looking again as soon as ever would make all of them later,
+            # among them those for whom something has come.
+            late_s = self._behind_s.get(controller.name, 0.0)
+            after = max(result.after, min(_PUT_OFF * late_s, _MOST_PUT_OFF_S))
+            await self._store.finish(lease, due=now + timedelta(seconds=after))
         else:
             spread = controller.resync * self._chance.uniform(0.9, 1.1)
             await self._store.finish(lease, due=now + spread)

@@ -78,7 +78,7 @@ class Access:
     # From names to objects, by what is in memory
 
     def _subjects(self, targets: Sequence[Target]) -> Iterator[Subject]:
-        templates = [vm for vm in self._stream.inventory.all() if vm.is_original]
+        templates = self._stream.inventory.originals()
         ours = {vm.folder: vm for vm in self._ownership.owned()}
         for target in dict.fromkeys(
             one for asked in targets for one in each_datastore(self._stream.places, asked)

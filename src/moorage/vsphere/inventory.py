@@ -114,6 +114,7 @@ class Model:
     vms: dict[str, VM] = field(default_factory=dict)
     by_uid: dict[str, set[str]] = field(default_factory=dict)
     by_cluster: dict[str, set[str]] = field(default_factory=dict)
+    templates: set[str] = field(default_factory=set)
     reported: Reported = field(default_factory=Reported)
     """Who has which address, strangers among them."""
 
@@ -121,6 +122,8 @@ class Model:
         """Insert or replace."""
         self.drop(vm.moref)
         self.vms[vm.moref] = vm
+        if vm.template:
+            self.templates.add(vm.moref)
         if vm.owner is not None and vm.owner.cluster:
             self.by_cluster.setdefault(vm.owner.cluster, set()).add(vm.moref)
         for key in keys_of(vm):
@@ -129,6 +132,7 @@ class Model:
     def drop(self, moref_: str) -> VM | None:
         """Remove, and return what was there."""
         old = self.vms.pop(moref_, None)
+        self.templates.discard(moref_)
         if old is not None and old.owner is not None:
             siblings = self.by_cluster.get(old.owner.cluster, set())
             siblings.discard(moref_)
@@ -251,6 +255,13 @@ class Inventory:
         """Return the morefs of all VMs, strangers among them, that report an address."""
         with self._lock:
             return self._model.reported.at(address)
+
+    def originals(self) -> list[VM]:
+        """Return the templates that people made, by moref."""
+        with self._lock:
+            model = self._model
+            kept = [model.vms[one] for one in sorted(model.templates)]
+        return [vm for vm in kept if vm.is_original]
 
     def all(self) -> Iterator[VM]:
         """Return all kept VMs, by moref."""

@@ -124,8 +124,8 @@ class Lookup:
         """See ``VCenter.templates``."""
         places = self._stream.places
         found = []
-        for vm in self._inventory.all():
-            home = places.datacenter_of(vm.folder) if vm.is_original else None
+        for vm in self._inventory.originals():
+            home = places.datacenter_of(vm.folder)
             if home is None or datacenter not in (None, home.name):
                 continue
             above = places.get(vm.folder)
@@ -142,8 +142,7 @@ class Lookup:
             raise UnavailableError(
                 f"the inventory of {where} is not complete: {self._inventory.why_not}"
             )
-        templates = [vm for vm in self._inventory.all() if vm.is_original]
-        resolver = Resolver(self._stream.places, templates, target)
+        resolver = Resolver(self._stream.places, self._inventory.originals(), target)
         chosen = resolver.resolve()
         template, network = chosen.template, chosen.network
         if template is None and chosen.datacenter is not None:

@@ -333,17 +333,21 @@ class Stub(SoapAdapter.SoapStubAdapter):
         return self._lend(fresh)
 
     def ReturnConnection(self, conn: _Connection) -> None:  # noqa: N802
-        self._busy.discard(conn)
+        with self.lock:
+            self._busy.discard(conn)
         super().ReturnConnection(conn)  # type: ignore[no-untyped-call]
 
     def _lend(self, connection: _Connection) -> _Connection:
-        self._busy = {busy for busy in self._busy if busy.sock is not None}
-        self._busy.add(connection)
+        with self.lock:
+            self._busy = {busy for busy in self._busy if busy.sock is not None}
+            self._busy.add(connection)
         return connection
 
     def hang_up(self) -> None:
         """Cut every connection, those with a call on them too."""
-        for connection in tuple(self._busy):
+        with self.lock:
+            busy = tuple(self._busy)
+        for connection in busy:
             sock = connection.sock
             if sock is not None:
                 try:
