@@ -46,7 +46,9 @@ _KINDS = {
     "machine_teardown": "Machine",
     "nodepool": "NodePool",
     "operation": "Operation",
+    "prefetching": "Template",
     "privileges": "CloudAccount",
+    "template": "Template",
     "vsphere": "CloudAccount, Machine",
 }
 

@@ -123,7 +123,7 @@ class World:
         wanted.metadata.uid = wanted.metadata.uid or new_uid()
         wanted.metadata.route = "site-a"
         wanted.metadata.generation += 1
-        if wanted.kind in ("Cluster", "NodePool", "IPPool", "CloudAccount"):
+        if wanted.kind in ("Cluster", "NodePool", "IPPool", "CloudAccount", "Template"):
             wanted.metadata.finalizers = [GATEWAY_FINALIZER]
         await self.store.put_mirror(wanted, keep_status=True)
         return await self.store.get(type(wanted), *wanted.key)

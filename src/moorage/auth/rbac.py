@@ -43,7 +43,7 @@ PROJECT_KINDS = frozenset(
 )
 """Kinds inside a project: a grant for that project, or for all, decides."""
 
-SHARED_KINDS = frozenset({"gateways", "accounts", "ippools", "installation"})
+SHARED_KINDS = frozenset({"gateways", "accounts", "templates", "ippools", "installation"})
 """Hub-wide kinds that work in a project must be able to name: readable with any grant."""
 
 HUB_KINDS = frozenset(

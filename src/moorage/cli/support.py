@@ -31,6 +31,7 @@ _KINDS = (
     "NodePool",
     "Operation",
     "Plan",
+    "Template",
     "TemplateReplica",
 )
 

@@ -39,6 +39,7 @@ from moorage.hub.rules.hubwide import (
     IPPoolRules,
     ProjectRules,
     SecretRules,
+    TemplateRules,
     UserRules,
 )
 from moorage.hub.rules.plans import PlanRules
@@ -148,6 +149,7 @@ def _resource_routes(clock: Clock) -> list[ResourceRoutes[Any]]:
         ResourceRoutes(IPPoolRules()).all(),
         ResourceRoutes(Rules(IPAddress)).read_only(),
         ResourceRoutes(Rules(Assignment)).read_only(),
+        ResourceRoutes(TemplateRules()).all(),
         ResourceRoutes(Rules(TemplateReplica)).read_only(),
         cluster,
         ResourceRoutes(NodePoolRules()).all(),

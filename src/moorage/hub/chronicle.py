@@ -15,6 +15,7 @@ from moorage.resources import (
     Machine,
     NodePool,
     Resource,
+    Template,
     TemplateReplica,
 )
 from moorage.resources.meta import Condition
@@ -30,6 +31,7 @@ _TOLD: tuple[type[Resource], ...] = (
     CloudAccount,
     IPPool,
     Gateway,
+    Template,
     TemplateReplica,
 )
 _TOLD_NAMES = frozenset(kind.kind_name() for kind in _TOLD)

@@ -13,6 +13,7 @@ from moorage.resources import (
     Ownership,
     Resource,
     Secret,
+    Template,
 )
 from moorage.resources.gateway import assignment_name
 
@@ -45,6 +46,9 @@ async def drop_copies(store: Store, frame: Drop) -> list[Frame]:
         if account is not None and account.metadata.epoch < frame.epoch:
             secret = await store.find(Secret, "", account.spec.secret)
             await store.discard(account)
+            for template in await store.list(Template):
+                if template.spec.account == account.metadata.name:
+                    await store.discard(template)
             if secret is not None and secret.spec.gateway == account.spec.gateway:
                 await store.discard(secret)
         return done

@@ -12,6 +12,7 @@ from moorage.resources.nodepool import NodePool
 from moorage.resources.operation import Operation
 from moorage.resources.plan import Plan
 from moorage.resources.replica import TemplateReplica
+from moorage.resources.template import Template
 
 KINDS: dict[str, type[Resource]] = {
     kind.kind_name(): kind
@@ -31,6 +32,7 @@ KINDS: dict[str, type[Resource]] = {
         Project,
         ResealedKeys,
         Secret,
+        Template,
         TemplateReplica,
         User,
     )
@@ -60,6 +62,7 @@ __all__ = [
     "Resource",
     "Scope",
     "Secret",
+    "Template",
     "TemplateReplica",
     "User",
 ]

@@ -51,6 +51,12 @@ def unfit(template: Template, wanted_version: str | None, api_version: str) -> l
     ]
 
 
+def unfit_for_all(template: Template, api_version: str) -> list[str]:
+    """Return why no cluster at all can use a template, and what to do; empty when some can."""
+    ruled_out = [f"template {template.name} {template.unfit}"] if template.unfit else []
+    return [*ruled_out, *_hardware(template, api_version)]
+
+
 def _version(template: Template, wanted: str) -> Iterator[str]:
     found = kubernetes_version_of(template)
     if found is None:

@@ -56,7 +56,7 @@ class Resolver:
 
     def resolve(self) -> Chosen:
         """Look everything up, and check that it fits together."""
-        chosen = Chosen(datacenter=self._datacenter())
+        chosen = Chosen(datacenter=self.find_datacenter())
         if chosen.datacenter is None:
             return chosen
         chosen.folder = self._vm_folder(chosen.datacenter)
@@ -74,10 +74,11 @@ class Resolver:
 
     def resolve_folder(self) -> Place | None:
         """Look up the VM folder alone."""
-        datacenter = self._datacenter()
+        datacenter = self.find_datacenter()
         return None if datacenter is None else self._vm_folder(datacenter)
 
-    def _datacenter(self) -> Place | None:
+    def find_datacenter(self) -> Place | None:
+        """Look up the datacenter alone."""
         wanted = split_path(self.target.datacenter)
         every = self.places.of_kind(("Datacenter",))
         paths = {self.places.path(place): place for place in every}
@@ -106,7 +107,7 @@ class Resolver:
 
     def datastores_of_cluster(self) -> list[Place]:
         """Look up the datastores of a datastore cluster alone: those that hosts reach, if any."""
-        datacenter = self._datacenter()
+        datacenter = self.find_datacenter()
         if datacenter is None:
             return []
         pod = self._one("datastore", "datastore cluster", datacenter, _STORES, ("StoragePod",))

@@ -59,6 +59,17 @@ class Template:
 
 
 @dataclass(frozen=True, slots=True)
+class Original:
+    """What somebody named as a template: one, or a virtual machine that may become one."""
+
+    template: Template
+    is_template: bool
+    is_off: bool
+    owner: str
+    """Owner mark as it stands there; ``""`` for none."""
+
+
+@dataclass(frozen=True, slots=True)
 class TemplateInfo:
     """A template in a list."""
 

@@ -8,14 +8,16 @@ from typing import Any
 from pyVmomi import vim
 
 from moorage.kit.errors import ForbiddenError, NotFoundError
-from moorage.vsphere.properties import Collector, Values, Want, moref, retrieve, text
+from moorage.vsphere.properties import Collector, Values, Want, keyed, moref, retrieve, text
 from moorage.vsphere.session import Session
 from moorage.vsphere.template import (
     Disk,
     NetworkBacking,
     Nic,
+    Original,
     Template,
 )
+from moorage.vsphere.types import OWNER_KEY, Power
 
 _TEMPLATE_PATHS = (
     "name",
@@ -59,6 +61,24 @@ def read_template_and_network(
         if name not in found:
             raise NotFoundError(f"{what} {name} is no longer in vCenter")
     return _template(template, found[template]), _network(network, found), found
+
+
+def read_original(session: Session, vm: str) -> Original:
+    """Fetch a template, or a VM that may become one; inside ``Session.run``.
+
+    Raises ``NotFoundError`` when it is gone.
+    """
+    paths = (*_TEMPLATE_PATHS, "config.template", "runtime.powerState", keyed(OWNER_KEY))
+    values = retrieve(session, [Want(vim.VirtualMachine, [vm], paths)]).get(vm)
+    if not values:
+        raise NotFoundError(f"virtual machine {vm} is no longer in vCenter")
+    power = values.get("runtime.powerState")
+    return Original(
+        template=_template(vm, values),
+        is_template=bool(values.get("config.template")),
+        is_off=power == Power.OFF,
+        owner=text(values.get(keyed(OWNER_KEY))),
+    )
 
 
 def read_network(session: Session, network: str, kind: str) -> NetworkBacking:

@@ -189,11 +189,13 @@ class Target:
     """Field of the failure domain that names the datastore, such as ``datastores[1]``."""
     network_field: str = "network"
     """Field of the failure domain that names the network, such as ``moreNetworks[0].network``."""
+    shared_path: str = ""
+    """Path of what all domains share, where it is not what stands above the domain's."""
 
     def field_path(self, name: str) -> str:
         """Return the caller's path of one field of this class."""
         shared = name in ("datacenter", "folder", "template")
-        base = self.path.rpartition(".")[0] if shared else self.path
+        base = (self.shared_path or self.path.rpartition(".")[0]) if shared else self.path
         named = {"datastore": self.datastore_field, "network": self.network_field}
         field = named.get(name) or to_camel(name)
         return f"{base}.{field}".lstrip(".")

@@ -26,6 +26,7 @@ from moorage.vsphere.inventory import Inventory
 from moorage.vsphere.limits import Limits
 from moorage.vsphere.lookup import Lookup
 from moorage.vsphere.marks import Marks
+from moorage.vsphere.originals import Originals
 from moorage.vsphere.ownership import Ownership
 from moorage.vsphere.replicas import Replicas
 from moorage.vsphere.rest import Rest
@@ -93,6 +94,8 @@ class VCenter:
         """The folders of clusters."""
         self.replicas = Replicas(session, self._effects, self._ownership, self._lookup)
         """Snapshots of templates' replicas, and who uses them."""
+        self.originals = Originals(session, self._stream, self._effects)
+        """Templates that people name, and VMs that become some."""
         self.marks = Marks(self._session, self._stream, self._ownership)
         """Which VMs bear the mark of a cluster, and with which epoch."""
         self.addresses = Addresses(self._session, self._inventory)

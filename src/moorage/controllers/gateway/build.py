@@ -25,6 +25,7 @@ from moorage.controllers.gateway.operation import OPERATION
 from moorage.controllers.gateway.plan import PLAN
 from moorage.controllers.gateway.replica import IDLE, LOOK, REPLICA
 from moorage.controllers.gateway.sessions import Sessions
+from moorage.controllers.gateway.template import TEMPLATE
 from moorage.engine import Change, Controller, Manager, Store, Watch
 from moorage.kit.clock import Clock
 from moorage.kit.skew import PeerClock
@@ -222,6 +223,14 @@ def controllers(env: Env) -> list[Controller[Any]]:
             watches=(Watch(Machine, index.replicas_used),),
             concurrency=4,
             resync=LOOK,
+            pace=PACE,
+        ),
+        Controller(
+            name="template",
+            reconciler=TEMPLATE,
+            env=env,
+            watches=(Watch(TemplateReplica, index.templates_prefetched),),
+            concurrency=4,
             pace=PACE,
         ),
         Controller(

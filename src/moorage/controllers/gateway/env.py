@@ -13,7 +13,14 @@ from moorage.engine.store import Store
 from moorage.kit.clock import Clock
 from moorage.kit.seal import SealedEnvelope
 from moorage.kit.skew import PeerClock
-from moorage.resources import CloudAccount, Cluster, Machine, Secret, TemplateReplica
+from moorage.resources import (
+    CloudAccount,
+    Cluster,
+    Machine,
+    Secret,
+    Template,
+    TemplateReplica,
+)
 from moorage.vsphere import VCenter
 
 MACHINE_FINALIZER = "moorage.dev/machine"
@@ -100,7 +107,7 @@ class Env:
         timeline.setdefault(milestone, rfc3339(self.clock.now()))
 
 
-def key_of(resource: Cluster | Machine | CloudAccount | TemplateReplica) -> str:
+def key_of(resource: Cluster | Machine | CloudAccount | Template | TemplateReplica) -> str:
     """Return the engine's key of a resource: ``project/name``."""
     return f"{resource.metadata.project}/{resource.metadata.name}"
 

@@ -14,6 +14,7 @@ from moorage.resources import (
     Machine,
     NodePool,
     Resource,
+    Template,
     TemplateReplica,
 )
 
@@ -23,6 +24,7 @@ _KINDS: tuple[type[Resource], ...] = (
     NodePool,
     Machine,
     IPPool,
+    Template,
     TemplateReplica,
 )
 _PAGE = 500
@@ -46,6 +48,8 @@ class Index:
     """Keys of all IP pools."""
     replicas: dict[str, str] = field(default_factory=dict)
     """UID of a replica of a template -> key."""
+    templates: dict[str, str] = field(default_factory=dict)
+    """UID of a template that somebody asks for -> key."""
     milestones: set[str] = field(default_factory=set)
     """UIDs of clusters and replicas whose next change of status their machines wait for."""
     waiting: dict[str, set[str]] = field(default_factory=dict)
@@ -64,11 +68,11 @@ class Index:
         self.machines, self.accounts = fresh.machines, fresh.accounts
         self.plans = fresh.plans
         self.ip_pools = fresh.ip_pools
-        self.replicas = fresh.replicas
+        self.replicas, self.templates = fresh.replicas, fresh.templates
 
     def learn(self, change: Change) -> None:
         """Take note of what was made, and of what has gone."""
-        self._learn_replica(change)
+        self._learn_template(change)
         match change.kind, change.deleted:
             case (("CloudAccount" | "IPPool"), deleted):
                 known = self.accounts if change.kind == "CloudAccount" else self.ip_pools
@@ -92,11 +96,12 @@ class Index:
             case "Machine", True:
                 self.machines.pop(change.uid, None)
 
-    def _learn_replica(self, change: Change) -> None:
-        if change.kind == TemplateReplica.kind_name():
-            self.replicas[change.uid] = change.key
+    def _learn_template(self, change: Change) -> None:
+        known = {"Template": self.templates, "TemplateReplica": self.replicas}.get(change.kind)
+        if known is not None:
+            known[change.uid] = change.key
             if change.deleted:
-                del self.replicas[change.uid]
+                del known[change.uid]
 
     def cluster_of(self, change: Change) -> list[str]:
         """Return the key of the cluster that owns the changed resource."""
@@ -137,6 +142,10 @@ class Index:
             return []
         self.milestones.discard(change.uid)
         return sorted(self.waiting.pop(change.name, ()))
+
+    def templates_prefetched(self, _change: Change) -> list[str]:
+        """Return the keys of all templates: one of them may have asked for a changed replica."""
+        return sorted(self.templates.values())
 
     def replicas_used(self, change: Change) -> list[str]:
         """Return the keys of the replicas that a machine which is gone may have needed: of all."""

@@ -4,11 +4,12 @@ from datetime import timedelta
 from typing import Final
 
 from moorage.controllers.gateway.env import REPLICA_FINALIZER, Env
+from moorage.controllers.gateway.prefetching import is_kept
 from moorage.controllers.gateway.sources import NOT_PERMITTED
 from moorage.controllers.gateway.vms import look_for_vm, take_away_vm
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
 from moorage.kit.errors import InvalidError, TerminalError
-from moorage.resources import Machine, TemplateReplica
+from moorage.resources import Machine, Template, TemplateReplica
 from moorage.resources.replica import LABEL_REPLICA
 from moorage.vsphere import (
     REPLICA_KIND,
@@ -92,10 +93,13 @@ async def ensure_template(replica: TemplateReplica, env: Env) -> Outcome:
 
 @step("Needed")
 async def ensure_needed(replica: TemplateReplica, env: Env) -> Outcome:
-    """Count the machines that are linked clones of it; without any it goes after a while."""
+    """Count the machines that are linked clones of it; without any it goes after a while.
+
+    One that was made beforehand stays for as long as a template asks for that.
+    """
     status, now = replica.status, env.clock.now()
     status.machines = len(await env.store.overview(Machine, labels=_users(replica)))
-    if status.machines:
+    if status.machines or is_kept(replica.metadata.name, await env.store.list(Template)):
         status.unused_since = None
         return DONE
     status.unused_since = min(status.unused_since or now, now)

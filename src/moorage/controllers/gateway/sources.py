@@ -57,12 +57,7 @@ async def clone_source(
     spec = machine.spec
     if not needs_replica(target, spec.clone_mode, spec.disk_gib):
         return target
-    family = _family(spec.account, target, env)
-    replicas = await _replicas(family, env)
-    replica = _choose(replicas, vcenter)
-    if replica is None:
-        wanted = _spec(spec, cluster, target)
-        replica = await _ask_for(_free_name(family, replicas), family, wanted, vcenter, env)
+    replica = await replica_for(target, _spec(spec, cluster, target), vcenter, env)
     if not await _refer(machine, replica, env):
         return _wait_for(replica, machine, target, env)
     seen = vcenter.find(replica.metadata.uid, moref=replica.status.vm)
@@ -75,6 +70,21 @@ async def clone_source(
     log.warning("template replica is of no use any more", replica=replica.metadata.name)
     await env.store.request_deletion(TemplateReplica, *replica.key)
     return _wait_for(replica, machine, target, env)
+
+
+async def replica_for(
+    target: ResolvedTarget, wanted: TemplateReplicaSpec, vcenter: VCenter, env: Env
+) -> TemplateReplica:
+    """Return the replica to use or to wait for; where there is none it is asked for as ``wanted``.
+
+    Whoever asks for the same, at the same time too, gets the same one.
+    """
+    family = _family(wanted.account, target, env)
+    replicas = await _replicas(family, env)
+    replica = _choose(replicas, vcenter)
+    if replica is not None:
+        return replica
+    return await _ask_for(_free_name(family, replicas), family, wanted, vcenter, env)
 
 
 async def link_source(
@@ -143,7 +153,7 @@ def _family(account: str, target: ResolvedTarget, env: Env) -> str:
 async def _ask_for(
     name: str, family: str, spec: TemplateReplicaSpec, vcenter: VCenter, env: Env
 ) -> TemplateReplica:
-    """Store that a replica is to be made, unless another machine has done so.
+    """Store that a replica is to be made, unless somebody else has done so.
 
     One that was made before this gateway lost its store is known by its name and mark again.
     """

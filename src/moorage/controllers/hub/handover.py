@@ -20,6 +20,7 @@ from moorage.resources import (
     Plan,
     Resource,
     Secret,
+    Template,
 )
 from moorage.resources.gateway import HandoverSpec, assignment_name
 
@@ -65,13 +66,19 @@ async def hand_over(store: Store, subject: Cluster | IPPool, assignment: Assignm
 
 
 async def give_account(store: Store, account: CloudAccount, to: str) -> None:
-    """Give a cloud account, under the epoch that it has by now, and its secret to a gateway."""
+    """Give a cloud account, under the epoch that it has by now, and its secret to a gateway.
+
+    The templates that were asked for with it go along.
+    """
     secret = await store.find(Secret, "", account.spec.secret)
     if secret is not None and secret.spec.gateway == account.spec.gateway:
         secret.spec.gateway = secret.metadata.route = to
         await store.put_spec(secret)
     account.spec.gateway = account.metadata.route = to
     await store.put_spec(account)
+    templates = await store.list(Template)
+    mine = [one for one in templates if one.spec.account == account.metadata.name]
+    await _route(mine, store, to, account.metadata.epoch)
 
 
 async def give_subject(store: Store, subject: Cluster | IPPool, to: str) -> None:

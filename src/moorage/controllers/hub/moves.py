@@ -17,6 +17,7 @@ from moorage.resources import (
     IPAddress,
     IPPool,
     Resource,
+    Template,
 )
 from moorage.resources.gateway import MovedAway, assignment_name
 from moorage.resources.spans import overlap
@@ -107,6 +108,13 @@ async def check_can_move(store: Store, group: Group, old: str) -> None:
             f"gateway {old} is of a release that cannot give clusters away, or was never here: "
             "upgrade it, or declare it dead"
         )
+    accounts = {account.metadata.name for account in group.accounts}
+    for template in await store.list(Template):
+        if template.spec.account in accounts and not template.status.is_true("Ready"):
+            raise ConflictError(
+                f"{template} of cloud account {template.spec.account} is not ready: wait until it "
+                "is, or delete it"
+            )
     for subject in group.subjects:
         name = assignment_name(subject.kind, subject.metadata.uid)
         assignment = await store.get(Assignment, "", name)

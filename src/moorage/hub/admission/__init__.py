@@ -9,6 +9,7 @@ from moorage.hub.admission.hubwide import (
     is_last_administrator,
     sealing_key_id,
     secret_faults,
+    template_faults,
     user_faults,
 )
 from moorage.hub.admission.networks import fill_search_domains
@@ -25,5 +26,6 @@ __all__ = [
     "pool_faults",
     "sealing_key_id",
     "secret_faults",
+    "template_faults",
     "user_faults",
 ]

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from moorage.hub.admission.estate import Estate
 from moorage.kit.errors import FieldFault, InvalidError
 from moorage.kit.seal import PublicSealingKey
-from moorage.resources import CloudAccount, IPPool, Secret, User
+from moorage.resources import CloudAccount, IPPool, Secret, Template, User
 from moorage.resources.access import AccessRole
 from moorage.resources.spans import overlap, show
 
@@ -67,6 +67,26 @@ def secret_faults(
                 "the secret is not sealed to the installation's recovery key: seal it again",
             )
         )
+    return faults
+
+
+def template_faults(
+    template: Template, estate: Estate, *, before: Template | None = None
+) -> list[FieldFault]:
+    """Return every fault of a template that is asked for: what was made of it is fixed."""
+    spec = template.spec
+    faults = []
+    if spec.account not in estate.accounts:
+        known = ", ".join(sorted(estate.accounts)) or "none"
+        why = f"there is no cloud account {spec.account} (there are: {known})"
+        faults.append(FieldFault("spec.account", why))
+    if before is not None:
+        old, new = before.spec.document(), spec.document()
+        faults += [
+            FieldFault(f"spec.{name}", f"is fixed (it is {old.get(name)}): make another template")
+            for name in sorted({*old, *new} - {"prefetch"})
+            if old.get(name) != new.get(name)
+        ]
     return faults
 
 

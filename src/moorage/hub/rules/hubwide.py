@@ -10,6 +10,7 @@ from moorage.hub.admission import (
     is_last_administrator,
     sealing_key_id,
     secret_faults,
+    template_faults,
     user_faults,
 )
 from moorage.hub.documents import show_secret
@@ -34,6 +35,7 @@ from moorage.resources import (
     Plan,
     Project,
     Secret,
+    Template,
     User,
 )
 from moorage.resources.meta import Document
@@ -77,12 +79,39 @@ class AccountRules(Rules[CloudAccount]):
         return account_faults(resource, replace(estate, secrets=secrets), before=before)
 
     async def check_deletion(self, store: Store, resource: CloudAccount) -> None:
-        tally = (await load_estate(store)).tally
-        users = [f"cluster {name}" for name in tally.users_of_account(resource.metadata.name)]
+        tally, name = (await load_estate(store)).tally, resource.metadata.name
+        users = [f"cluster {one}" for one in tally.users_of_account(name)]
         in_use(resource, users, "delete these clusters first")
+        templates = [str(one) for one in await templates_of(store, name)]
+        in_use(resource, templates, "delete these first; what is in vCenter stays there")
 
     async def deleting(self, store: Store, resource: CloudAccount) -> None:
         await release_unseen(store, resource)
+
+
+class TemplateRules(Rules[Template]):
+    """A template goes to the gateway of its account."""
+
+    def __init__(self) -> None:
+        super().__init__(Template)
+
+    async def prepare(self, store: Store, resource: Template, before: Template | None) -> None:
+        account = await store.find(CloudAccount, "", resource.spec.account)
+        if account is not None:
+            route_to(resource, account.spec.gateway, before)
+
+    async def faults(
+        self, store: Store, resource: Template, before: Template | None
+    ) -> list[FieldFault]:
+        return template_faults(resource, await load_estate(store), before=before)
+
+    async def deleting(self, store: Store, resource: Template) -> None:
+        await release_unseen(store, resource)
+
+
+async def templates_of(store: Store, account: str) -> list[Template]:
+    """Return the templates that were asked for with an account."""
+    return [one for one in await store.list(Template) if one.spec.account == account]
 
 
 class SecretRules(Rules[Secret]):
