@@ -127,6 +127,7 @@ BY_HAND: Final = {
     "card-order": "needs a guest that boots",
     "storage-drs": "would change a datastore cluster, which is outside of the folder",
     "encrypted-template": "needs a key provider",
+    "ova-import": "would make a content library, which is outside of the folder",
     "tags-seen": "would make categories, which are outside of the folder",
 }
 """Ids of what no run can check in one folder, with the reason."""

@@ -39,6 +39,7 @@ _KINDS = {
     "cluster": "Cluster",
     "endpoint": "Cluster",
     "folder": "Cluster",
+    "importing": "Template",
     "inside": "Cluster",
     "place": "Cluster, Machine",
     "ippool": "IPPool",

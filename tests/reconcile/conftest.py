@@ -57,6 +57,7 @@ class World:
     database: Path
     brake: dict[str, int] = field(default_factory=dict)
     replica_idle: timedelta = IDLE
+    imports_folder: Path | None = None
     limits: Limits | None = None
     clock: Clock = field(default_factory=SystemClock)
     user: str = ""
@@ -98,6 +99,7 @@ class World:
             kube_timeout_s=1,
             limits=self.limits,
             replica_idle=self.replica_idle,
+            imports_folder=self.imports_folder,
             **self.brake,
         )
         self._tasks = await self._stack.enter_async_context(anyio.create_task_group())

@@ -136,6 +136,7 @@ async def check(
     *,
     places: Places = Places(),
     zone_tags: Annotated[bool, Parameter(negative=())] = False,
+    template_imports: Annotated[bool, Parameter(negative=())] = False,
     timeout_s: float = 30,
 ) -> int:
     """Check what the account may do in vCenter, and that machines can live where they are to.
@@ -152,6 +153,7 @@ async def check(
         name: Name of the account.
         places: Where machines are to live.
         zone_tags: Also check what it takes to read, make and attach tags of regions and zones.
+        template_imports: Also check what it takes to import OVAs as templates.
         timeout_s: How long to wait for the gateway's answer, in seconds.
     """
     from moorage.cli.context import Context
@@ -169,7 +171,10 @@ async def check(
         if len(clusters) > _MOST_CLUSTERS:
             say(f"{len(clusters)} clusters: room is checked for the first {_MOST_CLUSTERS}")
         wanted = CheckArguments(
-            targets=targets, clusters=clusters[:_MOST_CLUSTERS], zone_tags=zone_tags
+            targets=targets,
+            clusters=clusters[:_MOST_CLUSTERS],
+            zone_tags=zone_tags,
+            template_imports=template_imports,
         )
         spec = OperationSpec(
             verb=Verb.CHECK,

@@ -1,5 +1,6 @@
 """``moorage templates``: what machines are cloned from, and its replicas on datastores."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
@@ -92,6 +93,68 @@ async def managed() -> None:
 
 
 @app.command(
+    name="import",
+    help_epilogue=examples(
+        "moorage templates import r_u-2404-0-k-1344-0 --ova https://files.example.com/u.ova \\\n"
+        "    --account prod --datacenter dc1 --compute-cluster cc1 --datastore ds1 \\\n"
+        "    --network nodes"
+    ),
+)
+async def import_(
+    name: str,
+    *,
+    ova: str,
+    account: str,
+    datacenter: str,
+    compute_cluster: str,
+    datastore: str,
+    network: str,
+    folder: str | None = None,
+    resource_pool: str | None = None,
+    sha256: str | None = None,
+    ca_bundle: Path | None = None,
+    prefetch: list[str] | None = None,
+    wait: bool = False,
+    timeout_s: float = 7200.0,
+) -> int:
+    """Import an OVA as a template. The gateway fetches it, and passes it on to vCenter.
+
+    Args:
+        name: What the template is called in vCenter.
+        ova: URL that the gateway can reach, or name of a file in the gateway's imports folder.
+        account: Cloud account whose vCenter gets it.
+        datacenter: Datacenter that it goes to.
+        compute_cluster: Compute cluster that it is deployed on.
+        datastore: Datastore that it lies on.
+        network: Network that it is plugged into; machines get networks of their own.
+        folder: VM folder; spectro-templates where there is one, else templates, by default.
+        resource_pool: Resource pool; the compute cluster's own by default.
+        sha256: Of the OVA; needed for http://.
+        ca_bundle: PEM file by which the URL's server is verified, in place of the system's.
+        prefetch: Datastore that gets a replica right after; may be repeated.
+        wait: Stay until the template is there, showing how far it is; exit with 1 if it fails.
+        timeout_s: How long to stay.
+    """
+    source: dict[str, str] = {"url" if "://" in ova else "file": ova}
+    if ca_bundle is not None:
+        source["caBundle"] = ca_bundle.read_text(encoding="utf-8")
+    spec = {
+        "account": account,
+        "name": name,
+        "source": source,
+        "sha256": sha256,
+        "datacenter": datacenter,
+        "folder": folder,
+        "computeCluster": compute_cluster,
+        "resourcePool": resource_pool,
+        "datastore": datastore,
+        "network": network,
+        "prefetch": prefetch or [],
+    }
+    return await _ask(_named(name), spec, timeout_s if wait else None)
+
+
+@app.command(
     help_epilogue=examples(
         "moorage templates mark golden/ubuntu-2404-kube-v1.34.4 --account prod --datacenter dc1"
     )
@@ -102,7 +165,7 @@ async def mark(
     account: str,
     datacenter: str,
     name: str | None = None,
-    wait: bool = True,
+    wait: bool = False,
     timeout_s: float = 300.0,
 ) -> int:
     """Make a virtual machine of yours a template. It has to be powered off, without snapshots.
@@ -136,7 +199,7 @@ async def prefetch(
     resource_pool: str | None = None,
     folder: str | None = None,
     name: str | None = None,
-    wait: bool = True,
+    wait: bool = False,
     timeout_s: float = 3600.0,
 ) -> int:
     """Make replicas of a template on datastores now, so that no machine has to wait for them.
@@ -269,9 +332,15 @@ def _facts(template: "Template") -> list[tuple[str, object]]:
     return [
         ("template", f"{status.path or '-'} in {spec.datacenter}"),
         ("account", spec.account),
+        *([("sent", _sent(template))] if spec.source.path is None else []),
         *((f"on {one.datastore}", one.replica or "itself") for one in status.prefetched),
         *status.timeline.items(),
     ]
+
+
+def _sent(template: "Template") -> str:
+    done, total = template.status.bytes_done, template.status.bytes_total
+    return f"{done / _GIB:.2f} of {total / _GIB:.2f} GiB" if total else "-"
 
 
 def _prefetched(template: "Template") -> str:

@@ -102,6 +102,7 @@ async def _run(
             machines_per_hour=config.deletion_brake.machines_per_hour,
             replica_idle=config.template_replicas.idle(),
             limits=config.vcenter.limits(),
+            imports_folder=config.imports_folder or data.imports,
             lease_ttl=SHARED_TTL if store.is_shared else LONE_TTL,
             note_for=SessionNotes(data.sessions, sealing).open,
         )

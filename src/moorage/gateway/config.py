@@ -94,6 +94,9 @@ class GatewayConfig(BaseModel):
     deletion_brake: DeletionBrake = Field(default_factory=DeletionBrake)
     vcenter: VCenterLimits = Field(default_factory=VCenterLimits)
     template_replicas: TemplateReplicas = Field(default_factory=TemplateReplicas)
+    imports_folder: Path | None = None
+    """Where OVAs lie that are imported by their name; ``imports`` in the data directory by
+    default."""
 
     def proxy_settings(self, environment: Mapping[str, str] | None = None) -> ProxySettings:
         """Return which proxy leads to the hub."""

@@ -56,6 +56,11 @@ class DataDir:
         """Folder of the notes of vCenter sessions."""
         return self.path / "sessions"
 
+    @property
+    def imports(self) -> Path:
+        """Folder of OVAs that are imported by their name, unless another one is set."""
+        return self.path / "imports"
+
     def ensure(self) -> None:
         """Make the directory; an existing one loses the rights of others."""
         try:

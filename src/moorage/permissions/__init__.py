@@ -16,6 +16,7 @@ from moorage.permissions.scripts import govc_script, powercli_script
 from moorage.permissions.table import (
     CLUSTER_FOLDER_ROWS,
     EVERY_ROW,
+    IMPORT_ROWS,
     ROWS,
     ZONE_TAG_ROWS,
     privileges_granted_on,
@@ -27,6 +28,7 @@ __all__ = [
     "CLUSTER_FOLDER_ROWS",
     "EVERY_ROW",
     "GRANTED_ON",
+    "IMPORT_ROWS",
     "OPTIONAL",
     "READ",
     "ROWS",

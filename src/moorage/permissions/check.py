@@ -32,11 +32,13 @@ class Subject:
 
 
 def wanted_features(
-    targets: Iterable[CheckTarget], *, zone_tags: bool = False
+    targets: Iterable[CheckTarget], *, zone_tags: bool = False, template_imports: bool = False
 ) -> tuple[Feature, ...]:
     """Return the features that somebody uses in these places."""
     more = [Feature.CLUSTER_FOLDERS] if any(one.folder_per_cluster for one in targets) else []
-    return (*STANDARD, *more, *([Feature.ZONE_TAGS] if zone_tags else []))
+    more += [Feature.ZONE_TAGS] if zone_tags else []
+    more += [Feature.TEMPLATE_IMPORTS] if template_imports else []
+    return (*STANDARD, *more)
 
 
 def needed(subjects: Iterable[Subject], rows: Sequence[Row]) -> dict[str, set[str]]:

@@ -26,6 +26,7 @@ _CONFIG: dict[str, _Names] = {
         ("DiskExtend", "Extend virtual disk"),
         ("EditDevice", "Modify device settings"),
         ("Memory", "Change Memory"),
+        ("Rename", "Rename"),
         ("Settings", "Change Settings"),
     )
 }
@@ -38,8 +39,18 @@ _TAGGING: dict[str, _Names] = {
         ("ObjectAttachable", "Assign or Unassign vSphere Tag on Object", (7, 0)),
     )
 }
+_LIBRARY: dict[str, _Names] = {
+    f"ContentLibrary.{word}": {(6, 7): ("Content library", shown)}
+    for word, shown in (
+        ("AddLibraryItem", "Add library item"),
+        ("CreateLocalLibrary", "Create local library"),
+        ("DeleteLocalLibrary", "Delete local library"),
+        ("UpdateSession", "Update files"),
+    )
+}
 _NAMES: dict[str, _Names] = {
     **_CONFIG,
+    **_LIBRARY,
     **_TAGGING,
     "System.Read": {(6, 7): ("Read-only (in every role)",)},
     "Datastore.AllocateSpace": {(6, 7): ("Datastore", "Allocate space")},
@@ -48,6 +59,7 @@ _NAMES: dict[str, _Names] = {
     "Host.Inventory.EditCluster": {(6, 7): ("Host", "Inventory", "Modify cluster")},
     "Network.Assign": {(6, 7): ("Network", "Assign network")},
     "Resource.AssignVMToPool": {(6, 7): ("Resource", "Assign virtual machine to resource pool")},
+    "VApp.Import": {(6, 7): ("vApp", "Import")},
     "VirtualMachine.Interact.PowerOn": {
         (6, 7): (*_VM, "Interaction", "Power On"),
         (7, 0): (*_VM, "Interaction", "Power on"),
@@ -55,6 +67,10 @@ _NAMES: dict[str, _Names] = {
     "VirtualMachine.Interact.PowerOff": {
         (6, 7): (*_VM, "Interaction", "Power Off"),
         (7, 0): (*_VM, "Interaction", "Power off"),
+    },
+    "VirtualMachine.Inventory.Create": {
+        (6, 7): (*_VM, "Inventory", "Create new"),
+        (7, 0): (*_VM, "Edit inventory", "Create new"),
     },
     "VirtualMachine.Inventory.CreateFromExisting": {
         (6, 7): (*_VM, "Inventory", "Create from existing"),

@@ -7,6 +7,7 @@ from moorage.permissions.row import GRANTED_ON, On, Row
 from moorage.permissions.table import (
     CLUSTER_FOLDER_ROWS,
     EVERY_ROW,
+    IMPORT_ROWS,
     ROWS,
     ZONE_TAG_ROWS,
     privileges_granted_on,
@@ -31,6 +32,14 @@ _FOLDERS = """
 Beside these, where a cluster's placement says `folderPerCluster: true`.
 
 """
+_IMPORTS = """
+### For imports of OVAs
+
+Beside these, and only for who wants to [import templates](../howto/templates.md). Those on the
+vCenter count for content libraries as *global permissions* only, as with tags below.
+`moorage accounts check --template-imports` asks for them.
+
+"""
 _ZONE_TAGS = """
 ### For region and zone tags
 
@@ -48,7 +57,7 @@ def privileges_page() -> str:
     """Return the page: roles by object, names in the Client, and every row."""
     text = (
         f"{_INTRO}{_roles(ROWS)}{_FOLDERS}{_roles(CLUSTER_FOLDER_ROWS)}"
-        f"{_ZONE_TAGS}{_roles(ZONE_TAG_ROWS)}"
+        f"{_IMPORTS}{_roles(IMPORT_ROWS)}{_ZONE_TAGS}{_roles(ZONE_TAG_ROWS)}"
     )
     text += (
         "\n## Names in the vSphere Client\n\nWhere a release is named, the name holds from it on."

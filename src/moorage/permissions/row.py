@@ -44,6 +44,8 @@ class Feature(StrEnum):
     REPLICAS = "template-replicas"
     """Make linked clones where the template does not lie, or has no snapshot. Without it each
     machine there is a full clone."""
+    TEMPLATE_IMPORTS = "template-imports"
+    """Import OVAs as templates. Asked for by who wants it only."""
     ZONE_TAGS = "zone-tags"
     """Read regions and zones from vSphere tags, make such tags. Asked for by who wants it only."""
 

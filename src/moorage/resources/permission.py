@@ -69,6 +69,8 @@ class CheckArguments(Model):
     """Without any, one machine of 4 GiB of memory shall fit into each target."""
     zone_tags: bool = False
     """Also what it takes to read, make and attach tags of regions and zones."""
+    template_imports: bool = False
+    """Also what it takes to import OVAs as templates."""
 
 
 class FindingState(StrEnum):

@@ -11,6 +11,8 @@ DELETING, PENDING, READY = "Deleting", "Pending", "Ready"
 
 HOPELESS = frozenset(
     {
+        "ChecksumMismatch",
+        "DeployRefused",
         "DiskTooSmall",
         "DisksNotReadable",
         "FailureDomainNotFound",
@@ -25,10 +27,14 @@ HOPELESS = frozenset(
         "NameTaken",
         "NotATemplate",
         "NotVCenter",
+        "OVAInvalid",
         "VCenterTooOld",
         "PlacementInvalid",
         "PlanOutdated",
         "SecretNotForThisUse",
+        "SourceNotFound",
+        "SourceUntrusted",
+        "TemplateGone",
         "TemplateNotFound",
         "TemplateUnfit",
         "UntrustedCertificate",

@@ -1,9 +1,11 @@
 """Template: a vSphere template that machines can be cloned from, and where it shall be at hand."""
 
 import re
-from typing import ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, StringConstraints, model_validator
+from pydantic.alias_generators import to_camel
 
 from moorage.resources.meta import (
     InventoryPath,
@@ -18,6 +20,17 @@ from moorage.resources.meta import (
 
 _NOT_IN_NAMES = re.compile(r"[^a-z0-9]+")
 _LONGEST_NAME = 63
+
+OvaUrl = Annotated[
+    str, StringConstraints(pattern=r"^https?://[^\s/?#@]+/[^\s#]*$", max_length=2048)
+]
+OvaFile = Annotated[str, StringConstraints(pattern=r"^[^./\\\x00][^/\\\x00]{0,254}$")]
+"""Name of a file, and no path."""
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$", to_lower=True)]
+TemplateName = Annotated[
+    str, StringConstraints(pattern=r"^[^/\\%\x00-\x1f]{1,80}$", strip_whitespace=True)
+]
+"""Of a virtual machine: vCenter takes 80 characters at most."""
 
 
 def resource_name(path: str) -> str:
@@ -38,18 +51,36 @@ class TemplateSource(Model):
     virtual_machine: InventoryPath | None = None
     """Virtual machine that is marked as a template. It has to be powered off, without snapshots,
     and fit for machines."""
+    url: OvaUrl | None = None
+    """OVA that the gateway fetches: ``https://…``, or ``http://…`` of a file whose ``sha256`` is
+    given. A proxy is that of the gateway's environment."""
+    file: OvaFile | None = None
+    """OVA beside the gateway: its name in the folder ``imports`` of the data directory, or in the
+    ``importsFolder`` of the gateway's settings."""
+    ca_bundle: str | None = Field(default=None, max_length=64 * 1024)
+    """PEM certificates that the server of ``url`` is verified by, in place of the system's."""
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:
-        if sum(value is not None for _, value in self) != 1:
-            names = (field.alias or name for name, field in type(self).model_fields.items())
-            raise ValueError(f"exactly one of {', '.join(names)} has to be given")
+        names = ("existing", "virtual_machine", "url", "file")
+        if sum(getattr(self, name) is not None for name in names) != 1:
+            aliases = ", ".join(to_camel(name) for name in names)
+            raise ValueError(f"exactly one of {aliases} has to be given")
+        if self.ca_bundle is not None and self.url is None:
+            raise ValueError("caBundle is for url only")
         return self
 
     @property
     def path(self) -> str | None:
-        """Inventory path of what is in vCenter already."""
+        """Inventory path of what is in vCenter already; ``None`` for an import."""
         return self.existing or self.virtual_machine
+
+    def shown(self) -> str:
+        """Return where an import comes from, for people: without credentials and parameters."""
+        if self.url is None:
+            return f"file {self.file}"
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.hostname}{parts.path}"
 
 
 class TemplateSpec(Spec):
@@ -57,6 +88,10 @@ class TemplateSpec(Spec):
 
     account: Name
     source: TemplateSource
+    name: TemplateName | None = None
+    """What an imported one is called in vCenter, such as ``r_u-2404-0-k-1344-0``."""
+    sha256: Sha256 | None = None
+    """Of the whole OVA. Its manifest is compared in either case, if it has one."""
     datacenter: InventoryPath
     folder: InventoryPath | None = None
     """VM folder for what is made; by default ``spectro-templates`` where the datacenter has such a
@@ -65,6 +100,8 @@ class TemplateSpec(Spec):
     """Compute cluster, or standalone host, that copies are made on."""
     resource_pool: InventoryPath | None = None
     """The compute cluster's own by default."""
+    datastore: InventoryPath | None = None
+    """What an imported one lies on."""
     network: InventoryPath | None = None
     """What copies are plugged into; machines get networks of their own."""
     prefetch: list[InventoryPath] = Field(default_factory=list, max_length=100)
@@ -74,10 +111,18 @@ class TemplateSpec(Spec):
     def _names_what_copies_need(self) -> Self:
         if len(set(self.prefetch)) != len(self.prefetch):
             raise ValueError("prefetch names a datastore twice")
+        is_import = self.source.path is None
         needed = {"computeCluster": self.compute_cluster, "network": self.network}
+        if is_import:
+            needed |= {"name": self.name, "datastore": self.datastore}
         missing = [name for name, value in needed.items() if value is None]
-        if missing and self.prefetch:
-            raise ValueError(f"{' and '.join(missing)} must be given: replicas are made there")
+        if missing and (is_import or self.prefetch):
+            what = "the OVA is imported as, and to" if is_import else "replicas are made"
+            raise ValueError(f"{' and '.join(missing)} must be given: it is what {what}")
+        if not is_import and (self.name or self.sha256 or self.datastore):
+            raise ValueError("name, sha256 and datastore are for imports only")
+        if (self.source.url or "").startswith("http://") and self.sha256 is None:
+            raise ValueError("sha256 must be given: nothing else protects what comes over http")
         return self
 
 
@@ -101,6 +146,15 @@ class TemplateStatus(Status):
     vm: str | None = None
     """Moref of the template."""
     prefetched: list[Prefetched] = Field(default_factory=list)
+    bytes_done: int = 0
+    """Of an import: sent to vCenter so far."""
+    bytes_total: int = 0
+    uploaded: bool = False
+    """Whether the OVA lies in a content library now, to be deployed."""
+    networks: list[str] = Field(default_factory=list)
+    """Names that the OVA has for networks."""
+    refused: str | None = None
+    """Why the OVA can never be imported: it is not fetched again."""
     timeline: dict[str, str] = Field(default_factory=dict)
     """Milestone -> RFC 3339 time."""
 

@@ -3,7 +3,10 @@
 from moorage.vsphere.clone import copied_bytes, needs_replica, why_full
 from moorage.vsphere.endpoint import Endpoint
 from moorage.vsphere.fitness import unfit
+from moorage.vsphere.imports import Transfer, name_taken
+from moorage.vsphere.library import Deployment
 from moorage.vsphere.limits import Limits
+from moorage.vsphere.originals import ImportPlace
 from moorage.vsphere.session import SessionNote
 from moorage.vsphere.template import TemplateInfo
 from moorage.vsphere.turns import BusyError, Turns
@@ -39,8 +42,10 @@ __all__ = [
     "CloneMode",
     "CloneRequest",
     "Counters",
+    "Deployment",
     "Endpoint",
     "Found",
+    "ImportPlace",
     "Limits",
     "OwnerMark",
     "Power",
@@ -56,10 +61,12 @@ __all__ = [
     "TemplateInfo",
     "Told",
     "Topology",
+    "Transfer",
     "Turns",
     "Unknown",
     "VCenter",
     "copied_bytes",
+    "name_taken",
     "needs_replica",
     "unfit",
     "why_full",

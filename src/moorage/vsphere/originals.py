@@ -16,7 +16,7 @@ from moorage.vsphere.session import Session
 from moorage.vsphere.stream import Stream
 from moorage.vsphere.template import Original
 from moorage.vsphere.templates import read_original
-from moorage.vsphere.types import Target
+from moorage.vsphere.types import VM, Target
 
 _DEFAULT_FOLDERS = ("spectro-templates", "templates")
 """Where templates go of which nobody says more: to Palette's folder where there is one."""
@@ -29,6 +29,16 @@ class Located:
     original: Original
     path: str
     """Below the datacenter's VM folder, as a cluster's ``template`` takes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportPlace:
+    """Where something is imported to: morefs."""
+
+    folder: str
+    resource_pool: str
+    datastore: str
+    network: str
 
 
 class Originals:
@@ -46,6 +56,35 @@ class Originals:
                 return name
         return _DEFAULT_FOLDERS[-1]
 
+    def place(self, target: Target) -> ImportPlace:
+        """Turn the names of a target without a template into morefs that fit together.
+
+        Raises:
+            InvalidError: With all faults, at the caller's field paths.
+            UnavailableError: The inventory is not complete now.
+        """
+        self._ensure_synced()
+        resolver = Resolver(self._stream.places, (), target)
+        chosen = resolver.resolve(template=False)
+        where = (chosen.folder, chosen.resource_pool, chosen.datastore, chosen.network)
+        if resolver.faults or any(one is None for one in where):
+            raise InvalidError("vCenter has not what is asked for", tuple(resolver.faults))
+        return ImportPlace(*(one.moref for one in where if one is not None))
+
+    def path_of(self, vm: VM) -> str:
+        """Return the path of a virtual machine below its datacenter's VM folder."""
+        places = self._stream.places
+        datacenter = places.datacenter_of(vm.folder)
+        folder = places.get(vm.folder)
+        root = str(datacenter.facts.get("vmFolder")) if datacenter is not None else ""
+        above = places.path(folder, root) if folder is not None and folder.moref != root else ""
+        return f"{above}/{encode(vm.name)}".lstrip("/")
+
+    def _ensure_synced(self) -> None:
+        inventory = self._stream.inventory
+        if not inventory.synced.is_set():
+            raise UnavailableError(f"the inventory is not complete: {inventory.why_not}")
+
     async def locate(self, datacenter: str, path: str) -> Located:
         """Look for a virtual machine or template by its path, and read it; two calls.
 
@@ -53,9 +92,7 @@ class Originals:
             InvalidError: There is no such datacenter, or nothing of that path.
             UnavailableError: The inventory is not complete now.
         """
-        inventory = self._stream.inventory
-        if not inventory.synced.is_set():
-            raise UnavailableError(f"the inventory is not complete: {inventory.why_not}")
+        self._ensure_synced()
         resolver = self._resolver(datacenter)
         place = resolver.find_datacenter()
         if place is None:

@@ -54,13 +54,13 @@ class Resolver:
         self.faults = [fault for fault in self.faults if fault.path != path]
         self.fault(field, message)
 
-    def resolve(self) -> Chosen:
-        """Look everything up, and check that it fits together."""
+    def resolve(self, *, template: bool = True) -> Chosen:
+        """Look everything up, the template unless told otherwise, and check that it fits."""
         chosen = Chosen(datacenter=self.find_datacenter())
         if chosen.datacenter is None:
             return chosen
         chosen.folder = self._vm_folder(chosen.datacenter)
-        chosen.template = self._template(chosen.datacenter)
+        chosen.template = self._template(chosen.datacenter) if template else None
         chosen.compute_cluster = self._one(
             "compute_cluster", "compute cluster", chosen.datacenter, "hostFolder", COMPUTE
         )

@@ -1,7 +1,8 @@
-"""The REST side of vCenter, which alone knows tags: on the SOAP session's connections.
+"""The REST side of vCenter, which alone knows tags and content libraries: on SOAP's connections.
 
-A session over REST is another one than over SOAP. It is opened for a few calls that belong
-together and ended after them, one at a time: with SOAP's these are two for each account.
+A session over REST is another one than over SOAP. It is opened for calls that belong together,
+shared by all who make some at that time, and ended by the last of them: with SOAP's these are two
+for each account.
 """
 
 import base64
@@ -9,7 +10,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import Any
@@ -34,6 +35,7 @@ log = structlog.get_logger(__name__)
 _API_SESSION = "/api/session"
 _REST_SESSION = "/rest/com/vmware/cis/session"
 _API, _REST = "/api/cis/tagging/", "/rest/com/vmware/cis/tagging/"
+_ANY_REST = "/rest/com/vmware/"
 _TOKEN = "vmware-api-session-id"  # noqa: S105 - the name of a header
 _CLOSE_S = 5.0
 _MAX_ANSWER = 16 * 1024 * 1024
@@ -55,46 +57,65 @@ class Rest:
         self._turn = threading.Lock()
         self._refused = b""
         self._closed = False
+        self._users = 0
+        self._session_is = ("", "")
+        """Path and token of the session in use; empty when it has to be another one."""
 
     @contextmanager
     def open(self) -> Iterator["RestCalls"]:
         """Log in, hand out what calls are made with, and log out whatever happens inside.
 
+        Where somebody else is inside, their session is used.
+
         Raises:
             ForbiddenError: The password was refused, now or before: it is not tried again.
             UnavailableError: vCenter's automation API does not serve.
         """
+        path, token = self._enter()
+        try:
+            yield RestCalls(self, is_api=path == _API_SESSION, token=token)
+        finally:
+            # A call that failed may have used up its deadline: ending has one of its own.
+            with self._session.stub.deadline.until(time.monotonic() + _CLOSE_S), self._turn:
+                self._users -= 1
+                if not self._users:
+                    self._end()
+
+    def _enter(self) -> tuple[str, str]:
         if not self._turn.acquire(timeout=self._session.stub.deadline.left()):
-            raise DeadlineError("other calls over REST were still going on")
+            raise DeadlineError("another call over REST was still logging in")
         try:
             if self._closed:
                 raise UnavailableError("the connection to vCenter was closed")
-            self._end()
-            path, token = self._login()
-            self._left_open = f"{path} {token}"
-            if self._note is not None:
-                self._note.write(self._left_open)
-            try:
-                yield RestCalls(self, is_api=path == _API_SESSION, token=token)
-            finally:
-                # A call that failed may have used up its deadline: ending has one of its own.
-                with self._session.stub.deadline.until(time.monotonic() + _CLOSE_S):
-                    self._end()
+            if not self._users or not self._session_is[1]:
+                self._end()
+                self._session_is = path, token = self._login()
+                self._left_open = f"{path} {token}"
+                if self._note is not None:
+                    self._note.write(self._left_open)
+            self._users += 1
+            return self._session_is
         finally:
             self._turn.release()
+
+    def lost(self, token: str) -> None:
+        """Take note that vCenter has ended a session: who comes next opens another."""
+        if self._session_is[1] == token:
+            self._session_is = "", ""
 
     @property
     def is_left_open(self) -> bool:
         """Tell whether a session is open that a killed process, or a lost answer, has left."""
-        return bool(self._left_open) and not self._turn.locked()
+        return bool(self._left_open) and not self._users
 
     def tidy(self) -> None:
         """End what was left open."""
         with self._turn:
-            self._end()
+            if not self._users:
+                self._end()
 
     def close(self) -> None:
-        """Open nothing any more, after the calls that are under way. May be repeated."""
+        """Open nothing any more, and end the session in use. May be repeated."""
         if not self._turn.acquire(timeout=_CLOSE_S):
             self._session.stub.hang_up()  # somebody waits for a vCenter that is silent
             self._turn.acquire()
@@ -123,6 +144,7 @@ class Rest:
             log.info("vcenter rest logout failed", status=status)
             return  # anything else means that it has ended, by this or by itself
         self._left_open = ""
+        self._session_is = "", ""
         if self._note is not None:
             self._note.write("")
 
@@ -157,7 +179,11 @@ class Rest:
         raise UnavailableError(f"log in to {where}: it is not there (HTTP 404)")
 
     def exchange(
-        self, name: str, path: str, headers: dict[str, str], body: bytes | None = None
+        self,
+        name: str,
+        path: str,
+        headers: dict[str, str],
+        body: bytes | Iterable[bytes] | None = None,
     ) -> tuple[int, bytes]:
         """Send a request on one of the account's connections; return status and answer.
 
@@ -167,7 +193,7 @@ class Rest:
             name: Verb, and what the call is counted as.
             path: With identifiers and query.
             headers: Beside those of every request.
-            body: JSON.
+            body: JSON, or pieces of what the headers announce.
         """
         stub = self._session.stub
         stub.count(name)
@@ -189,7 +215,7 @@ class Rest:
 
 
 class RestCalls:
-    """Calls of the tagging service in one open session; ``/api`` and ``/rest`` look the same."""
+    """Calls in one open session; of the tagging service, ``/api`` and ``/rest`` look the same."""
 
     def __init__(self, rest: Rest, *, is_api: bool, token: str) -> None:
         self._rest = rest
@@ -236,15 +262,58 @@ class RestCalls:
         if body is not None:
             headers["Content-Type"] = "application/json"
             sent = json.dumps({wrap: body} if wrap and not self.is_api else body).encode()
-        status, answered = self._rest.exchange(name, path, headers, sent)
-        if status // 100 != 2:  # noqa: PLR2004 - HTTP's class of success
-            raise _error(status, answered, what)
-        if not answered:
-            return None
-        value = _parse(answered, what)
+        value = self._answered(what, *self._rest.exchange(name, path, headers, sent))
         if self.is_api:
             return value
         return value.get("value") if isinstance(value, dict) else None
+
+    def rest(
+        self,
+        what: str,
+        method: str,
+        resource: str,
+        identifier: str = "",
+        *,
+        action: str = "",
+        body: dict[str, Any] | None = None,
+    ) -> Any:
+        """Make one call in the form that all releases know, and return its answer's value.
+
+        Args:
+            what: For error texts: what is tried, on what.
+            method: Of HTTP.
+            resource: Such as ``content/library/item``.
+            identifier: Of one object of the resource.
+            action: What ``POST`` does, where it does not create.
+            body: What is sent.
+
+        Raises what ``call`` does.
+        """
+        path = _ANY_REST + resource
+        name = f"{method} {path}{f' {action}' if action else ''}"
+        path += f"/id:{quote(identifier, safe='')}" if identifier else ""
+        path += f"?~action={action}" if action else ""
+        headers = {_TOKEN: self._token, "Content-Type": "application/json"}
+        sent = None if body is None else json.dumps(body).encode()
+        value = self._answered(what, *self._rest.exchange(name, path, headers, sent))
+        return value.get("value") if isinstance(value, dict) else None
+
+    def put(self, path: str, size: int, pieces: Iterable[bytes]) -> None:
+        """Send a file in pieces; each gets what is left of the deadline at its time."""
+        headers = {
+            _TOKEN: self._token,
+            "Content-Type": "application/octet-stream",
+            "Content-Length": str(size),
+        }
+        name = "PUT of a file"
+        self._answered("send a file", *self._rest.exchange(name, path, headers, pieces))
+
+    def _answered(self, what: str, status: int, answered: bytes) -> Any:
+        if status == HTTPStatus.UNAUTHORIZED:
+            self._rest.lost(self._token)
+        if status // 100 != 2:  # noqa: PLR2004 - HTTP's class of success
+            raise _error(status, answered, what)
+        return _parse(answered, what) if answered else None
 
 
 def _parse(body: bytes, what: str) -> Any:

@@ -22,6 +22,7 @@ from moorage.vsphere.endpoint import Endpoint
 from moorage.vsphere.estate import Estate
 from moorage.vsphere.folders import Folders
 from moorage.vsphere.health import Health
+from moorage.vsphere.imports import Imports
 from moorage.vsphere.inventory import Inventory
 from moorage.vsphere.limits import Limits
 from moorage.vsphere.lookup import Lookup
@@ -87,15 +88,15 @@ class VCenter:
         """Rules of DRS that keep machines apart."""
         self.estate = Estate(self._session, self._stream, self.rules)
         """Hosts and datastores, for who plans."""
-        self._lookup = Lookup(
-            self._session, self._stream, self._ownership, self._effects, self.estate
-        )
+        self._lookup = Lookup(session, self._stream, self._ownership, self._effects, self.estate)
         self.folders = Folders(self._session, self._stream, self._tasks, self._effects)
         """The folders of clusters."""
         self.replicas = Replicas(session, self._effects, self._ownership, self._lookup)
         """Snapshots of templates' replicas, and who uses them."""
         self.originals = Originals(session, self._stream, self._effects)
         """Templates that people name, and VMs that become some."""
+        self.imports = Imports(session, self._rest, self._effects, self._inventory)
+        """OVAs that become templates."""
         self.marks = Marks(self._session, self._stream, self._ownership)
         """Which VMs bear the mark of a cluster, and with which epoch."""
         self.addresses = Addresses(self._session, self._inventory)

@@ -17,7 +17,7 @@ const (
 
 // rest passes on what the simulator knows, which is /rest; sessions and tagging over /api are translated to it.
 func (f *front) rest(w http.ResponseWriter, r *http.Request) {
-	name := r.Method + " " + r.URL.Path
+	name := callName(r)
 	f.server.Counters.called(name)
 	if strings.HasPrefix(r.URL.Path, "/api/") && !f.server.speaks("7.0.2.0") {
 		http.NotFound(w, r) // before 7.0 Update 2 there was /rest only
@@ -120,9 +120,30 @@ func (f *front) answerREST(w *answer, request *http.Request, sent []byte, user s
 			return
 		}
 	}
+	content := contentRequestOf(request, sent)
+	if content != nil {
+		if privilege := f.server.contentDenied(content, user); privilege != "" {
+			refused(w, http.StatusForbidden, "unauthorized", []string{privilege}, "Unable to authorize user: it lacks "+privilege+".")
+			return
+		}
+		if why := f.contentMisfit(content); why != "" {
+			refused(w, http.StatusBadRequest, "invalid_argument", nil, why)
+			return
+		}
+	}
+	if strings.HasPrefix(request.URL.Path, ovfPath) && request.URL.Query().Get("~action") == "deploy" {
+		f.deploy(w, request, sent, user)
+		return
+	}
 	request.Body = io.NopCloser(bytes.NewReader(sent))
 	request.ContentLength = int64(len(sent))
 	f.next.ServeHTTP(w, request)
+	if w.status/100 == 2 && content != nil {
+		f.server.ledger.content(content, user, w.body.Bytes())
+	}
+	if w.status/100 == 2 && strings.HasPrefix(request.URL.Path, uploadPath) {
+		f.server.uploads.took(request, len(sent))
+	}
 	if w.status/100 == 2 && tagging != nil {
 		f.server.ledger.tagging(request, user, sent, w.body.Bytes())
 		hidden := f.server.hidden(tagging, user, w.body.Bytes())

@@ -59,6 +59,7 @@ type Server struct {
 	sessions *sessions
 	tasks    *tasks
 	machines *machines
+	uploads  uploads
 	hub      *collector.Hub
 	content  types.ServiceContent
 

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -85,6 +86,7 @@ def wire(
     machines_per_hour: int = MACHINES_PER_HOUR,
     replica_idle: timedelta = IDLE,
     limits: Limits | None = None,
+    imports_folder: Path | None = None,
     lease_ttl: timedelta = timedelta(seconds=60),
     note_for: Callable[[str], SessionNote | None] = lambda _: None,
 ) -> Work:
@@ -103,6 +105,7 @@ def wire(
         machines_per_hour: The same for machines, those of deleted clusters among them.
         replica_idle: How long a replica of a template is kept that no machine needs.
         limits: How much may be asked of each vCenter at a time.
+        imports_folder: Where OVAs lie that are imported by their name.
         lease_ttl: How long others leave a key alone whose replica no longer renews its lease.
         note_for: Returns where the vCenter session of an account is written down.
     """
@@ -119,6 +122,8 @@ def wire(
                 trigger("cluster", cluster)
             elif (replica := env.index.replicas.get(uid)) is not None:
                 trigger("replica", replica)
+            elif (template := env.index.templates.get(uid)) is not None:
+                trigger("template", template)
 
     def on_open() -> None:
         env.wake_machines()
@@ -148,6 +153,7 @@ def wire(
         gateway=gateway,
         acknowledged=acknowledged,
         replica_idle=replica_idle,
+        imports_folder=imports_folder,
         hub_clock=hub_clock,
         trigger=trigger,
     )
@@ -229,7 +235,10 @@ def controllers(env: Env) -> list[Controller[Any]]:
             name="template",
             reconciler=TEMPLATE,
             env=env,
-            watches=(Watch(TemplateReplica, index.templates_prefetched),),
+            watches=(
+                Watch(TemplateReplica, index.templates_asked),
+                Watch(CloudAccount, index.templates_asked),
+            ),
             concurrency=4,
             pace=PACE,
         ),

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Protocol
 
 from moorage.controllers.gateway.access import ClusterAccess
@@ -85,6 +86,8 @@ class Env:
     trigger: Trigger
     index: Index = field(default_factory=Index)
     conflicts: Conflicts = field(default_factory=Conflicts)
+    imports_folder: Path | None = None
+    """Where OVAs lie that are imported by their name."""
     leaving: dict[str, float] = field(default_factory=dict)
     """UID of a machine -> since when this process takes it away, by the steady clock."""
 

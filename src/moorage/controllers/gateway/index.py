@@ -143,8 +143,8 @@ class Index:
         self.milestones.discard(change.uid)
         return sorted(self.waiting.pop(change.name, ()))
 
-    def templates_prefetched(self, _change: Change) -> list[str]:
-        """Return the keys of all templates: one of them may have asked for a changed replica."""
+    def templates_asked(self, _change: Change) -> list[str]:
+        """Return the keys of all templates: a replica or an account that they need has changed."""
         return sorted(self.templates.values())
 
     def replicas_used(self, change: Change) -> list[str]:

@@ -124,7 +124,11 @@ async def _check(operation: Operation, env: Env) -> Outcome:
     if vcenter is None or not vcenter.marks.is_complete:
         return _no_session(name, vcenter)
     arguments = CheckArguments.model_validate(operation.spec.arguments)
-    features = wanted_features(arguments.targets, zone_tags=arguments.zone_tags)
+    features = wanted_features(
+        arguments.targets,
+        zone_tags=arguments.zone_tags,
+        template_imports=arguments.template_imports,
+    )
     result = await vcenter.access.check([target_of(one) for one in arguments.targets], features)
     result.checks = await preflight(name, operation.metadata.project, arguments, env)
     operation.status.result = result.document()

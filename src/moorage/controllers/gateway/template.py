@@ -1,6 +1,7 @@
 """Templates that somebody asks for: found, or made of a VM, and at hand on datastores."""
 
 from moorage.controllers.gateway.env import Env
+from moorage.controllers.gateway.importing import bring_in, take_back
 from moorage.controllers.gateway.prefetching import prefetch
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
 from moorage.kit.errors import InvalidError, TerminalError
@@ -18,7 +19,11 @@ async def ensure_present(template: Template, env: Env) -> Outcome:
     if vcenter is None:
         return _no_account(template)
     status, source = template.status, template.spec.source
-    if status.vm is None or not vcenter.originals.is_shown(status.vm):
+    if source.path is None:
+        outcome = await bring_in(template, vcenter, env)
+        if outcome is not DONE:
+            return outcome
+    elif status.vm is None or not vcenter.originals.is_shown(status.vm):
         try:
             located = await vcenter.originals.locate(template.spec.datacenter, str(source.path))
         except InvalidError as error:
@@ -56,6 +61,15 @@ async def ensure_prefetched(template: Template, env: Env) -> Outcome:
     return wait("MakingReplicas", said, after=_ACCOUNT_AGAIN_S)
 
 
+@step("RemainsRemoved")
+async def ensure_no_remains(template: Template, env: Env) -> Outcome:
+    """Take away what an unfinished import has left; the template itself stays."""
+    if template.spec.source.path is not None or "Present" in template.status.timeline:
+        return DONE
+    vcenter = env.accounts.get(template.spec.account)
+    return await take_back(template, vcenter) if vcenter is not None else _no_account(template)
+
+
 def _no_account(template: Template) -> Outcome:
     return wait(
         "AccountNotReady",
@@ -67,5 +81,6 @@ def _no_account(template: Template) -> Outcome:
 TEMPLATE = StepReconciler(
     kind=Template,
     steps=(ensure_present, ensure_prefetched),
+    teardown=(ensure_no_remains,),
     finalizer=GATEWAY_FINALIZER,
 )

@@ -1,0 +1,47 @@
+"""Templates from the command line: what is asked for, and what is shown of it."""
+
+from moorage.resources import Template
+from tests.cli.world import World
+
+PLACE = "--account lab --datacenter dc1 --compute-cluster cc1 --network nodes"
+NAME = "r-u-2404-0-k-1344-0"
+
+
+def test_an_ova_is_asked_for_and_followed(site: World) -> None:
+    def arrive() -> None:
+        path = "templates/r_u-2404-0-k-1344-0"
+        site.ready(site.get(Template, NAME), path=path, bytes_done=1 << 30, bytes_total=1 << 30)
+
+    later = site.meanwhile(arrive, after_s=2)
+    said = site.ok(
+        "templates import r_u-2404-0-k-1344-0 --ova https://files.example.com/u.ova --datastore "
+        f"ds1 --prefetch ds2 --sha256 {'ab' * 32} {PLACE} --wait"
+    )
+    later.join()
+
+    assert f"Template {NAME}: Ready" in said.err
+    spec = site.get(Template, NAME).spec
+    assert spec.source.url == "https://files.example.com/u.ova"
+    assert (spec.name, spec.prefetch) == ("r_u-2404-0-k-1344-0", ["ds2"])
+    assert "0/1" in site.ok("templates managed -o table").out
+    assert "1.00 of 1.00 GiB" in site.ok(f"templates describe {NAME} -o table").out
+
+
+def test_what_is_wrong_with_an_import_is_said_before_anything_is_asked(site: World) -> None:
+    asked = f"templates import t --datastore ds1 {PLACE}"
+
+    assert "sha256" in site.refused(f"{asked} --ova http://files.example.com/u.ova", code=2)
+    assert "file" in site.refused(f"{asked} --ova ../secret.ova", code=2)
+    assert site.ok("templates managed -o json").data == []
+
+
+def test_prefetch_adds_datastores_to_what_is_there(site: World) -> None:
+    path = "templates/ubuntu-2404"
+    site.ok(f"templates prefetch {path} --datastore ds2 --folder clusters {PLACE}")
+    site.ok(f"templates prefetch {path} --datastore ds3")
+
+    spec = site.get(Template, "ubuntu-2404").spec
+    assert spec.prefetch == ["ds2", "ds3"]
+    site.ok("templates mark golden/vm-1 --account lab --datacenter dc1")
+    assert site.get(Template, "vm-1").spec.source.virtual_machine == "golden/vm-1"
+    site.ok("templates delete vm-1 --yes")

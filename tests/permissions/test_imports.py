@@ -1,0 +1,88 @@
+"""The rows of the feature template-imports are enough, and each is needed."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from moorage.kit.errors import ForbiddenError
+from moorage.kit.ids import new_uid
+from moorage.permissions import (
+    IMPORT_ROWS,
+    STANDARD,
+    Feature,
+    On,
+    Row,
+    privileges_granted_on,
+    rows_for,
+)
+from moorage.resources.permission import FindingState
+from moorage.vsphere import Deployment, Transfer, VCenter
+from moorage.vsphere.fetch import Incoming
+from tests.ova import an_ova
+from tests.permissions.conftest import connect
+from tests.permissions.grants import PATHS, Admin
+from tests.vsphere.harness import TARGET, Site, a_mark, is_found, until
+
+pytestmark = pytest.mark.anyio
+
+WANTED = (*STANDARD, Feature.TEMPLATE_IMPORTS)
+OVA = an_ova()
+
+
+def grant(admin: Admin, *taken: Row) -> None:
+    """Grant what the standard features and this one need, but for some rows."""
+    rows = [row for row in rows_for(features=WANTED) if row not in taken]
+    for on, path in {**PATHS, On.ROOT: "/"}.items():
+        admin.grant(path, privileges_granted_on(on, rows), propagate=on in {On.ROOT, On.FOLDER})
+
+
+@contextmanager
+def opened() -> Iterator[Incoming]:
+    yield Incoming(len(OVA), iter([OVA]))
+
+
+async def bring_in(vcenter: VCenter, uid: str) -> None:
+    """Import an OVA as the gateway does, up to its name."""
+    place = vcenter.originals.place(TARGET)
+    sha256 = hashlib.sha256(OVA).hexdigest()
+    await vcenter.imports.upload(uid, place.datastore, opened, sha256, Transfer())
+    deployment = Deployment(
+        name=f"moorage-import-{uid}",
+        annotation=uid,
+        folder=place.folder,
+        resource_pool=place.resource_pool,
+        datastore=place.datastore,
+        networks={"nic0": place.network},
+    )
+    assert await vcenter.imports.deploy(uid, deployment, a_mark(uid, kind="Template"))
+    await vcenter.imports.remove_library(uid)
+    found = await until(lambda: is_found(vcenter, uid))
+    await vcenter.imports.rename(found.vm, f"template-{uid[:8]}")
+
+
+async def test_the_features_privileges_suffice(site: Site, admin: Admin) -> None:
+    grant(admin)
+    vcenter, uid = await connect(site), new_uid()
+
+    await bring_in(vcenter, uid)
+
+    await until(lambda: f"template-{uid[:8]}" in site.vms())
+    assert (await vcenter.access.check([TARGET], WANTED)).findings == []
+
+
+@pytest.mark.parametrize("row", IMPORT_ROWS, ids=lambda row: f"{row.privilege} on {row.on}")
+async def test_each_privilege_is_needed_and_its_absence_is_named(
+    row: Row, site: Site, admin: Admin
+) -> None:
+    grant(admin, row)
+    vcenter = await connect(site)
+
+    result = await vcenter.access.check([TARGET], WANTED)
+
+    assert {(one.state, one.privilege) for one in result.findings} == {
+        (FindingState.MISSING, row.privilege)
+    }
+    with pytest.raises(ForbiddenError, match=row.privilege):
+        await bring_in(vcenter, new_uid())
