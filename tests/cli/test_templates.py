@@ -35,6 +35,16 @@ def test_what_is_wrong_with_an_import_is_said_before_anything_is_asked(site: Wor
     assert site.ok("templates managed -o json").data == []
 
 
+def test_an_item_of_a_library_is_asked_for(site: World) -> None:
+    site.ok(f"templates import golden --library-item 'Images/ubuntu 24' --datastore ds1 {PLACE}")
+
+    item = site.get(Template, "golden").spec.source.library_item
+    assert item is not None
+    assert (item.library, item.item) == ("Images", "ubuntu 24")
+    both = f"templates import t --library-item a/b --ova a.ova --datastore ds1 {PLACE}"
+    assert "exactly one" in site.refused(both, code=2)
+
+
 def test_prefetch_adds_datastores_to_what_is_there(site: World) -> None:
     path = "templates/ubuntu-2404"
     site.ok(f"templates prefetch {path} --datastore ds2 --folder clusters {PLACE}")

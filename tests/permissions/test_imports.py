@@ -54,7 +54,8 @@ async def bring_in(vcenter: VCenter, uid: str) -> None:
         folder=place.folder,
         resource_pool=place.resource_pool,
         datastore=place.datastore,
-        networks={"nic0": place.network},
+        network=place.network,
+        networks=("nic0",),
     )
     assert await vcenter.imports.deploy(uid, deployment, a_mark(uid, kind="Template"))
     await vcenter.imports.remove_library(uid)

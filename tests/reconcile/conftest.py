@@ -31,7 +31,7 @@ from moorage.resources.account import CloudAccountSpec, SecretSpec, Trust, crede
 from moorage.resources.gateway import AssignmentSpec
 from moorage.resources.meta import GATEWAY_FINALIZER
 from moorage.store import SqlStore, open_store
-from moorage.vsphere import Limits
+from moorage.vsphere import Endpoint, Limits, VCenter
 from moorage_lab.api import VCenterProcess
 from tests.clocks import ShiftedClock
 
@@ -154,6 +154,14 @@ class World:
             Secret(metadata=Metadata(name=name), spec=SecretSpec(gateway="site-a", sealed=sealed))
         )
         return await self.ask(CloudAccount(metadata=Metadata(name=name), spec=spec))
+
+    async def connect(self) -> VCenter:
+        """Connect to vCenter beside the gateway, as somebody else; to be closed by the caller."""
+        trust = Trust(ca_bundle=self.vcenter.ca_file.read_text())
+        endpoint = Endpoint(self.vcenter.address, self.vcenter.user, trust)
+        somebody = await VCenter.connect(endpoint, self.vcenter.password)
+        await somebody.wait_synced(PATIENCE_S)
+        return somebody
 
     async def ask_cluster(self, cluster: Any) -> Any:
         """Put in a cluster and its assignment to this gateway."""

@@ -12,12 +12,15 @@ import pytest
 
 from moorage.resources import Machine, Metadata, Template, TemplateReplica
 from moorage.resources.template import TemplateSpec
+from moorage.vsphere import Transfer
+from moorage.vsphere.fetch import Incoming
 from moorage_lab.api import VCenterProcess
 from tests.ova import a_disk, an_ova
 from tests.reconcile.conftest import World
 from tests.reconcile.test_machines import reason
 from tests.reconcile.test_replicas import ready
 from tests.reconcile.test_templates import let_go
+from tests.vsphere.harness import TARGET
 
 NAME = "r_u-2404-0-k-1344-0"
 OVA = an_ova()
@@ -269,6 +272,40 @@ async def test_a_vm_of_somebody_else_under_the_private_name_is_not_touched(world
         Template, lambda every: any(reason(one) == "Forbidden" for one in every), "refused"
     )
     assert found(world, name)
+
+
+@contextmanager
+def whole() -> Iterator[Incoming]:
+    yield Incoming(len(OVA), iter([OVA]))
+
+
+async def test_an_item_of_a_content_library_becomes_a_template(world: World) -> None:
+    somebody = await world.connect()
+    try:
+        place = somebody.originals.place(TARGET)
+        await somebody.imports.upload("theirs", place.datastore, whole, None, Transfer())
+    finally:
+        await somebody.close()
+    await world.ask_account()
+    source = {"libraryItem": {"library": "moorage-import-theirs", "item": "template"}}
+
+    await world.ask(an_import(source=source, sha256=None))
+
+    (template,) = await world.until(Template, ready(1), "the template is there")
+    (vm,) = found(world)
+    assert vm["template"]
+    assert vm["instanceUuid"] == template.metadata.uid
+    kinds = {one.split()[0] for one in left_over(world)}
+    assert kinds == {"Library", "LibraryItem", "UpdateSession"}  # theirs, as they were
+
+
+async def test_an_item_that_is_not_there_is_told(world: World) -> None:
+    await world.ask_account()
+
+    source = {"libraryItem": {"library": "none", "item": "template"}}
+    await world.ask(an_import(source=source, sha256=None))
+
+    assert "libraries none" in await failed(world, "SourceNotFound")
 
 
 async def test_an_old_vcenter_imports_too(tmp_path: Path) -> None:

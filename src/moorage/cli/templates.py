@@ -74,8 +74,9 @@ async def replicas(account: str | None = None) -> None:
 async def managed() -> None:
     """List the templates that were asked for: imported, marked, or kept at hand on datastores."""
     from moorage.cli.context import Context
-    from moorage.cli.output import age, phase, show_list
+    from moorage.cli.output import age, show_list
     from moorage.resources import Template
+    from moorage.resources.phase import phase
 
     async with Context.current().api() as api:
         every = await api.list(Template)
@@ -103,12 +104,13 @@ async def managed() -> None:
 async def import_(
     name: str,
     *,
-    ova: str,
     account: str,
     datacenter: str,
     compute_cluster: str,
     datastore: str,
     network: str,
+    ova: str | None = None,
+    library_item: str | None = None,
     folder: str | None = None,
     resource_pool: str | None = None,
     sha256: str | None = None,
@@ -117,16 +119,19 @@ async def import_(
     wait: bool = False,
     timeout_s: float = 7200.0,
 ) -> int:
-    """Import an OVA as a template. The gateway fetches it, and passes it on to vCenter.
+    """Import an OVA, or an item of a content library, as a template.
+
+    An OVA is fetched by the gateway, which passes it on to vCenter.
 
     Args:
         name: What the template is called in vCenter.
-        ova: URL that the gateway can reach, or name of a file in the gateway's imports folder.
         account: Cloud account whose vCenter gets it.
         datacenter: Datacenter that it goes to.
         compute_cluster: Compute cluster that it is deployed on.
         datastore: Datastore that it lies on.
         network: Network that it is plugged into; machines get networks of their own.
+        ova: URL that the gateway can reach, or name of a file in the gateway's imports folder.
+        library_item: LIBRARY/ITEM in place of an OVA: an OVF template in a content library.
         folder: VM folder; spectro-templates where there is one, else templates, by default.
         resource_pool: Resource pool; the compute cluster's own by default.
         sha256: Of the OVA; needed for http://.
@@ -135,7 +140,12 @@ async def import_(
         wait: Stay until the template is there, showing how far it is; exit with 1 if it fails.
         timeout_s: How long to stay.
     """
-    source: dict[str, str] = {"url" if "://" in ova else "file": ova}
+    source: dict[str, Any] = {}
+    if ova is not None:
+        source["url" if "://" in ova else "file"] = ova
+    if library_item is not None:
+        library, _, item = library_item.partition("/")
+        source["libraryItem"] = {"library": library, "item": item}
     if ca_bundle is not None:
         source["caBundle"] = ca_bundle.read_text(encoding="utf-8")
     spec = {

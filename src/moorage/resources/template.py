@@ -32,6 +32,8 @@ TemplateName = Annotated[
 ]
 """Of a virtual machine: vCenter takes 80 characters at most."""
 
+ItemName = Annotated[str, StringConstraints(min_length=1, max_length=80, strip_whitespace=True)]
+
 
 def resource_name(path: str) -> str:
     """Return what the resource about a template is called: ``r_u-2404`` becomes ``r-u-2404``.
@@ -41,6 +43,13 @@ def resource_name(path: str) -> str:
     """
     name = path.strip("/").rpartition("/")[2].lower()
     return _NOT_IN_NAMES.sub("-", name).strip("-")[:_LONGEST_NAME].strip("-") or "template"
+
+
+class LibraryItem(Model):
+    """An OVF template in a content library, local or subscribed, by the names that people see."""
+
+    library: ItemName
+    item: ItemName
 
 
 class TemplateSource(Model):
@@ -57,12 +66,14 @@ class TemplateSource(Model):
     file: OvaFile | None = None
     """OVA beside the gateway: its name in the folder ``imports`` of the data directory, or in the
     ``importsFolder`` of the gateway's settings."""
+    library_item: LibraryItem | None = None
+    """OVF template that lies in a content library of vCenter already; it stays there."""
     ca_bundle: str | None = Field(default=None, max_length=64 * 1024)
     """PEM certificates that the server of ``url`` is verified by, in place of the system's."""
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:
-        names = ("existing", "virtual_machine", "url", "file")
+        names = ("existing", "virtual_machine", "url", "file", "library_item")
         if sum(getattr(self, name) is not None for name in names) != 1:
             aliases = ", ".join(to_camel(name) for name in names)
             raise ValueError(f"exactly one of {aliases} has to be given")
@@ -77,6 +88,8 @@ class TemplateSource(Model):
 
     def shown(self) -> str:
         """Return where an import comes from, for people: without credentials and parameters."""
+        if self.library_item is not None:
+            return f"item {self.library_item.item} of content library {self.library_item.library}"
         if self.url is None:
             return f"file {self.file}"
         parts = urlsplit(self.url)
@@ -121,6 +134,8 @@ class TemplateSpec(Spec):
             raise ValueError(f"{' and '.join(missing)} must be given: it is what {what}")
         if not is_import and (self.name or self.sha256 or self.datastore):
             raise ValueError("name, sha256 and datastore are for imports only")
+        if self.source.library_item is not None and self.sha256 is not None:
+            raise ValueError("sha256 is for url and file only")
         if (self.source.url or "").startswith("http://") and self.sha256 is None:
             raise ValueError("sha256 must be given: nothing else protects what comes over http")
         return self

@@ -110,7 +110,7 @@ class Imports:
         return await self._beside("import an OVA", work, transfer)
 
     async def deploy(self, uid: str, wanted: Deployment, mark: OwnerMark) -> str | None:
-        """Deploy what was uploaded, set identity and mark, and return the moref.
+        """Deploy what was uploaded, or a named item; set identity and mark; return the moref.
 
         ``None``: the library is not there any more. Raises ``TerminalError`` for what vCenter
         refuses.
@@ -118,13 +118,19 @@ class Imports:
 
         def work() -> str | None:
             with self._open() as calls, self._session.effect("deploy an OVA"):
-                library = ContentLibrary(calls)
-                items = [library.item_of(one) for one in library.find(uid)]
-                item = next((one for one in items if one is not None), None)
+                library, networks = ContentLibrary(calls), wanted.networks
+                if wanted.source is not None:
+                    item: str | None = library.named(*wanted.source)
+                else:
+                    items = [library.item_of(one) for one in library.find(uid)]
+                    item = next((one for one in items if one is not None), None)
                 if item is None:
                     return None
+                if wanted.source is not None:
+                    found = library.networks_of(item, wanted.resource_pool, wanted.folder)
+                    networks = tuple(found)
                 self._soon(DEPLOY_S)
-                made = library.deploy(item, wanted)
+                made = library.deploy(item, wanted, networks)
                 self._adopt(made, mark)
                 return made
 

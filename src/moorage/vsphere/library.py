@@ -5,6 +5,7 @@ session of either side. A library is called after the import's UID, so that whoe
 killed process finds what it has left.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -34,7 +35,12 @@ class Deployment:
     folder: str
     resource_pool: str
     datastore: str
-    networks: dict[str, str]
+    network: str
+    """What all networks of the OVF become."""
+    networks: tuple[str, ...] = ()
+    """Names of the networks of what was uploaded."""
+    source: tuple[str, str] | None = None
+    """Library and item, by name, that are deployed in place of what was uploaded."""
 
 
 class ContentLibrary:
@@ -70,6 +76,34 @@ class ContentLibrary:
         body = {"spec": {"library_id": library, "name": ITEM_NAME}}
         found = self._calls.rest("look for the item", "POST", _ITEM, action="find", body=body)
         return str(found[0]) if found else None
+
+    def named(self, library: str, item: str) -> str:
+        """Return the one item of that name, in the one library of that name.
+
+        Raises ``TerminalError`` where there is none, or more than one.
+        """
+        found = []
+        what = f"look for item {item} of content library {library}"
+        body: dict[str, Any] = {"spec": {"name": library}}
+        for one in self._calls.rest(what, "POST", _LIBRARY, action="find", body=body) or ():
+            inside = {"spec": {"library_id": one, "name": item}}
+            found += self._calls.rest(what, "POST", _ITEM, action="find", body=inside) or []
+        if len(found) != 1:
+            raise TerminalError(
+                "SourceNotFound",
+                f"{len(found)} items {item} in content libraries {library} are seen: there has to "
+                "be one, and the account has to read the library (a global permission)",
+            )
+        return str(found[0])
+
+    def networks_of(self, item: str, resource_pool: str, folder: str) -> list[str]:
+        """Return the names that an OVF template has for networks."""
+        target = {"resource_pool_id": resource_pool, "folder_id": folder}
+        what = f"read OVF template {item}"
+        answered = self._calls.rest(
+            what, "POST", _OVF, item, action="filter", body={"target": target}
+        )
+        return [str(one) for one in answered.get("networks") or ()]
 
     def begin_update(self, item: str) -> str:
         """Open the update session that files come in by."""
@@ -131,7 +165,7 @@ class ContentLibrary:
         except NotFoundError:
             return
 
-    def deploy(self, item: str, wanted: Deployment) -> str:
+    def deploy(self, item: str, wanted: Deployment, networks: Iterable[str]) -> str:
         """Deploy the item, and return the moref of the virtual machine; takes minutes.
 
         Raises ``TerminalError`` with what vCenter says against it.
@@ -142,9 +176,7 @@ class ContentLibrary:
             "accept_all_EULA": True,
             "default_datastore_id": wanted.datastore,
             "storage_provisioning": "thin",
-            "network_mappings": [
-                {"key": name, "value": network} for name, network in wanted.networks.items()
-            ],
+            "network_mappings": [{"key": name, "value": wanted.network} for name in networks],
         }
         target = {"resource_pool_id": wanted.resource_pool, "folder_id": wanted.folder}
         answered = self._calls.rest(

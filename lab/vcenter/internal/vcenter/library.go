@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/vmware/govmomi/object"
+	"github.com/vmware/govmomi/ovf"
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vapi/library"
 	"github.com/vmware/govmomi/vapi/vcenter"
@@ -189,9 +190,8 @@ type deployment struct {
 	Target vcenter.Target         `json:"target"`
 }
 
-// deploy makes a machine of an item; the answer says what went wrong, as a real one does, with HTTP 200.
-func (f *front) deploy(w http.ResponseWriter, r *http.Request, sent []byte, user string) {
-	s := f.server
+// ovf answers what is asked of an item: what its descriptor says, or to make a machine of it.
+func (f *front) ovf(w http.ResponseWriter, r *http.Request, sent []byte, user string) {
 	_, id, _ := strings.Cut(r.URL.Path, "/id:")
 	var wanted deployment
 	if err := json.Unmarshal(sent, &wanted); err != nil {
@@ -204,12 +204,40 @@ func (f *front) deploy(w http.ResponseWriter, r *http.Request, sent []byte, user
 		refused(w, http.StatusNotFound, "not_found", nil, "There is no library item "+id)
 		return
 	}
-	if privilege := s.lacks(user, needsOfDeploy(&wanted)); privilege != "" {
+	descriptor := f.server.descriptorOf(&lib, id)
+	switch r.URL.Query().Get("~action") {
+	case "deploy":
+		f.deploy(w, &wanted, descriptor, user)
+	case "filter":
+		summary := map[string]any{"name": item.Name, "networks": networksOf(descriptor)}
+		_ = json.NewEncoder(w).Encode(map[string]any{"value": summary})
+	default:
+		refused(w, http.StatusNotFound, "not_found", nil, "The lab deploys and filters only.")
+	}
+}
+
+// networksOf are the names that a descriptor has for networks.
+func networksOf(descriptor string) []string {
+	names := []string{}
+	envelope, err := ovf.Unmarshal(strings.NewReader(descriptor))
+	if err != nil || envelope.Network == nil {
+		return names
+	}
+	for _, network := range envelope.Network.Networks {
+		names = append(names, network.Name)
+	}
+	return names
+}
+
+// deploy says what went wrong in its answer, as a real one does, with HTTP 200.
+func (f *front) deploy(w http.ResponseWriter, wanted *deployment, descriptor, user string) {
+	s := f.server
+	if privilege := s.lacks(user, needsOfDeploy(wanted)); privilege != "" {
 		refused(w, http.StatusForbidden, "unauthorized", []string{privilege}, "Unable to authorize user: it lacks "+privilege+".")
 		return
 	}
 	out := vcenter.Deployment{}
-	vm, why := s.deploy(&wanted, s.descriptorOf(&lib, id), user)
+	vm, why := s.deploy(wanted, descriptor, user)
 	if why != nil {
 		message := map[string]any{"default_message": why.text, "id": "lab", "args": []string{}}
 		answer := map[string]any{"succeeded": false, "error": map[string]any{

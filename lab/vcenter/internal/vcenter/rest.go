@@ -131,8 +131,8 @@ func (f *front) answerREST(w *answer, request *http.Request, sent []byte, user s
 			return
 		}
 	}
-	if strings.HasPrefix(request.URL.Path, ovfPath) && request.URL.Query().Get("~action") == "deploy" {
-		f.deploy(w, request, sent, user)
+	if strings.HasPrefix(request.URL.Path, ovfPath) {
+		f.ovf(w, request, sent, user)
 		return
 	}
 	request.Body = io.NopCloser(bytes.NewReader(sent))

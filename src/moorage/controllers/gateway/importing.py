@@ -62,7 +62,10 @@ async def _begin(template: Template, vcenter: VCenter, env: Env) -> Outcome:
     remains = await vcenter.imports.remove_debris(place.folder, private_name(template), uid)
     if remains:
         return wait("RemovingRemains", remains, after=_LOOK_AGAIN_S)
-    if not status.uploaded:
+    item = template.spec.source.library_item
+    if item is not None:
+        await vcenter.imports.check_name(place.folder, str(template.spec.name))
+    elif not status.uploaded:
         await vcenter.imports.check_name(place.folder, str(template.spec.name))
         await _upload(template, place, vcenter, env)
         status.uploaded = True
@@ -74,7 +77,9 @@ async def _begin(template: Template, vcenter: VCenter, env: Env) -> Outcome:
         folder=place.folder,
         resource_pool=place.resource_pool,
         datastore=place.datastore,
-        networks=dict.fromkeys(status.networks, place.network),
+        network=place.network,
+        networks=tuple(status.networks),
+        source=None if item is None else (item.library, item.item),
     )
     mark = OwnerMark(installation=env.installation, kind=TEMPLATE_KIND, uid=uid)
     made = await vcenter.imports.deploy(uid, deployment, mark)
