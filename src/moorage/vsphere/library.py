@@ -82,7 +82,7 @@ class ContentLibrary:
 
         Raises ``TerminalError`` where there is none, or more than one.
         """
-        found = []
+        found: list[str] = []
         what = f"look for item {item} of content library {library}"
         body: dict[str, Any] = {"spec": {"name": library}}
         for one in self._calls.rest(what, "POST", _LIBRARY, action="find", body=body) or ():
