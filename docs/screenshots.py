@@ -29,6 +29,7 @@ from bench.system import BIN, System, environment
 IMAGES = Path(__file__).parent / "images"
 WIDTH, HEIGHT = 104, 50
 _FONT_FACES = re.compile(r"@font-face\s*{.*?}\s*", re.DOTALL)
+_COMMENT = re.compile(r"<!--.*?-->\s*", re.DOTALL)
 _FONTS = "ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace"
 
 _NETWORK = {"network": "nodes", "ipPool": "nodes"}
@@ -86,7 +87,7 @@ def picture(system: System, name: str, command: str) -> None:
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
     console.print(Text.from_ansi(shown), end="")
     svg = console.export_svg(title="moorage", unique_id=name)
-    svg = _FONT_FACES.sub("", svg).replace("Fira Code, monospace", _FONTS)
+    svg = _COMMENT.sub("", _FONT_FACES.sub("", svg)).replace("Fira Code, monospace", _FONTS)
     svg = svg.replace("font-family: Fira Code", f"font-family: {_FONTS}")
     (IMAGES / f"{name}.svg").write_text(svg)
     sys.stdout.write(f"{IMAGES / name}.svg: {len(svg)} bytes\n{shown}\n")

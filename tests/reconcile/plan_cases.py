@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import pytest
 import yaml
 
 from moorage.resources import CloudAccount, Cluster, Machine, NodePool, TemplateReplica
@@ -155,6 +156,8 @@ async def live(seed: int, folder: Path) -> Told:
             cluster, pools = a_spec(chance, computes, stores), list[NodePool]()
             for _ in range(1 + CHANGES):
                 proposed = some_pools(chance, cluster, pools)
+                if told.wrong:
+                    break
                 if await _plan_and_apply(world, cluster, proposed, told):
                     pools = proposed
     return told
@@ -176,11 +179,18 @@ async def _plan_and_apply(
     there = {one.metadata.name for one in await world.store.list(Machine)}
     replicas = {one.metadata.name for one in await world.store.list(TemplateReplica)}
     await apply_plan(world, plan, cluster, pools)
-    done = await settled(world, plan, (PlanState.APPLIED, PlanState.OUTDATED))
+    try:
+        done = await settled(world, plan, (PlanState.APPLIED, PlanState.OUTDATED))
+        if done.status.state is PlanState.APPLIED:
+            await _at_rest(world)
+    except (AssertionError, pytest.fail.Exception) as error:
+        (stuck,) = await world.store.list(Cluster)
+        conditions = [f"{c.type} {c.reason}: {c.message}" for c in stuck.status.conditions]
+        told.wrong.append(f"stuck: {error}; {conditions}")
+        return False
     if done.status.state is not PlanState.APPLIED:
         told.wrong.append(f"outdated though nothing moved: {done.status.differences}")
         return True
-    await _at_rest(world)
     actions = plan.status.actions
     told.machines += sum(1 for one in actions if one.action in ("create", "replace"))
     told.deleted += sum(1 for one in actions if one.action == "delete")

@@ -200,6 +200,19 @@ async def test_what_is_lacking_refuses_a_plan(world: World) -> None:
     assert "holds Kubernetes v1.34.4" in lost.status.message
 
 
+async def test_a_new_cluster_without_an_address_to_spare_is_refused_as_it_would_not_be_begun(
+    world: World,
+) -> None:
+    await ready(world, last="10.77.1.13")
+
+    tight = await ask_plan(world, a_cluster(), [a_node_pool(replicas=2)])
+    fits = await ask_plan(world, a_cluster(), [a_node_pool(replicas=1)])
+
+    assert tight.status.state is PlanState.REFUSED
+    assert "IP pool nodes lacks 1 of the 5 addresses" in check(tight, "AddressHeadRoom").message
+    assert fits.status.state is PlanState.READY
+
+
 async def test_what_if_a_host_failed(standard: World) -> None:
     await ready(standard)
     placement = a_cluster().spec.placement

@@ -1,6 +1,6 @@
 """The cluster's API address: claimed before the first machine, released after the last."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -137,13 +137,18 @@ async def _waits_for_addresses(cluster: Cluster, known: dict[str, IPPool], env: 
     lacking = sorted(cluster.spec.ip_pools() - known.keys())
     if lacking:
         return wait("PoolNotFound", f"IP pool {', '.join(lacking)} is not at this gateway")
-    short = await _shortage(cluster, known, env)
+    pools = await env.store.list(NodePool, owner=cluster.metadata.uid)
+    short = await address_shortage(cluster, pools, known, env)
     return wait("AddressesShort", short, after=30) if short else None
 
 
-async def _shortage(cluster: Cluster, known: dict[str, IPPool], env: Env) -> str | None:
-    """Say which pools cannot give an address to every machine and the VIP, if there are such."""
-    pools = await env.store.list(NodePool, owner=cluster.metadata.uid)
+async def address_shortage(
+    cluster: Cluster, pools: Sequence[NodePool], known: Mapping[str, IPPool], env: Env
+) -> str | None:
+    """Say which IP pools cannot give an address to every machine and the VIP, if there are such.
+
+    A cluster is begun only when they can, with one more to replace a machine.
+    """
     versions = {name: pool.spec.version for name, pool in known.items()}
     wanted = by_family(needed_by(cluster, pools), versions)
     tally = await tally_of(env.store)

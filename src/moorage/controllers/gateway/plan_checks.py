@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from moorage.controllers.gateway.choosing import Survey, choose_now
 from moorage.controllers.gateway.clock import clock_disagreement
+from moorage.controllers.gateway.endpoint import address_shortage
 from moorage.controllers.gateway.env import Env
 from moorage.controllers.gateway.place import placement_faults
 from moorage.controllers.gateway.placing import vcenter_of
@@ -16,7 +17,7 @@ from moorage.controllers.gateway.privileges import missing_privileges
 from moorage.controllers.gateway.subject import Subject, see
 from moorage.kit.errors import FieldFault, ForbiddenError, TerminalError
 from moorage.planning import Choice, PoolAddresses
-from moorage.resources import Cluster
+from moorage.resources import Cluster, IPPool
 from moorage.resources.check import Check
 
 
@@ -27,6 +28,8 @@ class Looked:
     seen: Survey
     choice: Choice
     addresses: list[PoolAddresses]
+    short_of_addresses: str
+    """Why a cluster that has no endpoint yet would not be begun, if its IP pools are too small."""
 
 
 async def look(subject: Subject, env: Env) -> tuple[Looked | None, list[Check]]:
@@ -45,10 +48,18 @@ async def look(subject: Subject, env: Env) -> tuple[Looked | None, list[Check]]:
     try:
         seen = await see(subject, env)
         choice, addresses = await choose_now(cluster, seen, env)
+        short = await _shortage(subject, env)
     except (TerminalError, ForbiddenError) as error:
         reason = error.reason if isinstance(error, TerminalError) else "Forbidden"
         return None, [*checks, _check(reason, str(error))]
-    return Looked(seen, choice, addresses), checks
+    return Looked(seen, choice, addresses, short), checks
+
+
+async def _shortage(subject: Subject, env: Env) -> str:
+    if subject.cluster.status.endpoint is not None:
+        return ""
+    known = {pool.metadata.name: pool for pool in await env.store.list(IPPool)}
+    return await address_shortage(subject.cluster, subject.pools, known, env) or ""
 
 
 def place_checks(faults: Sequence[FieldFault]) -> list[Check]:
@@ -73,7 +84,9 @@ def room_checks(subject: Subject, looked: Looked, homeless: Sequence[str] = ()) 
     return [
         _check("Room", "; ".join([*_short(choice), *homeless])),
         _check("Addresses", choice.no_endpoint),
-        _surge_room(choice, looked.addresses),
+        _check("AddressHeadRoom", looked.short_of_addresses)
+        if looked.short_of_addresses
+        else _surge_room(choice, looked.addresses),
         _check("HostsApart", "; ".join(_sharing(looked.seen, choice)), blocking=False),
         *_quorum(subject),
     ]
