@@ -85,7 +85,7 @@ def picture(system: System, name: str, command: str) -> None:
     """Run a command in a terminal, and keep what it shows."""
     shown = f"$ {command}\n{in_terminal(system, command)}"
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
-    console.print(Text.from_ansi(shown), end="")
+    console.print(Text.from_ansi(f"{shown}\n"))  # a line more: the last would be cut at its feet
     svg = console.export_svg(title="moorage", unique_id=name)
     svg = _COMMENT.sub("", _FONT_FACES.sub("", svg)).replace("Fira Code, monospace", _FONTS)
     svg = svg.replace("font-family: Fira Code", f"font-family: {_FONTS}")

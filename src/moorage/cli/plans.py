@@ -167,7 +167,7 @@ def _summary(plan: "Plan") -> Sequence[str]:
         counted[one.action] = counted.get(one.action, 0) + 1
     lines = []
     if counted:
-        actions = ", ".join(f"{number} {action}" for action, number in counted.items())
+        actions = ", ".join(f"{number} to {action}" for action, number in counted.items())
         copied = _gib(status.bytes_to_copy)
         lines.append(f"{actions}; at most {status.surge_peak} at a time; {copied} copied")
     lines += [
