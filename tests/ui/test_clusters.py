@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from moorage.hub.ui.progress import progress_of
-from moorage.resources import Cluster, Machine
+from moorage.resources import Cluster, Machine, Operation
+from moorage.resources.permission import CheckResult, Finding, FindingState
 from tests.api.world import PASSWORD, World, a_cluster
 from tests.builders import a_machine
 from tests.ui.browser import Browser
@@ -146,6 +147,29 @@ async def test_a_cluster_is_deleted_when_its_name_is_typed(
     assert "deletionRequestedAt" in found["metadata"]
     entries = await world.ok("GET", "/v1/audit", kind="Cluster")
     assert (entries["items"][0]["actor"], entries["items"][0]["verb"]) == ("admin", "delete")
+
+
+async def test_privileges_are_checked_and_what_is_missing_is_shown(
+    browser: Browser, world: World, one: Cluster
+) -> None:
+    asked = await browser.submit(await browser.look(f"{HERE}/one/settings"), "/check")
+    (operation,) = await world.hub.store.list(Operation)
+    assert operation.spec.arguments["targets"][0]["datastore"] == "LocalDS_0"
+    finding = Finding(
+        state=FindingState.MISSING,
+        kind="datastore",
+        object="LocalDS_0",
+        privilege="Datastore.AllocateSpace",
+        shown="Allocate space",
+        needed_for=["clone"],
+    )
+    result = CheckResult(api_version="8.0.3", objects=[], checked=40, findings=[finding])
+    operation.status.result = result.document()
+    operation.status.completed_at = world.clock.now()
+    await world.hub.store.put_status(operation)
+    seen = await browser.look(str(asked.url))
+    assert "Allocate space" in seen.text
+    assert "40 privileges" in seen.text
 
 
 async def test_a_viewer_is_offered_nothing_that_is_refused(

@@ -45,6 +45,7 @@ PAGES: Mapping[str, Handler] = {
     "GET /p/{project}/clusters/{name}/events": cluster.events,
     "GET /p/{project}/clusters/{name}/yaml": cluster.yaml,
     "GET /p/{project}/clusters/{name}/settings": cluster.settings,
+    "POST /p/{project}/clusters/{name}/check": changes.check,
     "POST /p/{project}/clusters/{name}/logs": changes.collect_logs,
     "GET /p/{project}/operations/{name}": changes.operation,
     "GET /p/{project}/clusters/{name}/edit": create.edit,

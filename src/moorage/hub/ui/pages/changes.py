@@ -6,7 +6,9 @@ from moorage.hub.ui.api import Json, ProblemError
 from moorage.hub.ui.page import Page
 from moorage.hub.ui.pages.cluster import pools_page
 from moorage.hub.ui.wizard import number
+from moorage.resources import Cluster
 from moorage.resources.nodepool import pool_resource_name
+from moorage.resources.permission import CheckTarget
 
 _SIZES = ("cpus", "memoryMib", "diskGib")
 
@@ -67,6 +69,17 @@ async def collect_logs(page: Page) -> Response:
     return page.go("operations", operation["metadata"]["name"])
 
 
+async def check(page: Page) -> Response:
+    """Ask whether the account may do all that this cluster's places need."""
+    found = await page.api.get("projects", page.project, "clusters", page.name)
+    cluster = Cluster.model_validate(found)
+    targets = [one.document() for one in CheckTarget.of_cluster(cluster)]
+    operation = await operate(
+        page, "check", "CloudAccount", cluster.spec.account, {"targets": targets}
+    )
+    return page.go("operations", operation["metadata"]["name"])
+
+
 async def browse(page: Page) -> Response:
     """Ask an account's gateway what there is in its vCenter."""
     operation = await operate(page, "estate", "CloudAccount", page.name)
@@ -79,9 +92,11 @@ async def operation(page: Page) -> Response:
     return page.html("operation.html", operation=found)
 
 
-async def operate(page: Page, verb: str, kind: str, name: str) -> Json:
+async def operate(
+    page: Page, verb: str, kind: str, name: str, arguments: Json | None = None
+) -> Json:
     """Ask a gateway for something, of a resource of that kind and name."""
-    spec = {"verb": verb, "subjectKind": kind, "subjectName": name}
+    spec = {"verb": verb, "subjectKind": kind, "subjectName": name, "arguments": arguments or {}}
     body = {"kind": "Operation", "metadata": {}, "spec": spec}
     made = await page.api.send("POST", "projects", page.project, "operations", body=body)
     return made.json()

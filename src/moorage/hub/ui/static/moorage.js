@@ -62,7 +62,25 @@ document.addEventListener("htmx:before:response", (event) => {
   if (status >= 400) event.preventDefault();
 });
 document.addEventListener("htmx:error", () => away(true));
-document.addEventListener("htmx:after:swap", () => showTimes());
+
+// A form that is shown anew while it is filled in: an answer to an older state of it is dropped,
+// and what its lists have chosen is what the newest one says, whatever became of their options.
+let turn = 0;
+document.addEventListener("change", () => { turn += 1; }, true);
+document.addEventListener("htmx:config:request", (event) => { event.detail.ctx.turn = turn; });
+document.addEventListener("htmx:before:swap", (event) => {
+  const { ctx } = event.detail;
+  if (ctx.sourceElement.matches("form") && ctx.turn !== turn) event.preventDefault();
+});
+document.addEventListener("htmx:after:swap", (event) => {
+  showTimes();
+  if (!event.detail.ctx.sourceElement.matches("form")) return;
+  document.getElementById("problem")?.remove();
+  for (const select of event.detail.ctx.sourceElement.querySelectorAll("select")) {
+    const chosen = select.querySelector("option[selected]");
+    if (chosen && select.value !== chosen.value) select.value = chosen.value;
+  }
+});
 document.addEventListener("input", watchNames);
 document.addEventListener("click", copy);
 document.addEventListener("submit", (event) => {
