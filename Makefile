@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help bench bench-long bench-real conformance e2e-long setup setup-lab fmt check test test-packages test-all image e2e faults faults-real demo demo-down ci lock openapi clean
+.PHONY: help browser bench bench-long bench-real conformance e2e-long setup setup-lab fmt check test test-packages test-all image e2e faults faults-real demo demo-down ci lock openapi clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -10,7 +10,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # More workers than processors: many tests wait for processes and clocks.
 PARALLEL := -n 4 --dist worksteal
-FAST := -m "not root and not long" --ignore=tests/e2e
+FAST := -m "not root and not long and not browser" --ignore=tests/e2e
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Without bytecode each start of each process would compile all of its libraries: 2 s, 15 MiB.
 export PYTHONDONTWRITEBYTECODE :=
@@ -60,7 +60,13 @@ test-all: test-packages test ## `test`, long tests, those on PostgreSQL, and the
 	cd lab/govc && CGO_ENABLED=0 go vet ./...
 	cd lab/thin && CGO_ENABLED=0 go vet ./... && CGO_ENABLED=0 go test ./...
 	cd lab/image/vip && CGO_ENABLED=0 go test ./...
-	tests/run $(PARALLEL) tests -m "(long or postgres) and not root" --ignore=tests/e2e --postgres
+	tests/run $(PARALLEL) tests -m "(long or postgres) and not root and not browser" --ignore=tests/e2e --postgres
+
+browser: setup ## The web UI in Chromium, from the first administrator to a cluster (installs Debian's chromium)
+	command -v chromium >/dev/null || (apt-get update -q && apt-get install -qy chromium)
+	moorage-lab build vcenter >/dev/null
+	moorage-lab build thin >/dev/null
+	pytest tests/ui -m browser -s
 
 e2e: image ## The lab's own real nodes, then one real cluster through its life (root)
 	tests/run lab/tests -m root

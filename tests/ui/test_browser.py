@@ -24,7 +24,7 @@ HUB = f"https://127.0.0.1:{PORT}"
 SERIOUS = ("serious", "critical")
 
 pytestmark = [
-    pytest.mark.long,
+    pytest.mark.browser,
     pytest.mark.timeout(1500),
     pytest.mark.enable_socket,
     pytest.mark.skipif(shutil.which("chromium") is None, reason="needs Chromium"),
