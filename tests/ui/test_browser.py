@@ -84,7 +84,9 @@ def test_from_the_first_administrator_to_a_cluster_and_back(stack: Stack) -> Non
         look_around(tab)
         scale(tab)
         delete(tab)
-        assert tab.complaints == []
+        # Of faults that were shown, and of a page whose cluster is gone: all else is ours.
+        expected = ("422 (Unprocessable", "404 (Not Found)")
+        assert [c for c in tab.complaints if not any(e in c for e in expected)] == []
 
 
 def log_in(tab: Tab, stack: Stack) -> None:
