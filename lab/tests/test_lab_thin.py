@@ -72,7 +72,7 @@ def test_wrong_wishes_are_refused(tmp_path: Path) -> None:
     with ThinGuests.start(tmp_path, tmp_path / "no-vcenter.sock") as guests:
         with pytest.raises(LabError, match="unknown field"):
             guests.settings(bootMinutes=1)
-        with pytest.raises(LabError, match="it is boot, cloud-init, address or kubeadm"):
+        with pytest.raises(LabError, match="it is boot, cloud-init, redacted, address or kubeadm"):
             guests.fault("*", "lunch")  # type: ignore[arg-type]
         with pytest.raises(LabError, match="no thin guest is called nobody"):
             guests.die("nobody")

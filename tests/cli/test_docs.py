@@ -57,7 +57,7 @@ def test_every_command_of_a_page_exists(page: Path) -> None:
             _, bound, _ = cli.meta.parse_args(words, exit_on_error=False, print_error=False)
             inner = [str(token) for token in bound.args]
         app.parse_args(inner, exit_on_error=False, print_error=False)
-    assert found
+    assert found or not commands(page)  # a page about the browser has none
 
 
 def test_the_documents_of_the_pages_are_valid(site: World) -> None:

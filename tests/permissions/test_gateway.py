@@ -8,7 +8,7 @@ import pytest
 
 from moorage.controllers.gateway.privileges import PRIVILEGES_SUFFICIENT
 from moorage.permissions import On
-from moorage.resources import CloudAccount, Cluster, Machine, Metadata, Operation, Plan
+from moorage.resources import CloudAccount, Cluster, Machine, Metadata, Operation
 from moorage.resources.kubernetes import Role
 from moorage.resources.operation import OperationSpec, Verb
 from moorage.resources.permission import CheckArguments, CheckResult, CheckTarget, FindingState
@@ -229,7 +229,7 @@ async def test_privileges_are_asked_for_again_before_a_plan_is_carried_out(
     assert said is not None
     assert "Datastore.AllocateSpace on datastore /dc1/datastore/ds1" in said.message
     assert await world.store.list(Machine) == []
-    assert (await world.store.get(Plan, *plan.key)).status.state is PlanState.APPLYING
+    await settled(world, plan, (PlanState.APPLYING,))
 
     admin.grant_on(On.DATASTORE, PATHS[On.DATASTORE])
     account = await world.store.get(CloudAccount, "", "lab")

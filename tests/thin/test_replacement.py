@@ -129,6 +129,7 @@ async def test_a_control_plane_whose_vm_is_gone_is_replaced(world: ThinWorld) ->
         ),
         "the machine without a VM is told",
     )
+    await members(world, cluster)  # the API answers, elsewhere than before
 
     done = await delete(world, old)
 
@@ -167,16 +168,18 @@ async def test_nothing_is_replaced_while_another_member_is_ill_or_being_replaced
     assert not begun.status.failed, begun.status.message
     assert busy.status.failed
     assert f"{first.metadata.name} is being replaced: one at a time" in (busy.status.message or "")
-    waiting = await world.until(
+    await world.until(
         Machine,
-        lambda found: any(
-            (c := one.status.condition("Replaced")) is not None
-            and c.reason == "WaitingForReplacement"
-            for one in found
+        lambda found: (
+            len(found) == 4
+            and any(
+                (c := one.status.condition("Replaced")) is not None
+                and c.reason == "WaitingForReplacement"
+                for one in found
+            )
         ),
-        "the old one says what it waits for",
+        "the old one says what it waits for, and its replacement is there",
     )
-    assert len(waiting) == 4
     await world.until(Machine, without(first, 3), "the first is replaced")
     await check(world, cluster, 3)
 
