@@ -64,6 +64,8 @@ def keep(tab: Tab, name: str) -> None:
     """Look at the page: a picture, and what axe finds."""
     folder, axe = os.environ.get("MOORAGE_PICTURES"), os.environ.get("MOORAGE_AXE")
     if folder:
+        tab.picture(Path(folder) / f"{name}-phone.png", width=390)
+        tab.picture(Path(folder) / f"{name}-dark.png", dark=True)
         tab.picture(Path(folder) / f"{name}.png")
     if axe:
         tab.run(Path(axe).read_text())
