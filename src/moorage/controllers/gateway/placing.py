@@ -194,7 +194,10 @@ async def place_again(
     )
     domains = [replace(domain, ip_pools=()) for domain in sites.domains]
     there = [resident_of(one) for one in others if not one.is_deleting]
-    (answer,) = solve([slot], domains, [*there, *vcenter.estate.promised()])
+    # What was promised lately has this machine in it, and may be in fresh figures too. It must not
+    # outdate a plan: whether a planned place has room, figures alone say, and then vCenter.
+    promised = vcenter.estate.promised() if planned is None else []
+    (answer,) = solve([slot], domains, [*there, *promised])
     if isinstance(answer, Refusal):
         return "; ".join(answer.reasons)
     if not only_look:
