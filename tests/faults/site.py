@@ -128,7 +128,11 @@ class Site:
 
     def ask(self, *words: str) -> None:
         """Run a command of the CLI that may be repeated, until the hub takes it."""
-        self.until(lambda: self._moorage(*words)[0] == 0, " ".join(words), START_S)
+        self.until(lambda: self.can(*words), " ".join(words), START_S)
+
+    def can(self, *words: str) -> bool:
+        """Run a command of the CLI once; tell whether it succeeded."""
+        return self._moorage(*words)[0] == 0
 
     def apply(self, name: str, workers: int) -> None:
         """Ask for a cluster of one control plane and some workers."""
@@ -192,6 +196,12 @@ class Site:
         """Return the names of the addresses that the gateway has claimed."""
         query = "SELECT name FROM resource WHERE kind = 'IPAddress'"
         return {name for (name,) in _read(self.gateway, query)}
+
+    def held(self) -> set[str]:
+        """Return the names of the addresses that somebody holds."""
+        query = "SELECT name, spec FROM resource WHERE kind = 'IPAddress'"
+        return {name for name, spec in _read(self.gateway, query)
+                if json.loads(spec).get("releasedAt") is None}  # fmt: skip
 
     def machines(self) -> dict[str, str]:
         """Return name and UID of the machines that the gateway knows."""
