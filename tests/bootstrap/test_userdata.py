@@ -103,7 +103,8 @@ def test_metadata_with_a_static_address_of_each_family() -> None:
                 "addresses": ["10.77.0.1", "fd77::53"],
                 "search": ["example.com", "six.example.com"],
             },
-            "routes": [{"to": "0.0.0.0/0", "via": "10.77.0.1"}, {"to": "::/0", "via": "fe80::1"}],
+            "routes": [{"to": "0.0.0.0/0", "via": "10.77.0.1"}],
+            "gateway6": "fe80::1",
         }
     )
 

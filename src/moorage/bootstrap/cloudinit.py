@@ -103,12 +103,13 @@ def _ethernet(card: Card, versions: Sequence[int], dns: DNS) -> dict[str, Any]:
             "dhcp4": False,
             "dhcp6": False,
             "addresses": [f"{one.address}/{one.prefix}" for one in card.addresses],
-            "routes": [
-                {"to": "::/0" if ":" in one.address else "0.0.0.0/0", "via": one.router}
-                for one in card.addresses
-            ],
         }
-        if any(":" in one.address for one in card.addresses):
+        for one in card.addresses:
+            if ":" not in one.address:
+                ethernet["routes"] = [{"to": "0.0.0.0/0", "via": one.router}]
+                continue
+            # A route to ::/0 becomes one to ::/64 by cloud-init's renderer for networkd (22.4).
+            ethernet["gateway6"] = one.router
             # Else a router's word would add addresses and a second default route.
             ethernet["accept-ra"] = False
         dns = dns.over(card.addresses)

@@ -18,13 +18,16 @@ type ethernet struct {
 	DHCP4     bool     `json:"dhcp4"`
 	DHCP6     bool     `json:"dhcp6"`
 	Addresses []string `json:"addresses"`
-	Routes    []struct {
-		To  string `json:"to"`
-		Via string `json:"via"`
-	} `json:"routes"`
+	Gateway6  string   `json:"gateway6"`
+	Routes    []route  `json:"routes"`
 	Overrides struct {
 		UseRoutes *bool `json:"use-routes"`
 	} `json:"dhcp4-overrides"`
+}
+
+type route struct {
+	To  string `json:"to"`
+	Via string `json:"via"`
 }
 
 // card is what the operating system made of one NIC.
@@ -97,7 +100,13 @@ func (e ethernet) card(seen map[string]bool) (card, error) {
 	if len(prefixes) == 0 && !e.DHCP4 && !e.DHCP6 {
 		return made, errors.New("the network has neither addresses nor dhcp4 nor dhcp6")
 	}
-	for _, route := range e.Routes {
+	routes := slices.Clone(e.Routes)
+	if e.Gateway6 != "" {
+		routes = append(routes, route{"::/0", e.Gateway6})
+	} else if slices.ContainsFunc(routes, func(one route) bool { return one.To == "::/0" }) {
+		return made, errors.New("route to ::/0: cloud-init's renderer for networkd makes ::/64 of it; gateway6 is right")
+	}
+	for _, route := range routes {
 		to, err := netip.ParsePrefix(route.To)
 		if err != nil {
 			return made, fmt.Errorf("route to %q: %w", route.To, err)
