@@ -11,8 +11,8 @@ from tests.faults.lives import PATIENCE_S, await_ready
 from tests.faults.points import Point
 from tests.faults.site import Site
 
-PASSAGES = {Point.VCENTER_BEFORE: 12, Point.API_SERVER_BEFORE: 25, Point.COMMIT_BEFORE: 60}
-"""About how often a gateway comes by while a single control plane is replaced."""
+PASSAGES = {Point.VCENTER_AFTER: 5, Point.API_SERVER_AFTER: 15, Point.COMMIT_AFTER: 30}
+"""Passages that a gateway comes to while a single control plane is replaced are at most these."""
 NAME = "again"
 
 
@@ -40,8 +40,7 @@ def test_a_control_plane_is_replaced_once_whenever_the_gateway_dies(place: Place
     await_ready(site, NAME, 1)
     reached = 0
 
-    for point in Point:
-        most = PASSAGES[Point(point - point % 2)]
+    for point, most in PASSAGES.items():
         kill = Kill(Step.UP, Victim.GATEWAY, point, chance.randint(1, most))
         a_kill(site, kill).strike()
         replace(site)
@@ -54,4 +53,4 @@ def test_a_control_plane_is_replaced_once_whenever_the_gateway_dies(place: Place
 
     site.ask("clusters", "delete", NAME, "--yes")
     site.until(lambda: not site.listed() and not site.machines(), "nothing is left", PATIENCE_S)
-    assert reached >= 3, "hardly anything has died, so that little was shown"
+    assert reached >= 2, "hardly anything has died, so that little was shown"
