@@ -20,7 +20,6 @@ import (
 	"github.com/flannel-io/flannel/pkg/backend"
 	_ "github.com/flannel-io/flannel/pkg/backend/hostgw"
 	_ "github.com/flannel-io/flannel/pkg/backend/vxlan"
-	"github.com/flannel-io/flannel/pkg/ip"
 	"github.com/flannel-io/flannel/pkg/ipmatch"
 	"github.com/flannel-io/flannel/pkg/subnet"
 	"github.com/flannel-io/flannel/pkg/subnet/kube"
@@ -121,8 +120,6 @@ func networkConfig(ctx context.Context, manager subnet.Manager) (*subnet.Config,
 		switch {
 		case err != nil:
 			log.Errorf("reading the network configuration: %v", err)
-		case config.EnableIPv6 || !config.EnableIPv4:
-			return nil, errors.New("EnableIPv6 and EnableIPv4=false are not in this build")
 		default:
 			// Without it, packets between pods of one node pass by kube-proxy's rules.
 			const bridged = "/proc/sys/net/bridge/bridge-nf-call-iptables"
@@ -145,11 +142,12 @@ func externalInterface(ctx context.Context, name string, manager subnet.Manager,
 		return nil, err
 	}
 	// An annotation on the node overrules what the interface says.
-	public, _ := manager.GetStoredPublicIP(ctx)
+	public, publicV6 := manager.GetStoredPublicIP(ctx)
 	if name == "" {
 		name = public
 	}
-	found, err := ipmatch.LookupExtIface(name, "", "", family, ipmatch.PublicIPOpts{PublicIP: public})
+	told := ipmatch.PublicIPOpts{PublicIP: public, PublicIPv6: publicV6}
+	found, err := ipmatch.LookupExtIface(name, "", "", family, told)
 	if err != nil {
 		return nil, fmt.Errorf("finding the interface between nodes (--iface=%q): %w", name, err)
 	}
@@ -172,7 +170,7 @@ func filterTraffic(ctx context.Context, masquerade bool, config *subnet.Config, 
 		// A node's podCIDR never changes, so there are no rules of an earlier subnet to take back.
 		err := rules.SetupAndEnsureMasqRules(ctx,
 			config.Network, network.Lease().Subnet, config.Network,
-			config.IPv6Network, ip.IP6Net{}, ip.IP6Net{},
+			config.IPv6Network, network.Lease().IPv6Subnet, config.IPv6Network,
 			network.Lease(), resyncSeconds, false)
 		if err != nil {
 			return fmt.Errorf("setting up masquerading: %w", err)
