@@ -1,5 +1,8 @@
 """Templates from the command line: what is asked for, and what is shown of it."""
 
+import time
+
+from moorage.kit.errors import NotFoundError
 from moorage.resources import Template
 from tests.cli.world import World
 
@@ -7,15 +10,27 @@ PLACE = "--account lab --datacenter dc1 --compute-cluster cc1 --network nodes"
 NAME = "r-u-2404-0-k-1344-0"
 
 
+def when_asked(site: World, name: str) -> Template:
+    """Wait until the command has asked for a template, however slow the machine is."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            return site.get(Template, name)
+        except NotFoundError:
+            assert time.monotonic() < deadline, f"nobody has asked for {name}"
+            time.sleep(0.1)
+
+
 def test_an_ova_is_asked_for_and_followed(site: World) -> None:
     def arrive() -> None:
         path = "templates/r_u-2404-0-k-1344-0"
-        site.ready(site.get(Template, NAME), path=path, bytes_done=1 << 30, bytes_total=1 << 30)
+        asked = when_asked(site, NAME)
+        site.ready(asked, path=path, bytes_done=1 << 30, bytes_total=1 << 30)
 
-    later = site.meanwhile(arrive, after_s=2)
+    later = site.meanwhile(arrive)
     said = site.ok(
         "templates import r_u-2404-0-k-1344-0 --ova https://files.example.com/u.ova --datastore "
-        f"ds1 --prefetch ds2 --sha256 {'ab' * 32} {PLACE} --wait"
+        f"ds1 --prefetch ds2 --sha256 {'ab' * 32} {PLACE} --wait --timeout-s 60"
     )
     later.join()
 
