@@ -72,6 +72,36 @@ async def test_all_machines_boot_in_parallel_before_the_api_answers(world: World
     assert found.status.endpoint == "10.77.1.10:6443"
 
 
+async def test_vms_are_called_by_the_pattern_of_their_day_and_nodes_never_are(
+    world: World,
+) -> None:
+    placement = a_cluster().spec.placement
+    old = placement.model_copy(update={"vm_name": "PRD {cluster}_{pool} ä {uid}"})
+    cluster = await ask_all(world, placement=old.model_dump())
+    first = await world.until(Machine, powered_on(3), "three machines are powered on")
+
+    found = await world.store.get(Cluster, *cluster.key)
+    found.spec.placement.vm_name = "{uid}"
+    await world.ask(found)
+    worker = next(one for one in first if one.spec.pool)
+    await world.delete(worker)
+    machines = await world.until(
+        Machine,
+        lambda items: powered_on(3)(items) and worker.key not in [one.key for one in items],
+        "another machine took its place",
+    )
+
+    named = {vm["instanceUuid"]: vm["name"] for vm in world.vms()}
+    for machine in machines:
+        digits, word = machine.metadata.name.rpartition("-")[2], machine.spec.pool or "cp"
+        is_old = machine.key in [one.key for one in first]
+        wanted = f"PRD demo_{word} ä {digits}" if is_old else digits
+        assert named[machine.metadata.uid] == machine.vm_name == wanted
+        assert machine.metadata.name == f"demo-{word}-{digits}"
+    await delete_all(world, cluster)
+    assert world.vms() == []
+
+
 async def test_deletion_leaves_nothing(world: World) -> None:
     before = world.vcenter.control.inventory()
     cluster = await ask_all(world)

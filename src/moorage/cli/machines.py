@@ -65,7 +65,7 @@ async def describe(name: str) -> None:
         ("region", machine.spec.failure_domain.region),
         ("zone", machine.spec.failure_domain.zone or machine.spec.failure_domain.name),
         ("template", machine.spec.template),
-        ("VM", status.vm),
+        ("VM", f"{machine.vm_name} ({status.vm})" if status.vm else machine.vm_name),
         ("power", status.power),
         ("addresses", ", ".join(status.addresses)),
         ("provider ID", status.provider_id),

@@ -28,6 +28,7 @@ from moorage.resources.meta import (
 from moorage.resources.network import Network, NetworkCard, SearchDomain
 from moorage.resources.size import MachineSize
 from moorage.resources.spans import Address
+from moorage.resources.vmname import VMNamePattern
 
 ClusterName = Annotated[str, StringConstraints(pattern=NAME_PATTERN, min_length=1, max_length=30)]
 """At most 30 characters: with pool (20) and UID (10) it must fit a node's DNS label of 63."""
@@ -134,6 +135,9 @@ class Placement(Model):
     folder_per_cluster: bool = False
     """Make a folder for this cluster's machines in ``folder``; it goes with the cluster, unless
     something else is in it by then."""
+    vm_name: VMNamePattern | None = None
+    """What new VMs are called in vCenter, such as ``K8S_{cluster}_{pool}_{uid}``. Without it, as
+    their nodes always are: ``{cluster}-{pool}-{uid}``."""
     template: InventoryPath
     """Template to clone: path relative to the datacenter's VM folder, or a unique name."""
     failure_domains: list[FailureDomain] = Field(min_length=1)

@@ -13,7 +13,7 @@ from moorage.resources.size import ExtraDisk
 class MachineSpec(Spec):
     """What the owner asks for; chosen before the VM is made, and then never changed.
 
-    The VM's name is the Machine's own name, which ends in ten digits of its UID.
+    The Machine's name is that of its node; it ends in ten digits of the UID.
     """
 
     cluster: Name
@@ -26,6 +26,9 @@ class MachineSpec(Spec):
     kubernetes_version: str
     datacenter: str
     folder: str
+    vm_name: str | None = None
+    """What the VM is called, where a pattern was set; ends in the same digits. ``None``: like the
+    Machine."""
     template: str
     failure_domain: FailureDomain
     host: str | None = None
@@ -88,3 +91,8 @@ class Machine(Resource):
     kind: Literal["Machine"] = "Machine"
     spec: MachineSpec
     status: MachineStatus = Field(default_factory=MachineStatus)
+
+    @property
+    def vm_name(self) -> str:
+        """Name of its VM in vCenter."""
+        return self.spec.vm_name or self.metadata.name

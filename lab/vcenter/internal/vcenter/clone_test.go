@@ -146,6 +146,10 @@ func TestNameIsTakenAtOnceAndOnlyInItsFolder(t *testing.T) {
 	if duplicate, ok := fault.(*types.DuplicateName); !ok || duplicate.Object != made {
 		t.Errorf("%#v", fault)
 	}
+	fault, _ = lab.Fault(lab.StartClone(client, strings.Repeat("ä", 81), spec), nil)
+	if _, ok := fault.(*types.InvalidName); !ok {
+		t.Errorf("a name of 81 characters: %#v", fault)
+	}
 	elsewhere, err := find.NewFinder(client.Client, false).Folder(lab.Context(), "/dc1/vm/templates")
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/vmware/govmomi/simulator"
@@ -101,8 +102,14 @@ func (m *machines) newMAC() string {
 	return fmt.Sprintf("00:50:56:%02x:%02x:%02x", 0x80|(n>>16)&0x3f, n>>8&0xff, n&0xff)
 }
 
+// longestName: "The name can be up to 80 characters long" (vSphere Virtual Machine Administration).
+const longestName = 80
+
 // claimName takes a name in a folder until release is called.
 func (m *machines) claimName(ctx *simulator.Context, folder *simulator.Folder, name string) (release func(), refused *refusal) {
+	if utf8.RuneCountInString(name) > longestName {
+		return nil, refuseText(&types.InvalidName{Name: name}, fmt.Sprintf("The name '%s' is invalid: it has more than %d characters.", name, longestName))
+	}
 	var taken types.BaseMethodFault
 	ctx.WithLock(folder, func() {
 		if other := m.server.registry.FindByName(name, folder.ChildEntity); other != nil {

@@ -231,7 +231,7 @@ async def _clone(machine: Machine, env: Env) -> Outcome:
     request = CloneRequest(
         uid=machine.metadata.uid,
         rank=_rank(machine),
-        name=machine.metadata.name,
+        name=machine.vm_name,
         target=target,
         mark=mark_of(machine, env),
         cpus=machine.spec.cpus,

@@ -10,6 +10,7 @@ from moorage.kit.ids import uid_suffix
 from moorage.resources import Cluster, Machine, Metadata, NodePool
 from moorage.resources.kubernetes import Role
 from moorage.resources.machine import MachineSpec
+from moorage.resources.vmname import vm_name
 
 CONTROL_PLANE = "cp"
 """Stands in the names of control-plane machines where workers have their pool's name."""
@@ -21,7 +22,7 @@ def machine_stem(cluster: str, pool: str | None) -> str:
 
 
 def machine_name(cluster: str, pool: str | None, uid: str) -> str:
-    """Return the name of a machine, which is the VM's too."""
+    """Return the name of a machine and its node."""
     return f"{machine_stem(cluster, pool)}-{uid_suffix(uid)}"
 
 
@@ -116,6 +117,15 @@ def worker_machine(env: Env, cluster: Cluster, pool: NodePool, spot: Spot, uid: 
     )
 
 
+def _vm_name(cluster: Cluster, pool: str | None, uid: str) -> str | None:
+    """Return what a pattern makes of a machine; ``None``: its VM is called as it is itself."""
+    pattern = cluster.spec.placement.vm_name
+    if pattern is None:
+        return None
+    name, word = cluster.metadata.name, pool or CONTROL_PLANE
+    return vm_name(pattern, cluster=name, pool=word, uid=uid_suffix(uid))
+
+
 def _machine(
     env: Env,
     cluster: Cluster,
@@ -138,6 +148,7 @@ def _machine(
             "kubernetes_version": cluster.spec.kubernetes_version,
             "datacenter": placement.datacenter,
             "folder": folder_of(cluster),
+            "vm_name": _vm_name(cluster, pool, uid),
             "template": placement.template,
             "failure_domain": spot.domain,
             "host": spot.host,
