@@ -1,6 +1,7 @@
 """What an administrator does to the simulated vCenter by hand, and what befalls its estate."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,10 @@ class Administration(ABC):
             "maintenance": maintenance,
         }
         self._call("POST", "/datastores/state", json=body)
+
+    def set_policy(self, policy: str, datastores: Sequence[str]) -> None:
+        """Say which datastores satisfy a storage policy from now on, by their names."""
+        self._call("POST", "/policies", json={"policy": policy, "datastores": [*datastores]})
 
     def move_vm(self, vm: str, folder: str) -> None:
         self._call("POST", "/vms/move", json={"vm": vm, "folder": folder})

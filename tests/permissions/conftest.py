@@ -17,6 +17,7 @@ def process() -> Iterator[VCenterProcess]:
     spec = inventory()
     templates = spec["datacenters"][0]["templates"]
     templates.append({**templates[0], "name": BARE.rpartition("/")[2]})
+    spec["storagePolicies"] = [{"name": "shared", "datastores": ["ds1", "ds2"]}]
     with VCenterProcess.start(spec) as running:
         with Admin(running) as admin:
             admin.take_card_out(f"/dc1/vm/{BARE}")

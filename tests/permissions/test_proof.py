@@ -16,7 +16,7 @@ from moorage.kit.ids import new_uid, uid_suffix
 from moorage.permissions import OPTIONAL, ROWS, On, Row
 from moorage.planning import rule_name
 from moorage.resources.permission import FindingState
-from moorage.vsphere import VM, Power, Unknown, VCenter
+from moorage.vsphere import VM, Allocation, Power, Unknown, VCenter
 from tests.permissions.conftest import connect
 from tests.permissions.grants import BARE, PATHS, Admin
 from tests.vsphere.harness import (
@@ -42,6 +42,7 @@ async def test_the_tables_privileges_suffice_for_a_whole_life(site: Site, admin:
 
     vm = await clone_and_wait(vcenter, a_request(target))
     await clone_and_wait(vcenter, a_request(target, disk_gib=30, extra_disks=((1, True),)))
+    await clone_and_wait(vcenter, a_request(target, cpu_allocation=Allocation(100, shares="low")))
     await clone_and_wait(vcenter, a_request(await vcenter.resolve(BARE_TARGET)))
     assert vm.owner is not None
     uid = vm.owner.uid
@@ -94,6 +95,11 @@ async def clone(vcenter: VCenter, _: VM) -> None:
 
 async def clone_larger(vcenter: VCenter, _: VM) -> None:
     await vcenter.clone(a_request(await vcenter.resolve(TARGET), disk_gib=30))
+
+
+async def clone_with_reservation(vcenter: VCenter, _: VM) -> None:
+    target = await vcenter.resolve(TARGET)
+    await vcenter.clone(a_request(target, memory_allocation=Allocation(512)))
 
 
 async def clone_without_card(vcenter: VCenter, _: VM) -> None:
@@ -151,6 +157,9 @@ ACTS: dict[str, Act] = {
     "clone: network card": clone,
     "clone with other network cards than the template has": clone_without_card,
     "clone with a larger disk (diskGib)": clone_larger,
+    "clone with reservations, limits or shares (cpuAllocation, memoryAllocation)": (
+        clone_with_reservation
+    ),
     "power on": VCenter.power_on,
     "clear user data, ask the node helper": set_guestinfo,
     "set the identity again, take a cluster over": set_identity,

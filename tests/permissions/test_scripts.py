@@ -179,6 +179,7 @@ function Set-MoorageRole([string] $Name, [string[]] $Privileges) {
 
 function Set-MooragePermission([string] $Role, [bool] $Propagate, [string] $Path) {
   $entity = $index.FindByInventoryPath($Path)
+  if (-not $Path) { $entity = (Get-View ServiceInstance).Content.RootFolder }
   if (-not $entity) { throw "There is no object $Path" }
   $permission = New-Object VMware.Vim.Permission
   $permission.Principal = $user
@@ -202,6 +203,7 @@ Set-MoorageRole 'moorage-vm-folder' @(
   'VirtualMachine.Config.DiskExtend',
   'VirtualMachine.Config.EditDevice',
   'VirtualMachine.Config.Memory',
+  'VirtualMachine.Config.Resource',
   'VirtualMachine.Config.Settings',
   'VirtualMachine.Interact.PowerOff',
   'VirtualMachine.Interact.PowerOn',
@@ -273,6 +275,7 @@ resource "vsphere_role" "moorage_vm_folder" {
     "VirtualMachine.Config.DiskExtend",
     "VirtualMachine.Config.EditDevice",
     "VirtualMachine.Config.Memory",
+    "VirtualMachine.Config.Resource",
     "VirtualMachine.Config.Settings",
     "VirtualMachine.Interact.PowerOff",
     "VirtualMachine.Interact.PowerOn",

@@ -6,6 +6,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
+from moorage.planning import Group, Snapshot, how_many_fit
 from moorage.planning.solver import (
     Datastore,
     Domain,
@@ -13,6 +14,7 @@ from moorage.planning.solver import (
     Place,
     Pool,
     Refusal,
+    Reserved,
     Resident,
     Slot,
     solve,
@@ -128,12 +130,39 @@ def stores_of(answers: list[Place | Refusal]) -> list[str]:
 
 def test_the_limit_of_a_resource_pool_holds_for_all_domains_that_share_it() -> None:
     pool = Pool("pool", "small", limit_mib=12000, used_mib=3000)
-    domains = [a_domain(name, pool=pool) for name in ("a", "b")]
+    domains = [a_domain(name, pools=(pool,)) for name in ("a", "b")]
 
     answers = solve([a_slot("a", "b")] * 3, domains)
 
     assert [isinstance(answer, Place) for answer in answers] == [True, True, False]
     assert why(answers[2]).count("resource pool small has 808 MiB left of its limit of") == 2
+
+
+def test_what_is_reserved_has_to_be_left_in_the_pool() -> None:
+    left = Reserved(memory_mib=10000, cpu_mhz=2500)
+    pool = Pool("pool", "kept", unreserved=left)
+    domain = a_domain("a", pools=(pool, Pool("above", "small", limit_mib=100000)))
+    memory = replace(a_slot(), reserved=Reserved(memory_mib=4000))
+    cpu = replace(a_slot(), reserved=Reserved(cpu_mhz=1000))
+
+    by_memory, by_cpu = solve([memory] * 3, [domain]), solve([cpu] * 3, [domain])
+
+    assert len(stores_of(by_memory)) == len(stores_of(by_cpu)) == 2
+    said = "a: resource pool kept can reserve {} more, and {} are to be reserved"
+    assert why(by_memory[2]) == said.format("2000 MiB", "4000 MiB")
+    assert why(by_cpu[2]) == said.format("500 MHz", "1000 MHz")
+    assert len(stores_of(solve([a_slot()] * 3, [domain]))) == 3, "nothing is reserved for these"
+
+
+def test_what_is_reserved_needs_no_swap_file() -> None:
+    slot = a_slot()
+    store = a_store(free_gib=40)  # for one: the clone, and a swap file as large as the memory
+    kept = replace(slot, reserved=Reserved(memory_mib=slot.memory_mib))
+
+    with_swap = solve([slot] * 9, [a_domain(datastores=(store,))])
+    without = solve([kept] * 9, [a_domain(datastores=(store,))])
+
+    assert len(stores_of(without)) > len(stores_of(with_swap))
 
 
 def test_what_vsan_writes_twice_is_counted_twice() -> None:
@@ -268,3 +297,18 @@ def test_the_first_linked_clone_brings_the_replica_whatever_disks_it_has_beside(
 
     assert isinstance(first, Place)  # 20 + 8 GiB, and 4 GiB of swap file
     assert why(second) == "a: datastore ds1 has 8.0 GiB free of 12.0 GiB needed"
+
+
+def test_how_many_more_clusters_fit_counts_resource_pools_from_one_to_the_next() -> None:
+    group = Group(None, 1, 4096, ("a",), {"ds1": 0}, reserved=Reserved(memory_mib=4096))
+    limited = Pool("pool", "small", limit_mib=3 * 4096, used_mib=0)
+    reserving = Pool("pool", "kept", unreserved=Reserved(memory_mib=2 * 4096))
+
+    found = [
+        how_many_fit(Snapshot((group,), (), (a_domain("a", pools=(pool,)),)), most=9)
+        for pool in (limited, reserving)
+    ]
+
+    assert [one.clusters for one in found] == [3, 2]
+    assert "resource pool small has 0 MiB left of its limit" in found[0].limited_by
+    assert "resource pool kept can reserve 0 MiB more" in found[1].limited_by

@@ -48,6 +48,16 @@ def test_all_faults_are_reported_at_once() -> None:
         ({"control_plane": {"failure_domains": ["z"]}}, "names z"),
         ({"control_plane": {"memory_mib": 1024}}, "2048 or more"),
         ({"control_plane": {"cpus": 1}}, "2 or more"),
+        (
+            {"control_plane": {"memory_allocation": {"reservation_mib": 4097}}},
+            "must not be more than memoryMib (4096)",
+        ),
+        ({"control_plane": {"memory_allocation": {"limit_mib": 4095}}}, "must be memoryMib"),
+        (
+            {"control_plane": {"cpu_allocation": {"reservation_mhz": 2, "limit_mhz": 1}}},
+            "reservationMhz must not be more than limitMhz",
+        ),
+        ({"control_plane": {"cpu_allocation": {"shares": "most"}}}, "cpu_allocation.shares"),
         ({"endpoint": {"type": "External"}}, "host is needed"),
         ({"endpoint": {"host": "api.example.com"}}, "is a name"),
         ({"endpoint": {"type": "External", "host": "lb.example.com", "ip_pool": "p"}}, "ipPool"),
@@ -69,6 +79,23 @@ def test_a_cluster_that_contradicts_itself_is_refused(
         a_cluster_spec(**changes)
 
     assert message in faults(error)
+
+
+@pytest.mark.parametrize(
+    "storage",
+    [
+        {},
+        {"datastore": "a", "datastores": ["b"]},
+        {"datastore": "a", "datastore_cluster": "b", "storage_policy": "c"},
+    ],
+)
+def test_a_failure_domain_names_datastores_one_way_or_a_policy(storage: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="give one of"):
+        a_failure_domain("a", **{"datastore": None, **storage})
+
+    for good in ({"storage_policy": "c"}, {"datastores": ["a", "b"], "storage_policy": "c"}):
+        chosen = a_failure_domain("a", **{"datastore": None, **good}).on_datastore("a")
+        assert (chosen.datastore, chosen.storage_policy) == ("a", "c")
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,8 @@ class Places:
     """Datastore."""
     datastore_is_cluster: Annotated[bool | None, Parameter(negative=())] = None
     """--datastore names a datastore cluster."""
+    storage_policy: str | None = None
+    """Storage policy; without --datastore, all datastores that satisfy it."""
     network: str | None = None
     """Port group or segment."""
 

@@ -139,11 +139,12 @@ def _row(action: "PlannedMachine") -> list[str]:
     """Return cells of two lines and more: a line of twelve columns fits no terminal."""
     replaced = [f"for {action.replaces}"] if action.replaces else []
     addresses = [one.rpartition("/")[2] for one in action.addresses] or ["DHCP"]
+    policy = [f"policy {action.storage_policy}"] if action.storage_policy else []
     cells = (
         [action.action],
         [action.machine, action.pool or "control plane", *replaced],
         [f"{action.compute_cluster} ({action.failure_domain})", *filter(None, [action.host])],
-        [action.datastore, *_copied(action)],
+        [action.datastore, *policy, *_copied(action)],
         [action.network, *addresses],
         [action.reason],
     )

@@ -35,10 +35,14 @@ def wanted_features(
     targets: Iterable[CheckTarget], *, zone_tags: bool = False, template_imports: bool = False
 ) -> tuple[Feature, ...]:
     """Return the features that somebody uses in these places."""
-    more = [Feature.CLUSTER_FOLDERS] if any(one.folder_per_cluster for one in targets) else []
-    more += [Feature.ZONE_TAGS] if zone_tags else []
-    more += [Feature.TEMPLATE_IMPORTS] if template_imports else []
-    return (*STANDARD, *more)
+    places = list(targets)
+    wanted = {
+        Feature.CLUSTER_FOLDERS: any(one.folder_per_cluster for one in places),
+        Feature.STORAGE_POLICIES: any(one.storage_policy for one in places),
+        Feature.ZONE_TAGS: zone_tags,
+        Feature.TEMPLATE_IMPORTS: template_imports,
+    }
+    return (*STANDARD, *(feature for feature, is_used in wanted.items() if is_used))
 
 
 def needed(subjects: Iterable[Subject], rows: Sequence[Row]) -> dict[str, set[str]]:

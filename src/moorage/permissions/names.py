@@ -27,6 +27,7 @@ _CONFIG: dict[str, _Names] = {
         ("EditDevice", "Modify device settings"),
         ("Memory", "Change Memory"),
         ("Rename", "Rename"),
+        ("Resource", "Change resource"),
         ("Settings", "Change Settings"),
     )
 }
@@ -60,6 +61,10 @@ _NAMES: dict[str, _Names] = {
     "Network.Assign": {(6, 7): ("Network", "Assign network")},
     "Resource.AssignVMToPool": {(6, 7): ("Resource", "Assign virtual machine to resource pool")},
     "VApp.Import": {(6, 7): ("vApp", "Import")},
+    "StorageProfile.View": {
+        (6, 7): ("Profile-driven storage", "Profile-driven storage view"),
+        (8, 0): ("VM storage policies", "View VM storage policies"),
+    },
     "VirtualMachine.Interact.PowerOn": {
         (6, 7): (*_VM, "Interaction", "Power On"),
         (7, 0): (*_VM, "Interaction", "Power on"),

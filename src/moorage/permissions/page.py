@@ -9,6 +9,7 @@ from moorage.permissions.table import (
     EVERY_ROW,
     IMPORT_ROWS,
     ROWS,
+    STORAGE_POLICY_ROWS,
     ZONE_TAG_ROWS,
     privileges_granted_on,
 )
@@ -40,6 +41,13 @@ vCenter count for content libraries as *global permissions* only, as with tags b
 `moorage accounts check --template-imports` asks for them.
 
 """
+_STORAGE_POLICIES = """
+### For storage policies
+
+Beside these, where a failure domain names a `storagePolicy`. The permission on the vCenter need not
+propagate.
+
+"""
 _ZONE_TAGS = """
 ### For region and zone tags
 
@@ -57,7 +65,8 @@ def privileges_page() -> str:
     """Return the page: roles by object, names in the Client, and every row."""
     text = (
         f"{_INTRO}{_roles(ROWS)}{_FOLDERS}{_roles(CLUSTER_FOLDER_ROWS)}"
-        f"{_IMPORTS}{_roles(IMPORT_ROWS)}{_ZONE_TAGS}{_roles(ZONE_TAG_ROWS)}"
+        f"{_STORAGE_POLICIES}{_roles(STORAGE_POLICY_ROWS)}{_IMPORTS}{_roles(IMPORT_ROWS)}"
+        f"{_ZONE_TAGS}{_roles(ZONE_TAG_ROWS)}"
     )
     text += (
         "\n## Names in the vSphere Client\n\nWhere a release is named, the name holds from it on."

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from moorage.permissions.row import GRANTED_ON, On, Row
 from moorage.permissions.table import privileges_granted_on
@@ -30,8 +31,9 @@ class Grant:
     privileges: tuple[str, ...]
     """What the role holds beside ``System.*``; nothing for one that only reads."""
     propagate: bool
-    datastore_cluster: bool = False
-    """The object holds the datastores: the permission reaches them because it propagates."""
+    holder: Literal["", "cluster", "folder"] = ""
+    """The object is a datastore cluster, or the folder of all datastores: the permission reaches
+    those because it propagates."""
 
 
 def grants_for(
@@ -52,9 +54,9 @@ def grants_for(
     for target in targets:
         for on, path in _objects(target, switches):
             found[on, path] = _grant(on, path, rows)
-            if on is On.DATASTORE and target.datastore_is_cluster:
-                inside = replace(found[on, path], propagate=True, datastore_cluster=True)
-                found[on, path] = inside
+            if on is On.DATASTORE and (target.datastore_is_cluster or not target.datastore):
+                holder: Literal["cluster", "folder"] = "cluster" if target.datastore else "folder"
+                found[on, path] = replace(found[on, path], propagate=True, holder=holder)
     return sorted(found.values(), key=lambda grant: (list(On).index(grant.on), grant.path))
 
 
@@ -76,7 +78,10 @@ def _objects(target: CheckTarget, switches: Iterable[str]) -> Iterable[tuple[On,
         yield On.RESOURCE_POOL, "/".join((cluster, "Resources", *parts))
     yield On.FOLDER, _below(target, On.FOLDER, target.folder)
     yield On.TEMPLATE, _below(target, On.TEMPLATE, target.template)
-    yield On.DATASTORE, _below(target, On.DATASTORE, target.datastore)
+    # Which datastores satisfy a policy only vCenter knows, and it changes: they are all meant.
+    yield On.DATASTORE, _below(target, On.DATASTORE, target.datastore or "").rstrip("/")
+    if target.storage_policy is not None:
+        yield On.ROOT, "/"
     yield On.NETWORK, _below(target, On.NETWORK, target.network)
     for switch in switches:
         yield On.SWITCH, _below(target, On.SWITCH, switch)

@@ -94,6 +94,7 @@ def powercli_script(grants: Sequence[Grant], user: str) -> str:
         "",
         "function Set-MooragePermission([string] $Role, [bool] $Propagate, [string] $Path) {",
         "  $entity = $index.FindByInventoryPath($Path)",
+        "  if (-not $Path) { $entity = (Get-View ServiceInstance).Content.RootFolder }",
         '  if (-not $entity) { throw "There is no object $Path" }',
         "  $permission = New-Object VMware.Vim.Permission",
         "  $permission.Principal = $user",

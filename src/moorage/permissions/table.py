@@ -33,6 +33,7 @@ _RECONFIGURE = "Web Services API, ComputeResource ReconfigureComputeResource_Tas
 _FOLDERS = "Security, Defined Privileges, Folder Privileges"
 _API_FOLDER = "Web Services API, Folder"
 _REMOVE_FOLDER = "UnregisterAndDestroy_Task"
+_POLICIES = "Security, Defined Privileges, Profile-driven Storage Privileges"
 _API_SPEC = "Web Services API, VirtualMachineConfigSpec"
 
 ROWS: tuple[Row, ...] = (
@@ -131,6 +132,11 @@ ROWS: tuple[Row, ...] = (
                 f"{_CONFIG}, Extend virtual disk; {_API_SPEC}, deviceChange",
             )
         ],
+    ),
+    *rows(
+        "clone with reservations, limits or shares (cpuAllocation, memoryAllocation)",
+        ("CloneVM_Task",),
+        [("VirtualMachine.Config.Resource", On.FOLDER, f"{_CONFIG}, Change resource; {_API_SPEC}")],
     ),
     *rows(
         "power on",
@@ -354,7 +360,17 @@ IMPORT_ROWS: tuple[Row, ...] = (
 )
 """Privileges for imports of OVAs, which nothing else needs."""
 
-EVERY_ROW = (*ROWS, *CLUSTER_FOLDER_ROWS, *IMPORT_ROWS, *ZONE_TAG_ROWS)
+STORAGE_POLICY_ROWS: tuple[Row, ...] = (
+    *rows(
+        "find a storage policy and its datastores, clone by it (storagePolicy)",
+        ("PbmQueryProfile", "PbmRetrieveContent", "PbmQueryMatchingHub", "CloneVM_Task"),
+        [("StorageProfile.View", On.ROOT, f"{_POLICIES}, View: needed on the root vCenter")],
+        Feature.STORAGE_POLICIES,
+    ),
+)
+"""Privileges for machines that follow a storage policy, which nothing else needs."""
+
+EVERY_ROW = (*ROWS, *CLUSTER_FOLDER_ROWS, *STORAGE_POLICY_ROWS, *IMPORT_ROWS, *ZONE_TAG_ROWS)
 """All rows of all features."""
 
 

@@ -14,10 +14,15 @@ _SOURCES = {
     On.TEMPLATE: ("vsphere_virtual_machine", "name", "moid", "VirtualMachine"),
     On.DATASTORE: ("vsphere_datastore", "name", "id", "Datastore"),
     On.NETWORK: ("vsphere_network", "name", "id", ""),
+    On.ROOT: ("vsphere_folder", "path", "id", "Folder"),
 }
 """Data source, its argument for a path, its attribute with the moref, and the entity's type; a
 network's type stands in its data source. The one of switches has no moref."""
-_DATASTORE_CLUSTER = ("vsphere_datastore_cluster", "name", "id", "StoragePod")
+_HOLDERS = {
+    "cluster": ("vsphere_datastore_cluster", "name", "id", "StoragePod"),
+    "folder": _SOURCES[On.FOLDER],
+}
+"""The same of what holds datastores."""
 _SWITCH_TYPE = "VmwareDistributedVirtualSwitch"
 
 _HEADER = """\
@@ -69,7 +74,7 @@ def _permission(grant: Grant, label: str) -> list[str]:
         moref, kind = f"var.{label}", f'"{_SWITCH_TYPE}"'
     else:
         data, argument, attribute, type_ = (
-            _DATASTORE_CLUSTER if grant.datastore_cluster else _SOURCES[grant.on]
+            _HOLDERS[grant.holder] if grant.holder else _SOURCES[grant.on]
         )
         source = f'data "{data}" "{label}" {{\n  {argument} = {_hcl(grant.path)}\n}}\n'
         moref = f"data.{data}.{label}.{attribute}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from moorage.planning.address_choice import AddressChoice, GivenAddress, PoolAddresses
 from moorage.planning.rollout import PoolPlan, founds, plan_control_plane, plan_pool
-from moorage.planning.solver import Domain, Place, Refusal, Resident, Slot, solve
+from moorage.planning.solver import NOTHING, Domain, Place, Refusal, Reserved, Resident, Slot, solve
 from moorage.resources.machine import Machine
 from moorage.resources.spans import Address
 
@@ -50,6 +50,8 @@ class Group:
     fault: Fault | None = None
     is_founded: bool = True
     """Of the control plane: whether the cluster's API has ever answered."""
+    reserved: Reserved = NOTHING
+    """For each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +224,7 @@ def slot_of(group: Group, given: Place | None = None) -> Slot:
         group.domains,
         group.extra_bytes,
         given,
+        group.reserved,
     )
 
 

@@ -37,22 +37,38 @@ class Datastore:
     capacity_bytes: int
     free_bytes: int
     out_of_service: str = ""
-    copies: int = 1
+    copies: float = 1.0
     """How often it writes each byte, of which its free space knows nothing: 2 on vSAN, whose
-    default policy mirrors."""
+    default policy mirrors; another storage policy says otherwise."""
     replica_bytes: int = 0
     """What the first clone there that copies nothing itself brings along for all others: the
     replica of their template, which is not there yet."""
 
 
 @dataclass(frozen=True, slots=True)
+class Reserved:
+    """What is kept for a machine while it runs."""
+
+    memory_mib: int = 0
+    cpu_mhz: int = 0
+
+
+NOTHING = Reserved()
+"""Kept for machines that ask for nothing."""
+
+
+@dataclass(frozen=True, slots=True)
 class Pool:
-    """A resource pool with a limit of memory."""
+    """A resource pool that sets limits, or whose reservations matter."""
 
     ref: str
     name: str
-    limit_mib: int
-    used_mib: int
+    limit_mib: int | None = None
+    """Of memory; ``None``: no limit of its own."""
+    used_mib: int = 0
+    unreserved: Reserved | None = None
+    """What machines directly in it can still have reserved, from the pools above it too, where it
+    may take from those; ``None``: not known, or of no interest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +82,8 @@ class Domain:
     network: str
     pins_host: bool
     """Nobody else spreads machines over hosts: DRS is not fully automated."""
-    pool: Pool | None = None
-    """``None``: nothing limits the memory but the hosts."""
+    pools: tuple[Pool, ...] = ()
+    """That of the machines, and those above it. None: nothing limits them but the hosts."""
     ip_pools: tuple[tuple[str, ...], ...] = ()
     """Where machines here get their addresses from: of each card with static ones, in order."""
     more_networks: frozenset[str] = frozenset()
@@ -100,6 +116,7 @@ class Slot:
     """Of its extra disks, wherever it goes."""
     given: Place | None = None
     """The only place that will do: what a plan promised."""
+    reserved: Reserved = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +131,8 @@ class Resident:
     """What the hosts' figures do not hold yet; 0 for one that runs."""
     disk_bytes: int = 0
     """What the datastores' figures do not hold yet."""
+    reserved_mib: int = 0
+    """Of the memory: its swap file is smaller by that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +152,11 @@ def solve(
     """Place machines, in the order in which they are given.
 
     A domain has room when a usable host reaches its network and a usable datastore with space for
-    the clone and its swap file (as large as the memory, as nothing is reserved), and that host has
+    the clone and its swap file (as large as the memory that is not reserved), and that host has
     at least as much memory as the machine. Memory that others use is no limit, as vSphere shares
     it out; it says which host is the better one. A resource pool with a limit takes no more
-    machines than fit into that.
+    machines than fit into that, nor do those below it. What is reserved for a machine has to be
+    left in its resource pool.
 
     Taken is the domain with the fewest machines of the group, then the earlier one; the datastore
     that the clone copies least to, then the one with most space; the host with the fewest machines
@@ -161,11 +181,13 @@ def solve(
             tally.add(
                 Resident(
                     slot.group, answer.domain, answer.host, answer.datastore,
-                    slot.memory_mib, disk_bytes,
+                    slot.memory_mib, disk_bytes, slot.reserved.memory_mib,
                 )
             )  # fmt: skip
-            pool = known[answer.domain].pool
-            tally.pool_mib[pool.ref if pool is not None else None] += slot.memory_mib
+            for pool in known[answer.domain].pools:
+                tally.pool_mib[pool.ref] += slot.memory_mib
+                tally.reserved_mib[pool.ref] += slot.reserved.memory_mib
+                tally.reserved_mhz[pool.ref] += slot.reserved.cpu_mhz
     return answers
 
 
@@ -180,8 +202,11 @@ class _Tally:
     """By host, what its own figure does not hold yet."""
     disk_bytes: Counter[str | None] = field(default_factory=Counter)
     """The same by datastore, swap files included."""
-    pool_mib: Counter[str | None] = field(default_factory=Counter)
+    pool_mib: Counter[str] = field(default_factory=Counter)
     """By resource pool, what was placed just now."""
+    reserved_mib: Counter[str] = field(default_factory=Counter)
+    """The same of what is reserved."""
+    reserved_mhz: Counter[str] = field(default_factory=Counter)
     with_replica: set[str] = field(default_factory=set)
     """Datastores that one of those placed brings the template's replica to."""
 
@@ -202,7 +227,8 @@ class _Tally:
         self.in_domain[one.group, one.domain] += 1
         self.on_host[one.group, one.host] += 1
         self.memory_mib[one.host] += one.memory_mib
-        self.disk_bytes[one.datastore] += one.disk_bytes + one.memory_mib * _MIB
+        swap_mib = one.memory_mib - one.reserved_mib
+        self.disk_bytes[one.datastore] += one.disk_bytes + swap_mib * _MIB
 
 
 def _place(slot: Slot, known: dict[str, Domain], tally: _Tally) -> Place | Refusal:
@@ -257,24 +283,20 @@ def _within(slot: Slot, domain: Domain, tally: _Tally) -> Place | str:
     large = [host for host in linked if host.memory_mib >= slot.memory_mib]
     if not large:
         return f"{slot.memory_mib} MiB of memory are more than any of {_names(linked)} has"
-    pool = domain.pool
-    if pool is not None:
-        left = pool.limit_mib - pool.used_mib - tally.pool_mib[pool.ref]
-        if left < slot.memory_mib:
-            return (
-                f"resource pool {pool.name} has {max(0, left)} MiB left of its limit of "
-                f"{pool.limit_mib} MiB, and {slot.memory_mib} MiB are needed"
-            )
+    for pool in domain.pools:
+        if lacking := _lacks(pool, slot, tally):
+            return lacking
     why: list[str] = []
     room = {
-        store.ref: store.free_bytes // store.copies - tally.disk_bytes[store.ref]
+        store.ref: int(store.free_bytes / store.copies) - tally.disk_bytes[store.ref]
         for store in domain.datastores
     }
     for store in sorted(
         domain.datastores, key=lambda one: (tally.copied(slot, one), -room[one.ref], one.name)
     ):
         reaching = [host for host in large if store.ref in host.datastores]
-        needed, free = tally.copied(slot, store) + slot.memory_mib * _MIB, room[store.ref]
+        swap_mib = slot.memory_mib - slot.reserved.memory_mib
+        needed, free = tally.copied(slot, store) + swap_mib * _MIB, room[store.ref]
         if store.out_of_service:
             why.append(f"datastore {store.name} is {store.out_of_service}")
         elif not reaching:
@@ -285,6 +307,33 @@ def _within(slot: Slot, domain: Domain, tally: _Tally) -> Place | str:
             host = _best_host(slot, reaching, tally).ref if domain.pins_host else None
             return Place(domain.name, store.ref, host)
     return "; ".join(why) or "it names no datastore"
+
+
+def _lacks(pool: Pool, slot: Slot, tally: _Tally) -> str:
+    """Return why a resource pool takes no such machine any more, else ``""``."""
+    if pool.limit_mib is not None:
+        left = pool.limit_mib - pool.used_mib - tally.pool_mib[pool.ref]
+        if left < slot.memory_mib:
+            return (
+                f"resource pool {pool.name} has {max(0, left)} MiB left of its limit of "
+                f"{pool.limit_mib} MiB, and {slot.memory_mib} MiB are needed"
+            )
+    if pool.unreserved is None:
+        return ""
+    asked = slot.reserved
+    mib = pool.unreserved.memory_mib - tally.reserved_mib[pool.ref]
+    if asked.memory_mib > mib:
+        return (
+            f"resource pool {pool.name} can reserve {max(0, mib)} MiB more, and "
+            f"{asked.memory_mib} MiB are to be reserved"
+        )
+    mhz = pool.unreserved.cpu_mhz - tally.reserved_mhz[pool.ref]
+    if asked.cpu_mhz > mhz:
+        return (
+            f"resource pool {pool.name} can reserve {max(0, mhz)} MHz more, and "
+            f"{asked.cpu_mhz} MHz are to be reserved"
+        )
+    return ""
 
 
 def _best_host(slot: Slot, hosts: Sequence[Host], tally: _Tally) -> Host:

@@ -53,11 +53,15 @@ class FailureDomain(Model):
     resource_pool: InventoryPath | None = None
     """``None`` is the root resource pool of the compute cluster."""
     datastore: InventoryPath | None = None
-    """Where the machines' disks lie; give this, ``datastores`` or ``datastoreCluster``."""
+    """Where the machines' disks lie; give this, ``datastores``, ``datastoreCluster`` or
+    ``storagePolicy``."""
     datastores: list[InventoryPath] = Field(default_factory=list, max_length=64)
     """Each machine takes the one that its clone copies least to, then the one with most space."""
     datastore_cluster: InventoryPath | None = None
     """The same among all datastores of this datastore cluster that hosts here reach."""
+    storage_policy: InventoryPath | None = None
+    """Name (or identifier) of the storage policy that home and disks of the machines follow.
+    Without a datastore it is the same among all that satisfy it; those that are given have to."""
     network: InventoryPath
     """Port group (standard or distributed) or NSX segment of the first NIC."""
     ip_pool: Name | None = None
@@ -85,8 +89,9 @@ class FailureDomain(Model):
 
     @model_validator(mode="after")
     def _names_its_storage(self) -> Self:
-        if sum(map(bool, (self.datastore, self.datastores, self.datastore_cluster))) != 1:
-            raise ValueError("give one of datastore, datastores and datastoreCluster")
+        named = sum(map(bool, (self.datastore, self.datastores, self.datastore_cluster)))
+        if named > 1 or not (named or self.storage_policy):
+            raise ValueError("give one of datastore, datastores, datastoreCluster or storagePolicy")
         if len(set(self.datastores)) != len(self.datastores):
             raise ValueError("datastores must differ from each other")
         return self
@@ -117,7 +122,10 @@ class FailureDomain(Model):
         return [name for _, pools in self.cards() for name in pools]
 
     def storage(self) -> tuple[str, ...]:
-        """Return the datastores that its machines may use, or the datastore cluster."""
+        """Return the datastores that its machines may use, or the datastore cluster.
+
+        ``""`` stands for all that satisfy the storage policy.
+        """
         return tuple(self.datastores) or (self.datastore or self.datastore_cluster or "",)
 
     def on_datastore(self, datastore: str) -> "FailureDomain":

@@ -7,7 +7,7 @@ from pydantic import Field
 from moorage.resources.cluster import FailureDomain
 from moorage.resources.kubernetes import Role, Taint
 from moorage.resources.meta import Model, Name, Ownership, Resource, Scope, Spec, Status
-from moorage.resources.size import ExtraDisk
+from moorage.resources.size import CPUAllocation, ExtraDisk, MemoryAllocation
 
 
 class MachineSpec(Spec):
@@ -38,6 +38,8 @@ class MachineSpec(Spec):
     memory_mib: int
     disk_gib: int | None = None
     extra_disks: list[ExtraDisk] = Field(default_factory=list)
+    cpu_allocation: CPUAllocation | None = None
+    memory_allocation: MemoryAllocation | None = None
     labels: dict[str, str] = Field(default_factory=dict)
     taints: list[Taint] = Field(default_factory=list)
 

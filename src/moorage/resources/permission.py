@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from moorage.resources.check import Check
 from moorage.resources.cluster import Cluster, ClusterName, ClusterSpec
@@ -24,10 +24,19 @@ class CheckTarget(Model):
     compute_cluster: InventoryPath
     resource_pool: InventoryPath | None = None
     """``None`` is the root resource pool of the compute cluster."""
-    datastore: InventoryPath
+    datastore: InventoryPath | None = None
+    """Needed unless there is a storage policy, whose datastores are then meant."""
     datastore_is_cluster: bool = False
     """``datastore`` names a datastore cluster, all datastores of which are meant."""
+    storage_policy: InventoryPath | None = None
+    """Also what it takes to see the policy, and to make machines that follow it."""
     network: InventoryPath
+
+    @model_validator(mode="after")
+    def _names_its_storage(self) -> Self:
+        if self.datastore is None and (self.storage_policy is None or self.datastore_is_cluster):
+            raise ValueError("give a datastore, or a storage policy")
+        return self
 
     @classmethod
     def of_cluster(cls, cluster: Cluster) -> list[Self]:
@@ -41,8 +50,9 @@ class CheckTarget(Model):
                 template=placement.template,
                 compute_cluster=domain.compute_cluster,
                 resource_pool=domain.resource_pool,
-                datastore=datastore,
+                datastore=datastore or None,
                 datastore_is_cluster=domain.datastore_cluster is not None,
+                storage_policy=domain.storage_policy,
                 network=network,
             )
             for domain in placement.failure_domains

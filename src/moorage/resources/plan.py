@@ -133,6 +133,8 @@ class PlannedMachine(Model):
     host_ref: str | None = None
     datastore: str
     datastore_ref: str | None = None
+    storage_policy: str | None = None
+    """What home and disks follow there."""
     network: str
     addresses: list[str] = Field(default_factory=list)
     """``pool/address``; none: by DHCP."""

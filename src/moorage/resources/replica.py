@@ -40,6 +40,8 @@ class TemplateReplicaSpec(Spec):
     compute_cluster: str
     resource_pool: str | None = None
     datastore: str
+    storage_policy: str | None = None
+    """Identifier of what its disks follow, and so what machines share of them."""
     network: str
     host: str | None = None
     """Moref of the host that it is made on; ``None``: vCenter chooses."""
@@ -78,7 +80,7 @@ class TemplateReplica(Resource):
 
 
 def family_name(
-    template: str, *, gateway: str, account: str, digest: str, datastore_ref: str
+    template: str, *, gateway: str, account: str, digest: str, datastore_ref: str, profile: str = ""
 ) -> str:
     """Return what the replicas of a template on a datastore are called: the same for everyone.
 
@@ -88,9 +90,10 @@ def family_name(
         account: Cloud account.
         digest: Of what the template holds.
         datastore_ref: Moref of the datastore.
+        profile: Identifier of the storage policy that it follows, if there is one.
     """
     stem = _NOT_IN_NAMES.sub("-", template.lower()).strip("-")[:_LONGEST_STEM].strip("-")
-    what = json.dumps([gateway, account, digest, datastore_ref])
+    what = json.dumps([gateway, account, digest, datastore_ref, *([profile] if profile else [])])
     digits = hashlib.sha256(what.encode()).hexdigest()[:_DIGITS]
     return f"{stem or 'template'}-{digits}"
 

@@ -1,8 +1,14 @@
 """Size of a virtual machine, with its disks: shared by control plane and node pools."""
 
-from pydantic import Field
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
 
 from moorage.resources.meta import Model
+
+Shares = Literal["low", "normal", "high"] | Annotated[int, Field(ge=1, le=1_000_000)]
+"""How much a machine gets where there is not enough for all, beside others of its resource pool:
+a level, by which larger machines get more, or a number."""
 
 
 class ExtraDisk(Model):
@@ -11,6 +17,40 @@ class ExtraDisk(Model):
     size_gib: int = Field(ge=1, le=62 * 1024)
     thin: bool = True
     """Takes space as it is written; else all of it when the machine is made."""
+
+
+class CPUAllocation(Model):
+    """What a machine gets of its host's processors."""
+
+    reservation_mhz: int = Field(default=0, ge=0)
+    """Kept for it while it runs: it is powered on only where so much is free."""
+    limit_mhz: int | None = Field(default=None, ge=1)
+    """Never more than this. ``None``: as much as its processors are."""
+    shares: Shares | None = None
+    """``None``: as the template has it."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.limit_mhz is not None and self.reservation_mhz > self.limit_mhz:
+            raise ValueError("reservationMhz must not be more than limitMhz")
+        return self
+
+
+class MemoryAllocation(Model):
+    """What a machine gets of its host's memory."""
+
+    reservation_mib: int = Field(default=0, ge=0)
+    """Kept for it while it runs; the swap file on its datastore is smaller by it."""
+    limit_mib: int | None = Field(default=None, ge=1)
+    """Never more than this. ``None``: as much as it has."""
+    shares: Shares | None = None
+    """``None``: as the template has it."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.limit_mib is not None and self.reservation_mib > self.limit_mib:
+            raise ValueError("reservationMib must not be more than limitMib")
+        return self
 
 
 class MachineSize(Model):
@@ -22,6 +62,27 @@ class MachineSize(Model):
     """System disk; ``None`` keeps the template's size (linked clones stay possible)."""
     extra_disks: list[ExtraDisk] = Field(default_factory=list, max_length=8)
     """On the machine's datastore, in this order after the template's disks."""
+
+    cpu_allocation: CPUAllocation | None = None
+    """Reservation, limit and shares of processor time; ``None``: as the template has it."""
+    memory_allocation: MemoryAllocation | None = None
+    """The same of memory."""
+
+    @model_validator(mode="after")
+    def _reserves_what_it_has(self) -> Self:
+        asked, size = self.memory_allocation, self.memory_mib
+        if asked is None:
+            return self
+        if asked.reservation_mib > size:
+            raise ValueError(
+                f"memoryAllocation.reservationMib must not be more than memoryMib ({size})"
+            )
+        if asked.limit_mib is not None and asked.limit_mib < size:
+            raise ValueError(
+                f"memoryAllocation.limitMib must be memoryMib ({size}) or more: the host would "
+                "swap what the node takes for memory"
+            )
+        return self
 
     def extra_bytes(self) -> int:
         """Return the size of all extra disks."""

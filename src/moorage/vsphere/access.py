@@ -1,19 +1,19 @@
 """Which privileges the account lacks: one question to vCenter about many objects."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 from pyVmomi import vim
 from pyVmomi.VmomiSupport import GuessWsdlType
 
-from moorage.kit.errors import UnavailableError
+from moorage.kit.errors import ForbiddenError, UnavailableError
 from moorage.permissions import READ, STANDARD, Feature, On, Subject, judge, needed, rows_for
 from moorage.resources.permission import CheckResult
 from moorage.vsphere.ownership import Ownership
 from moorage.vsphere.places import Place, encode, split_path
 from moorage.vsphere.properties import Collector, Want, moref, retrieve, text
-from moorage.vsphere.resolve import Chosen, Resolver, each_datastore
+from moorage.vsphere.resolve import Chosen, Resolver
 from moorage.vsphere.session import Session
 from moorage.vsphere.stream import Stream
 from moorage.vsphere.types import VM, Target
@@ -32,7 +32,14 @@ _SWITCH = "config.distributedVirtualSwitch"
 class Access:
     """Compares what the account may do with what machines in some places need."""
 
-    def __init__(self, session: Session, stream: Stream, ownership: Ownership) -> None:
+    def __init__(
+        self,
+        session: Session,
+        stream: Stream,
+        ownership: Ownership,
+        each_datastore: Callable[[Target], Awaitable[list[Target]]],
+    ) -> None:
+        self._look_up = each_datastore
         self._session = session
         self._stream = stream
         self._ownership = ownership
@@ -56,11 +63,18 @@ class Access:
                 f"the inventory of vCenter {session.endpoint.host} is not complete: "
                 f"{inventory.why_not}"
             )
-        subjects = list(dict.fromkeys(self._subjects(targets)))
+        every = [one for asked in targets for one in await self._each_datastore(asked)]
+        subjects = list(dict.fromkeys(self._subjects(every)))
         return await session.call(
             f"ask which privileges {session.endpoint.username} has on {len(subjects)} objects",
             partial(self._ask, subjects, features),
         )
+
+    async def _each_datastore(self, target: Target) -> list[Target]:
+        try:
+            return await self._look_up(target)
+        except ForbiddenError:
+            return [target]  # that it may not see the policy is found with all else
 
     def _ask(self, subjects: list[Subject], features: Collection[Feature]) -> CheckResult:
         session = self._session
@@ -80,9 +94,7 @@ class Access:
     def _subjects(self, targets: Sequence[Target]) -> Iterator[Subject]:
         templates = self._stream.inventory.originals()
         ours = {vm.folder: vm for vm in self._ownership.owned()}
-        for target in dict.fromkeys(
-            one for asked in targets for one in each_datastore(self._stream.places, asked)
-        ):
+        for target in dict.fromkeys(targets):
             resolver = Resolver(self._stream.places, templates, target)
             chosen = resolver.resolve()
             faults = {fault.path: fault.message for fault in resolver.faults}
@@ -96,7 +108,11 @@ class Access:
         ours: Mapping[str | None, VM],
     ) -> Iterator[Subject]:
         def unseen(field: str, on: On) -> Subject:
-            asked = getattr(target, field) or f"resource pool of {target.compute_cluster}"
+            instead = {
+                "resource_pool": f"resource pool of {target.compute_cluster}",
+                "datastore": f"datastores that satisfy storage policy {target.storage_policy}",
+            }
+            asked = getattr(target, field) or instead[field]
             why = faults.get(target.field_path(field), "the account does not see it")
             return Subject(on, asked, why=why)
 

@@ -15,6 +15,7 @@ from moorage.vsphere.template import (
 )
 from moorage.vsphere.types import (
     OWNER_KEY,
+    Allocation,
     CloneMode,
     CloneRequest,
     OwnerMark,
@@ -75,6 +76,8 @@ def _why_not_linked(where: ResolvedTarget, disk_gib: int | None) -> str:
         return f"its disk must grow to {disk_gib} GiB"
     if where.storage_drs:
         return f"automated storage DRS of datastore cluster {where.storage_drs} moves its disks"
+    if where.storage_profile != where.base_profile:
+        return "its own disks do not follow the storage policy"
     if where.template.has_independent_disks:
         return "snapshots leave out its independent disks"
     if where.template.snapshot is None:
@@ -125,6 +128,8 @@ def clone_spec(session: Session, request: CloneRequest) -> Any:
             pool=session.ref(vim.ResourcePool, where.resource_pool),
             host=session.ref(vim.HostSystem, request.host) if request.host else None,
             diskMoveType=how,
+            disk=_disk_locators(session, where, how),
+            profile=_profile(where),
         ),
         snapshot=session.ref(vim.vm.Snapshot, where.template.snapshot)
         if linked and where.template.snapshot
@@ -135,6 +140,8 @@ def clone_spec(session: Session, request: CloneRequest) -> Any:
             # A number of CPUs that the template's sockets do not divide would be refused.
             numCoresPerSocket=1 if request.cpus and request.cpus % cores else None,
             memoryMB=request.memory_mib,
+            cpuAllocation=_allocation(request.cpu_allocation),
+            memoryAllocation=_allocation(request.memory_allocation),
             deviceChange=[
                 *_nic_changes(where.template.nics, (where.network, *where.more_networks)),
                 *_disk_changes(request),
@@ -217,10 +224,47 @@ def _extra_disks(request: CloneRequest) -> list[Any]:
             ),
         )
         change = vim.vm.device.VirtualDeviceSpec(
-            operation="add", fileOperation="create", device=device
+            operation="add",
+            fileOperation="create",
+            device=device,
+            profile=_profile(request.target),
         )
         changes.append(change)
     return changes
+
+
+def _allocation(asked: Allocation | None) -> Any:
+    """Return reservation, limit and shares as the API has them; -1 stands for no limit."""
+    if asked is None:
+        return None
+    shares = None
+    if asked.shares is not None:
+        is_number = isinstance(asked.shares, int)
+        shares = vim.SharesInfo(
+            level="custom" if is_number else asked.shares,
+            shares=asked.shares if is_number else 0,  # it follows from the level
+        )
+    limit = -1 if asked.limit is None else asked.limit
+    return vim.ResourceAllocationInfo(reservation=asked.reservation, limit=limit, shares=shares)
+
+
+def _profile(where: ResolvedTarget) -> list[Any]:
+    """Return the storage policy, as whatever follows it bears it; nothing without one."""
+    profile = where.storage_profile
+    return [vim.vm.DefinedProfileSpec(profileId=profile)] if profile else []
+
+
+def _disk_locators(session: Session, where: ResolvedTarget, how: str) -> list[Any]:
+    """Say of each disk that it follows the policy too: the specification's own is the home's."""
+    if not where.storage_profile:
+        return []
+    store = session.ref(vim.Datastore, where.datastore)
+    return [
+        vim.vm.RelocateSpec.DiskLocator(
+            diskId=disk.key, datastore=store, diskMoveType=how, profile=_profile(where)
+        )
+        for disk in where.template.disks
+    ]
 
 
 def _nic_changes(nics: tuple[Nic, ...], networks: tuple[NetworkBacking, ...]) -> list[Any]:

@@ -5,7 +5,7 @@ nothing, most of the time. What is in or out of service is in memory, pushed by 
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -13,10 +13,11 @@ from typing import Any
 import anyio
 from pyVmomi import vim
 
-from moorage.planning.solver import Datastore, Domain, Host, Pool, Resident
+from moorage.planning.solver import Datastore, Domain, Host, Pool, Reserved, Resident
 from moorage.resources.estate import EstateDatacenter
 from moorage.vsphere.outline import outline
-from moorage.vsphere.places import Place, Places
+from moorage.vsphere.places import POOLS, Place, Places
+from moorage.vsphere.policies import MIRRORS, Policies
 from moorage.vsphere.properties import Values, Want, retrieve
 from moorage.vsphere.resolve import each_datastore
 from moorage.vsphere.rules import Rules
@@ -32,7 +33,12 @@ _PROMISED_S = 60.0
 """After that, what was placed runs and shows in the figures, or was never made."""
 _HOST = ("summary.hardware.memorySize", "summary.quickStats.overallMemoryUsage")
 _DATASTORE = ("summary.capacity", "summary.freeSpace", "summary.type")
-_POOL = ("config.memoryAllocation.limit", "runtime.memory.overallUsage")
+_POOL = (
+    "config.memoryAllocation.limit",
+    "runtime.memory.overallUsage",
+    "runtime.memory.unreservedForVm",
+    "runtime.cpu.unreservedForVm",
+)
 _VSAN = "vsan"
 
 
@@ -40,6 +46,8 @@ class Estate:
     """Reads the hosts and datastores of failure domains, several in one call."""
 
     def __init__(self, session: Session, stream: Stream, rules: Rules) -> None:
+        self.policies = Policies(session)
+        """Storage policies."""
         self._session = session
         self._stream = stream
         self._rules = rules
@@ -47,11 +55,14 @@ class Estate:
         self._read: dict[str, tuple[float, Values]] = {}
         self._promised: list[tuple[float, Resident]] = []
 
-    async def domains(self, targets: Mapping[str, Sequence[ResolvedTarget]]) -> list[Domain]:
+    async def domains(
+        self, targets: Mapping[str, Sequence[ResolvedTarget]], *, reserving: bool = False
+    ) -> list[Domain]:
         """Return failure domains as they are now.
 
         Args:
             targets: By name; each with a target for each of its datastores.
+            reserving: Whether machines there want anything reserved.
 
         One call at most for all of them; none when everything was read a moment ago. What the
         account may do with rules is asked besides, once for many minutes.
@@ -62,7 +73,7 @@ class Estate:
             lacking = {
                 moref: kind
                 for one in every
-                for moref, kind in self._objects(one).items()
+                for moref, kind in self._objects(one, reserving).items()
                 if moref not in self._read or self._read[moref][0] < old
             }
             if lacking:
@@ -77,17 +88,28 @@ class Estate:
             and await self._rules.keeps(one.compute_cluster)
         }
         return [
-            self._domain(name, there, places, keeps_rules=there[0].compute_cluster in kept)
+            self._domain(
+                name,
+                there,
+                places,
+                keeps_rules=there[0].compute_cluster in kept,
+                reserving=reserving,
+            )
             for name, there in targets.items()
             if there
         ]
 
-    def each_datastore(self, target: Target) -> list[Target]:
-        """Return the target with each datastore of the datastore cluster that it names.
+    async def each_datastore(self, target: Target) -> list[Target]:
+        """Return the target with each datastore of its datastore cluster or storage policy.
 
-        From memory; the target itself, where it names none, or one that is not there.
+        From memory; who satisfies a policy is asked now and then. The target itself, where it
+        names neither, or what is not there.
         """
-        return each_datastore(self._stream.places, target)
+        fitting = None
+        if target.storage_policy is not None:
+            found = await self.policies.called(target.storage_policy)
+            fitting = found[0].datastores if len(found) == 1 else None
+        return each_datastore(self._stream.places, target, fitting)
 
     def wants(self, datastore: str, network: str) -> list[Want]:
         """Return what to read of a datastore, and of the hosts that reach it and a network.
@@ -115,6 +137,7 @@ class Estate:
         """Read everything again next time: vCenter has just refused what the figures let expect."""
         self._read.clear()
         self._rules.doubt()
+        self.policies.forget()
 
     def promise(self, residents: Iterable[Resident]) -> None:
         """Note what was placed, for all clusters, until vCenter's own figures hold it."""
@@ -148,18 +171,24 @@ class Estate:
         return place.out_of_service() if place is not None else "gone from vCenter"
 
     def _domain(
-        self, name: str, targets: Sequence[ResolvedTarget], places: Places, *, keeps_rules: bool
+        self,
+        name: str,
+        targets: Sequence[ResolvedTarget],
+        places: Places,
+        *,
+        keeps_rules: bool,
+        reserving: bool,
     ) -> Domain:
         target = targets[0]  # they differ in the datastore only
         return Domain(
             name=name,
             hosts=tuple(self._host(host) for host in places.hosts(target.compute_cluster)),
-            datastores=tuple(self._datastore(one.datastore, places) for one in targets),
+            datastores=tuple(self._datastore(one, places) for one in targets),
             network=target.network.moref,
             more_networks=frozenset(one.moref for one in target.more_networks),
             # DRS keeps machines apart by our rules; where there can be none, it does not.
             pins_host=places.is_compute_cluster(target.compute_cluster) and not keeps_rules,
-            pool=self._pool(target),
+            pools=tuple(self._pools(target, reserving)),
         )
 
     def _host(self, place: Place) -> Host:
@@ -175,40 +204,57 @@ class Estate:
             out_of_service=place.out_of_service(),
         )
 
-    def _datastore(self, moref: str, places: Places) -> Datastore:
+    def _datastore(self, target: ResolvedTarget, places: Places) -> Datastore:
+        moref = target.datastore
         values, place = self._values(moref), places.get(moref)
         capacity, free = (int(values.get(path) or 0) for path in _DATASTORE[:2])
+        is_vsan = str(values.get("summary.type")).lower() == _VSAN
         return Datastore(
             ref=moref,
             name=place.name if place is not None else moref,
             capacity_bytes=capacity,
             free_bytes=free,
             out_of_service=place.out_of_service() if place is not None else "gone from vCenter",
-            copies=2 if str(values.get("summary.type")).lower() == _VSAN else 1,
+            copies=(target.storage_copies or MIRRORS) if is_vsan else 1.0,
         )
 
     def _values(self, moref: str) -> Values:
         return self._read.get(moref, (0.0, {}))[1]
 
-    def _objects(self, target: ResolvedTarget) -> dict[str, str]:
+    def _objects(self, target: ResolvedTarget, reserving: bool) -> dict[str, str]:
         """Return moref -> type of what is read of one failure domain."""
         hosts = self._stream.places.hosts(target.compute_cluster)
         found = {**{host.moref: "HostSystem" for host in hosts}, target.datastore: "Datastore"}
-        if self._limited(target) is not None:
-            found[target.resource_pool] = "ResourcePool"
+        pools = self._pools_above(target)
+        if reserving or len(pools) > 1:  # root pools are the hosts themselves
+            found |= dict.fromkeys((pool.moref for pool in pools), "ResourcePool")
         return found
 
-    def _limited(self, target: ResolvedTarget) -> Place | None:
-        """Return the resource pool, if it can have a limit: root pools are the hosts themselves."""
+    def _pools_above(self, target: ResolvedTarget) -> list[Place]:
+        """Return the resource pool, and those that it lies in; the last is the root pool."""
+        found: list[Place] = []
         place = self._stream.places.get(target.resource_pool)
-        return None if place is None or place.parent == target.compute_cluster else place
+        while place is not None and place.kind in POOLS:
+            found.append(place)
+            place = self._stream.places.get(place.parent)
+        return found
 
-    def _pool(self, target: ResolvedTarget) -> Pool | None:
-        place = self._limited(target)
-        if place is None:
-            return None
-        limit, used = (int(self._values(place.moref).get(path) or 0) for path in _POOL)
-        return Pool(place.moref, place.name, limit, used // _MIB) if limit > 0 else None
+    def _pools(self, target: ResolvedTarget, reserving: bool) -> Iterator[Pool]:
+        """Yield those that limit something; one whose figures may not be read says nothing."""
+        for place in self._pools_above(target):
+            limit, used, mib, mhz = (self._values(place.moref).get(path) for path in _POOL)
+            unreserved = None
+            if reserving and place.moref == target.resource_pool and mib is not None:
+                unreserved = Reserved(int(mib) // _MIB, int(mhz or 0))
+            is_limited = place.parent != target.compute_cluster and int(limit or 0) > 0
+            if is_limited or unreserved is not None:
+                yield Pool(
+                    ref=place.moref,
+                    name=place.name,
+                    limit_mib=int(limit or 0) if is_limited else None,
+                    used_mib=int(used or 0) // _MIB,
+                    unreserved=unreserved,
+                )
 
 
 def _wants(objects: Mapping[str, str]) -> list[Want]:

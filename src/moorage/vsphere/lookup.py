@@ -11,6 +11,7 @@ from moorage.vsphere.estate import Estate
 from moorage.vsphere.inventory import Inventory, make_vm
 from moorage.vsphere.ownership import Ownership
 from moorage.vsphere.places import Place, encode, split_path
+from moorage.vsphere.policies import Policy, settle
 from moorage.vsphere.properties import Want, moref, retrieve
 from moorage.vsphere.resolve import Resolver
 from moorage.vsphere.session import Session
@@ -145,6 +146,7 @@ class Lookup:
         resolver = Resolver(self._stream.places, self._inventory.originals(), target)
         chosen = resolver.resolve()
         template, network = chosen.template, chosen.network
+        policy = await self._policy(resolver, chosen.datastore)
         if template is None and chosen.datacenter is not None:
             await self._explain_template(resolver, chosen.datacenter)
         if resolver.faults or not (
@@ -172,6 +174,8 @@ class Lookup:
             network=backing,
             more_networks=tuple(more),
             storage_drs=moved_by,
+            storage_profile=policy.profile if policy is not None else "",
+            storage_copies=policy.copies if policy is not None else None,
         )
 
     async def template(self, moref_: str, target: ResolvedTarget) -> Template:
@@ -190,6 +194,13 @@ class Lookup:
             self.forget_details()
             raise
         return details
+
+    async def _policy(self, resolver: Resolver, datastore: Place | None) -> Policy | None:
+        name = resolver.target.storage_policy
+        if name is None:
+            return None
+        policies = self._estate.policies
+        return settle(await policies.called(name), policies.names, resolver, datastore)
 
     async def _explain_template(self, resolver: Resolver, datacenter: Place) -> None:
         """Tell a VM that is no template from a name that is nothing."""

@@ -86,7 +86,11 @@ class Replicas:
         ``None``: no linked clone of it can be made any more, as it has lost its snapshot, or was
         moved to another datastore.
         """
-        there = replace(target, template=await self._lookup.template(vm, target))
+        there = replace(
+            target,
+            template=await self._lookup.template(vm, target),
+            base_profile=target.storage_profile,  # it was made with the same
+        )
         return there if there.can_link else None
 
     async def users(self, vm: VM) -> list[str]:

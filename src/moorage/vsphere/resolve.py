@@ -105,6 +105,22 @@ class Resolver:
             self.faults += card.faults
         return found
 
+    def datastores_among(self, wanted: Collection[str]) -> list[Place]:
+        """Return those of some datastores (morefs) that are here, and that hosts reach."""
+        datacenter = self.find_datacenter()
+        if datacenter is None:
+            return []
+        root = datacenter.facts.get(_STORES) or ""
+        here = self.places.below(root, ("Datastore",), FOLDERS)
+        reached = self._reached(datacenter)
+        return [one for one in here if one.moref in wanted and one.moref in reached]
+
+    def _reached(self, datacenter: Place) -> set[str]:
+        """Return the datastores that hosts of the compute cluster reach."""
+        compute = self._one("compute_cluster", "compute cluster", datacenter, "hostFolder", COMPUTE)
+        hosts = self.places.hosts(compute.moref) if compute is not None else []
+        return {moref for host in hosts for moref in host.morefs("datastore")}
+
     def datastores_of_cluster(self) -> list[Place]:
         """Look up the datastores of a datastore cluster alone: those that hosts reach, if any."""
         datacenter = self.find_datacenter()
@@ -116,15 +132,15 @@ class Resolver:
         inside = [one for one in self.places.children(pod.moref) if one.kind == "Datastore"]
         if not inside:
             self.fault("datastore", f"datastore cluster {pod.name} has no datastore that is seen")
-        compute = self._one("compute_cluster", "compute cluster", datacenter, "hostFolder", COMPUTE)
-        hosts = self.places.hosts(compute.moref) if compute is not None else []
-        reached = {moref for host in hosts for moref in host.morefs("datastore")}
+        reached = self._reached(datacenter)
         near_by = [one for one in inside if one.moref in reached]
         return sorted(near_by or inside, key=lambda one: one.name)
 
     def _datastore(self, datacenter: Place) -> Place | None:
         if self.target.datastore_is_cluster:
             return next(iter(self.datastores_of_cluster()), None)
+        if not self.target.datastore:
+            return None  # those of a policy: who asks for it says why there is none
         return self._one("datastore", "datastore", datacenter, _STORES, ("Datastore",))
 
     def _vm_folder(self, datacenter: Place) -> Place | None:
@@ -267,14 +283,31 @@ def _targets_of_cards(target: Target) -> tuple[Target, ...]:
     )
 
 
-def each_datastore(places: Places, target: Target) -> list[Target]:
-    """Return the target with each datastore of the datastore cluster that it names, if it does.
+def each_datastore(
+    places: Places, target: Target, fitting: Collection[str] | None = None
+) -> list[Target]:
+    """Return the target with each datastore that it may mean.
 
-    A cluster that is not there, or empty, gives the target itself: who resolves it is told why.
+    These are those of the datastore cluster that it names, or else, where it names none, all that
+    satisfy its storage policy. One that is not there, or has none, gives the target itself: who
+    resolves it is told why.
+
+    Args:
+        places: The estate.
+        target: What is looked for.
+        fitting: Morefs of the datastores that satisfy the target's storage policy; ``None``:
+            it has no policy, or that is not known.
     """
-    if not target.datastore_is_cluster:
+    resolver = Resolver(places, (), target)
+    if target.datastore_is_cluster:
+        found = resolver.datastores_of_cluster()
+        if fitting is not None:
+            found = [one for one in found if one.moref in fitting]
+    elif not target.datastore and fitting is not None:
+        found = resolver.datastores_among(fitting)
+    else:
         return [target]
     return [
         replace(target, datastore=f"/{places.path(one)}", datastore_is_cluster=False)
-        for one in Resolver(places, (), target).datastores_of_cluster()
+        for one in found
     ] or [target]

@@ -181,6 +181,9 @@ class Target:
     resource_pool: str | None = None
     datastore_is_cluster: bool = False
     """``datastore`` names a datastore cluster: ``Estate.each_datastore`` gives those in it."""
+    storage_policy: str | None = None
+    """Name of the storage policy that disks follow; with no ``datastore``, ``each_datastore`` of
+    ``VCenter`` gives those that satisfy it."""
     path: str = "spec.placement.failureDomains[0]"
     """Path of the caller's failure domain, for faults; what all domains share stands above it."""
     more_networks: tuple[str, ...] = ()
@@ -217,6 +220,12 @@ class ResolvedTarget:
     storage_drs: str = ""
     """Name of the datastore cluster whose automated storage DRS moves disks of this datastore:
     it would undo the sharing of linked clones."""
+    storage_profile: str = ""
+    """Identifier of the storage policy that home and disks follow; empty: the datastore's own."""
+    base_profile: str = ""
+    """The same of what is cloned: a linked clone shares its disks, and how they are stored."""
+    storage_copies: float | None = None
+    """How often vSAN writes each byte by that policy; ``None`` without one."""
 
     @property
     def template_name(self) -> str:
@@ -229,6 +238,7 @@ class ResolvedTarget:
         template = self.template
         return (
             not self.storage_drs
+            and self.storage_profile == self.base_profile
             and template.snapshot is not None
             and bool(template.disks)
             and all(disk.datastore == self.datastore for disk in template.disks)
@@ -237,6 +247,17 @@ class ResolvedTarget:
 
 
 CloneMode = Literal["auto", "linked", "full"]
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """What a VM gets of a host's processors (MHz) or memory (MiB)."""
+
+    reservation: int = 0
+    limit: int | None = None
+    """``None``: none."""
+    shares: str | int | None = None
+    """Level or number; ``None``: as the template has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +275,9 @@ class CloneRequest:
     disk_gib: int | None = None
     extra_disks: tuple[tuple[int, bool], ...] = ()
     """Of each new disk the size in GiB, and whether it is thin."""
+    cpu_allocation: Allocation | None = None
+    """``None``: as the template has it."""
+    memory_allocation: Allocation | None = None
     host: str | None = None
     """Moref of the host; ``None`` leaves it to vCenter."""
     mode: CloneMode = "auto"

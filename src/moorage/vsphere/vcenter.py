@@ -101,7 +101,7 @@ class VCenter:
         """Which VMs bear the mark of a cluster, and with which epoch."""
         self.addresses = Addresses(self._session, self._inventory)
         """Which VM says that it has an address."""
-        self.access = Access(self._session, self._stream, self._ownership)
+        self.access = Access(session, self._stream, self._ownership, self.estate.each_datastore)
         """Which privileges the account lacks."""
         self.zones = Zones(self._session, self._stream, self._rest)
         """Which regions and zones tags tell."""

@@ -260,8 +260,9 @@ class Stub(SoapAdapter.SoapStubAdapter):
         self.deadline = Deadline()
         self.calls: Counter[str] = Counter()
         self.connections_opened = 0
-        self._context = tls_context(endpoint.trust)
-        self._context.sslsocket_class = _Socket
+        self.context = tls_context(endpoint.trust)
+        """Of all connections."""
+        self.context.sslsocket_class = _Socket
         self._busy: set[_Connection] = set()
         super().__init__(  # type: ignore[no-untyped-call]
             host=endpoint.host,
@@ -270,7 +271,7 @@ class Stub(SoapAdapter.SoapStubAdapter):
             version=WIRE_VERSION,
             poolSize=pool_size,
             connectionPoolTimeout=_IDLE_S,
-            sslContext=self._context,
+            sslContext=self.context,
         )
 
     @property
@@ -328,7 +329,7 @@ class Stub(SoapAdapter.SoapStubAdapter):
             if not pooled.is_stale():
                 return self._lend(pooled)
             pooled.close()
-        fresh = _Connection(self, self._context)
+        fresh = _Connection(self, self.context)
         fresh.connect()
         return self._lend(fresh)
 

@@ -38,6 +38,15 @@ func administration(mux *http.ServeMux, s *vcenter.Server) {
 			done(w, s.SetDatastore(body.Datastore, body.FreeGiB, body.Accessible, body.Maintenance))
 		}
 	})
+	mux.HandleFunc("POST /policies", func(w http.ResponseWriter, r *http.Request) {
+		var body struct {
+			Policy     string   `json:"policy"`
+			Datastores []string `json:"datastores"`
+		}
+		if decode(w, r, &body) {
+			done(w, s.SetPolicy(body.Policy, body.Datastores))
+		}
+	})
 	type machine struct {
 		VM           string `json:"vm"`
 		Folder       string `json:"folder"`

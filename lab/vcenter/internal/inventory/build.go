@@ -208,6 +208,11 @@ func (b *builder) pools(parent ref, specs []ResourcePool) error {
 		if spec.MemoryLimitMiB > 0 {
 			config.MemoryAllocation.Limit = types.NewInt64(spec.MemoryLimitMiB)
 		}
+		config.MemoryAllocation.Reservation = types.NewInt64(spec.MemoryReservationMiB)
+		if spec.Expandable != nil {
+			config.MemoryAllocation.ExpandableReservation = spec.Expandable
+			config.CpuAllocation.ExpandableReservation = spec.Expandable
+		}
 		body := pool.CreateResourcePool(b.ctx, &types.CreateResourcePool{
 			This: parent, Name: escaped(spec.Name), Spec: config,
 		})

@@ -14,11 +14,12 @@ import (
 
 // Spec is the whole inventory file.
 type Spec struct {
-	About       About        `yaml:"about"`
-	Users       []User       `yaml:"users"`
-	Groups      []Group      `yaml:"groups"`
-	Roles       []Role       `yaml:"roles"`
-	Datacenters []Datacenter `yaml:"datacenters"`
+	About           About           `yaml:"about"`
+	Users           []User          `yaml:"users"`
+	Groups          []Group         `yaml:"groups"`
+	Roles           []Role          `yaml:"roles"`
+	Datacenters     []Datacenter    `yaml:"datacenters"`
+	StoragePolicies []StoragePolicy `yaml:"storagePolicies"`
 }
 
 // About is what the vCenter says of itself.
@@ -91,9 +92,11 @@ type Host struct {
 
 // ResourcePool below the root pool of a compute cluster or standalone host.
 type ResourcePool struct {
-	Name           string         `yaml:"name"`
-	MemoryLimitMiB int64          `yaml:"memoryLimitMib"` // default: none
-	Children       []ResourcePool `yaml:"children"`
+	Name                 string         `yaml:"name"`
+	MemoryLimitMiB       int64          `yaml:"memoryLimitMib"` // default: none
+	Children             []ResourcePool `yaml:"children"`
+	MemoryReservationMiB int64          `yaml:"memoryReservationMib"`
+	Expandable           *bool          `yaml:"expandable"` // what is reserved in it may come from above; the default
 }
 
 // Datastore is mounted by the hosts named, or by all of the datacenter.
@@ -165,6 +168,7 @@ func Load(file string) (*Spec, error) {
 }
 
 func (s *Spec) complete() {
+	s.completePolicies()
 	s.About.complete()
 	for d := range s.Datacenters {
 		dc := &s.Datacenters[d]
@@ -287,6 +291,7 @@ func (s *Spec) check() error {
 			fail("roles[%d]: a name is needed", i)
 		}
 	}
+	s.checkPolicies(fail)
 	if len(s.Datacenters) == 0 {
 		fail("datacenters: at least one is needed")
 	}

@@ -117,6 +117,7 @@ func (s *Server) clone(ctx *simulator.Context, task *running, from *source, fold
 	}
 	s.ledger.by(vm.Self, ctx.Session)
 	s.machines.setImage(vm.Self, s.machines.image(from.self))
+	s.policies.note(vm.Self, plan.policies)
 	ctx.WithLock(vm, func() { s.settle(ctx, vm, from, plan, req) })
 	for _, disk := range disksOf(vm) {
 		s.correctSpace(ctx, disk, 1)
@@ -202,6 +203,7 @@ type clonePlan struct {
 	datastore   ref
 	copied      int64 // bytes
 	host        *simulator.HostSystem
+	policies    map[string]string                               // names of storage policies, by what follows them
 	parents     map[int32]*types.VirtualDiskFlatVer2BackingInfo // by disk key, of disks that hang on another
 }
 
@@ -221,6 +223,9 @@ func (s *Server) planClone(ctx *simulator.Context, from *source, req *types.Clon
 		return nil, refused
 	}
 	plan.datastore = datastore.Self
+	if plan.policies, refused = s.policies.check(&req.Spec, datastore); refused != nil {
+		return plan, refused
+	}
 	if refused := s.clonePool(plan, from, where); refused != nil {
 		return plan, refused
 	}
@@ -358,6 +363,12 @@ func inherit(config *types.VirtualMachineConfigSpec, from *source, name, datasto
 	}
 	if config.NumCoresPerSocket == nil {
 		config.NumCoresPerSocket = was.Hardware.NumCoresPerSocket
+	}
+	if config.CpuAllocation == nil {
+		config.CpuAllocation = copyOf(was.CpuAllocation)
+	}
+	if config.MemoryAllocation == nil {
+		config.MemoryAllocation = copyOf(was.MemoryAllocation)
 	}
 	if config.Flags == nil {
 		config.Flags = &was.Flags

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/vmware/govmomi/pbm"
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25"
 	"github.com/vmware/govmomi/vim25/soap"
@@ -93,7 +94,7 @@ type front struct {
 
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
-	case strings.HasPrefix(r.URL.Path, vim25.Path) && r.Method == http.MethodPost:
+	case (strings.HasPrefix(r.URL.Path, vim25.Path) || strings.HasPrefix(r.URL.Path, pbm.Path)) && r.Method == http.MethodPost:
 		f.soap(w, r)
 	case strings.HasPrefix(r.URL.Path, "/rest/"), strings.HasPrefix(r.URL.Path, "/api/"):
 		f.rest(w, r)

@@ -58,6 +58,7 @@ type ListedVM struct {
 	ExtraConfig  map[string]string `json:"extraConfig"`
 	GuestIPs     []string          `json:"guestIps"`
 	ToolsRunning bool              `json:"toolsRunning"`
+	Policies     map[string]string `json:"policies,omitempty"` // of storage: home, disks by key, changes by number
 }
 
 // ListedRule is a rule between machines of a compute cluster.
@@ -201,8 +202,8 @@ func (s *Server) listedVM(vm *simulator.VirtualMachine) ListedVM {
 		UUID: strings.ToLower(vm.Config.Uuid), InstanceUUID: strings.ToLower(vm.Config.InstanceUuid),
 		Template: vm.Config.Template, Power: string(vm.Runtime.PowerState),
 		Host: s.nameOfRef(vm.Runtime.Host), Datastore: at.Datastore, ResourcePool: s.nameOfRef(vm.ResourcePool),
-		Image: s.machines.image(vm.Self),
-		CPUs:  vm.Config.Hardware.NumCPU, MemoryMiB: vm.Config.Hardware.MemoryMB,
+		Image: s.machines.image(vm.Self), Policies: s.policies.noted(vm.Self),
+		CPUs: vm.Config.Hardware.NumCPU, MemoryMiB: vm.Config.Hardware.MemoryMB,
 		Disks: []ListedDisk{}, NICs: []ListedNIC{}, ExtraConfig: map[string]string{}, GuestIPs: []string{},
 		ToolsRunning: vm.Guest.ToolsRunningStatus == string(types.VirtualMachineToolsRunningStatusGuestToolsRunning),
 	}

@@ -133,7 +133,7 @@ func noRow(what string) *refusal {
 // Fields of the specifications of clones and relocations that the rules below look at, or that need nothing.
 var (
 	cloneFields = []string{"Location", "Template", "Config", "Customization", "PowerOn", "Snapshot"}
-	placeFields = []string{"Datastore", "DiskMoveType", "Pool", "Host", "Disk", "DeviceChange", "Transform", "Folder"}
+	placeFields = []string{"Datastore", "DiskMoveType", "Pool", "Host", "Disk", "DeviceChange", "Transform", "Folder", "Profile"}
 )
 
 // fieldsSet names the fields of a specification that are set.
@@ -203,6 +203,9 @@ func (s *Server) needsOfClone(vm *simulator.VirtualMachine, req *types.CloneVM_T
 		}
 	}
 	out = append(out, needsOfPlace(where)...)
+	if len(asked(&spec)) > 0 {
+		out = append(out, need{viewPolicies, s.content.RootFolder})
+	}
 	changes := slices.Clone(spec.Location.DeviceChange)
 	config := types.VirtualMachineConfigSpec{}
 	if spec.Config != nil {

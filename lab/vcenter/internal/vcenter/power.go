@@ -132,6 +132,14 @@ func (s *Server) powerOn(ctx *simulator.Context, task *running, vm *simulator.Vi
 	if refused := s.orphaned(vm); refused != nil {
 		return refused
 	}
+	if refused := s.reserved.admit(ctx, vm); refused != nil {
+		return refused
+	}
+	defer func() {
+		if vm.Runtime.PowerState != poweredOn {
+			s.reserved.give(vm.Self)
+		}
+	}()
 	placed, refused := s.drs(ctx, vm)
 	defer placed()
 	if refused != nil {
@@ -212,6 +220,7 @@ func (s *Server) setPower(ctx *simulator.Context, vm *simulator.VirtualMachine, 
 		{Name: "config.hardware.device", Val: devices},
 	}
 	if state == poweredOff {
+		s.reserved.give(vm.Self)
 		changes = append(changes, noGuest()...)
 	}
 	s.registry.Update(ctx, vm, changes)

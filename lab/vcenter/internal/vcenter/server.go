@@ -60,6 +60,8 @@ type Server struct {
 	tasks    *tasks
 	machines *machines
 	uploads  uploads
+	policies *policies
+	reserved *reservations
 	hub      *collector.Hub
 	content  types.ServiceContent
 
@@ -86,6 +88,7 @@ func New(options Options) (*Server, error) {
 	}
 	s.content = s.registry.Get(vim25.ServiceInstance).(*simulator.ServiceInstance).Content
 	s.limits = newLimits(options)
+	s.policies = &policies{server: s, list: options.Inventory.StoragePolicies, of: map[ref]map[string]string{}}
 	s.sessions = newSessions(s)
 	if err := s.newPolicy(options.Inventory); err != nil {
 		return nil, err
@@ -93,6 +96,7 @@ func New(options Options) (*Server, error) {
 	s.ledger = newLedger(s)
 	s.tasks = newTasks(s)
 	s.machines = newMachines(s, built.Images)
+	s.reserved = newReservations(s)
 	if s.events, err = newRecorder(s); err != nil {
 		return nil, err
 	}
@@ -160,6 +164,7 @@ func (s *Server) routes() http.Handler {
 	manager.ServiceHostName = s.address
 	manager.ValidLogin = s.sessions.valid
 
+	s.policies.register()
 	mux := s.service.ServeMux
 	mux.HandleFunc(vim25.Path+"/vimServiceVersions.xml", s.serviceVersions)
 	mux.HandleFunc("/folder/", s.service.ServeDatastore)

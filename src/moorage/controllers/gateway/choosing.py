@@ -33,6 +33,7 @@ from moorage.controllers.gateway.placing import (
     Sites,
     look_at_sites,
     promise,
+    reserved_by,
     vcenter_of,
 )
 from moorage.controllers.gateway.privileges import missing_privileges
@@ -56,6 +57,7 @@ from moorage.planning import (
     differences,
     slot_of,
 )
+from moorage.planning.solver import NOTHING
 from moorage.resources import Cluster, IPPool, Machine, NodePool
 from moorage.resources.cluster import Unplaced
 from moorage.resources.size import MachineSize
@@ -163,11 +165,14 @@ async def survey(
     if not lacking:
         return Survey(Snapshot(groups, machines, vip=vip), None)
     sites = None
+    reserving = any(group.reserved != NOTHING for group in lacking)
     judged: dict[str | None, Group] = {group.pool: group for group in groups}
     wanted: set[str] = set()
     for group in lacking:
         try:
-            looked = await look_at_sites(cluster, wanted | set(group.domains), env)
+            looked = await look_at_sites(
+                cluster, wanted | set(group.domains), env, reserving=reserving
+            )
             disk_bytes = looked.disk_bytes(cluster, sizes[group.pool], group.domains)
         except TerminalError as error:
             if group.pool is None:
@@ -384,4 +389,5 @@ def _group(
     size: MachineSize,
     domains: Sequence[str],
 ) -> Group:
-    return Group(pool, replicas, size.memory_mib, tuple(allowed_domains(cluster, domains)), {})
+    allowed = tuple(allowed_domains(cluster, domains))
+    return Group(pool, replicas, size.memory_mib, allowed, {}, reserved=reserved_by(size))

@@ -8,6 +8,7 @@ from moorage.bootstrap import (
     bootstrap_token_secret,
     render_guestinfo,
 )
+from moorage.controllers.gateway.allocation import cpu_allocation, memory_allocation
 from moorage.controllers.gateway.apart import ensure_rule_joined
 from moorage.controllers.gateway.clock import MISSED_S, clock_disagreement
 from moorage.controllers.gateway.controlplane import (
@@ -46,7 +47,7 @@ from moorage.controllers.gateway.progress import (
 from moorage.controllers.gateway.sources import clone_source
 from moorage.controllers.gateway.vms import look_for_vm
 from moorage.engine import DONE, Outcome, StepReconciler, Wait, step, wait
-from moorage.kit.errors import TerminalError, UnavailableError
+from moorage.kit.errors import DeferredError, TerminalError, UnavailableError
 from moorage.kube import NodeInfo
 from moorage.resources import Cluster, Machine
 from moorage.resources.kubernetes import Role
@@ -238,6 +239,8 @@ async def _clone(machine: Machine, env: Env) -> Outcome:
         memory_mib=machine.spec.memory_mib,
         disk_gib=machine.spec.disk_gib,
         extra_disks=tuple((one.size_gib, one.thin) for one in machine.spec.extra_disks),
+        cpu_allocation=cpu_allocation(machine.spec),
+        memory_allocation=memory_allocation(machine.spec),
         host=machine.spec.host,
         mode=machine.spec.clone_mode,
     )
@@ -273,7 +276,12 @@ async def _source(
     """Return what is cloned, and where to; or what the clone has to wait for."""
     if (not_yet := await _not_yet(machine, cluster, vcenter, env)) is not None:
         return not_yet
-    resolved = await resolve_machine(vcenter, machine.spec)
+    try:
+        resolved = await resolve_machine(vcenter, machine.spec)
+    except DeferredError:
+        if machine.spec.failure_domain.storage_policy is not None:
+            machine.status.clone_failed = True  # another datastore may satisfy the policy now
+        raise
     return await clone_source(machine, cluster, resolved, vcenter, env)
 
 

@@ -10,6 +10,7 @@ from moorage.kit.ids import uid_suffix
 from moorage.resources import Cluster, Machine, Metadata, NodePool
 from moorage.resources.kubernetes import Role
 from moorage.resources.machine import MachineSpec
+from moorage.resources.size import MachineSize
 from moorage.resources.vmname import vm_name
 
 CONTROL_PLANE = "cp"
@@ -84,14 +85,7 @@ def control_plane_machine(
         uid,
         pool=None,
         role=Role.CONTROL_PLANE,
-        sized={
-            "cpus": shape.cpus,
-            "memory_mib": shape.memory_mib,
-            "disk_gib": shape.disk_gib,
-            "extra_disks": shape.extra_disks,
-            "labels": shape.labels,
-            "taints": shape.taints,
-        },
+        sized={**_sized(shape), "labels": shape.labels, "taints": shape.taints},
     )
 
 
@@ -106,15 +100,12 @@ def worker_machine(env: Env, cluster: Cluster, pool: NodePool, spot: Spot, uid: 
         uid,
         pool=shape.pool,
         role=Role.WORKER,
-        sized={
-            "cpus": shape.cpus,
-            "memory_mib": shape.memory_mib,
-            "disk_gib": shape.disk_gib,
-            "extra_disks": shape.extra_disks,
-            "labels": shape.labels,
-            "taints": shape.taints,
-        },
+        sized={**_sized(shape), "labels": shape.labels, "taints": shape.taints},
     )
+
+
+def _sized(shape: MachineSize) -> dict[str, object]:
+    return {name: getattr(shape, name) for name in MachineSize.model_fields}
 
 
 def _vm_name(cluster: Cluster, pool: str | None, uid: str) -> str | None:

@@ -40,7 +40,7 @@ async def placement_faults(cluster: Cluster, vcenter: VCenter) -> list[FieldFaul
     Places are wrong too when no host in service reaches datastore and networks together.
     """
     faults: dict[str, FieldFault] = {}
-    for _, _, target in each_target(cluster, vcenter):
+    for _, _, target in await each_target(cluster, vcenter):
         try:
             resolved = await vcenter.resolve(target)
         except InvalidError as error:
@@ -66,7 +66,7 @@ def targets_of_cluster(cluster: Cluster) -> list[tuple[str, str, Target]]:
                 placement.datacenter,
                 placement.folder,
                 placement.template,
-                domain if domain.datastore_cluster else domain.on_datastore(datastore),
+                domain.on_datastore(datastore) if domain.datastores else domain,
                 f"spec.placement.failureDomains[{index}]",
                 f"datastores[{number}]" if domain.datastores else "",
             ),
@@ -76,12 +76,12 @@ def targets_of_cluster(cluster: Cluster) -> list[tuple[str, str, Target]]:
     ]
 
 
-def each_target(cluster: Cluster, vcenter: VCenter) -> list[tuple[str, str, Target]]:
-    """Return the same with the datastores of datastore clusters as vCenter has them now."""
+async def each_target(cluster: Cluster, vcenter: VCenter) -> list[tuple[str, str, Target]]:
+    """Return the same with the datastores of datastore clusters and policies as they are now."""
     return [
         (name, one.datastore, one)
         for name, _, target in targets_of_cluster(cluster)
-        for one in vcenter.estate.each_datastore(target)
+        for one in await vcenter.estate.each_datastore(target)
     ]
 
 
@@ -129,5 +129,6 @@ def _target(
         more_networks=tuple(card.network for card in domain.more_networks),
         path=path,
         datastore_is_cluster=is_cluster,
+        storage_policy=domain.storage_policy,
         datastore_field=datastore_field or ("datastoreCluster" if is_cluster else "datastore"),
     )

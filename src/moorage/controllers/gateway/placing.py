@@ -18,7 +18,7 @@ from moorage.planning import (
     resident_of,
     solve,
 )
-from moorage.planning.solver import Domain
+from moorage.planning.solver import NOTHING, Domain, Reserved
 from moorage.resources import Cluster, Machine
 from moorage.resources.cluster import FailureDomain
 from moorage.resources.machine import MachineSpec
@@ -81,8 +81,18 @@ class Sites:
         }
 
 
-async def look_at_sites(cluster: Cluster, names: Iterable[str], env: Env) -> Sites:
+def reserved_by(size: MachineSize | MachineSpec) -> Reserved:
+    """Return what is kept for a machine of some size."""
+    memory, cpu = size.memory_allocation, size.cpu_allocation
+    return Reserved(memory.reservation_mib if memory else 0, cpu.reservation_mhz if cpu else 0)
+
+
+async def look_at_sites(
+    cluster: Cluster, names: Iterable[str], env: Env, *, reserving: bool = False
+) -> Sites:
     """Look at these failure domains of a cluster, as they are now.
+
+    With ``reserving`` also at what resource pools can still reserve.
 
     Raises ``UnavailableError`` while vCenter cannot be asked, and ``TerminalError`` when the
     placement names what is not there, or tags of zones cannot be used.
@@ -92,7 +102,7 @@ async def look_at_sites(cluster: Cluster, names: Iterable[str], env: Env) -> Sit
     located = await located_domains(cluster, env, wanted)
     targets: dict[str, list[ResolvedTarget]] = {}
     paths: dict[str, str] = {}
-    for name, path, target in each_target(cluster, vcenter):
+    for name, path, target in await each_target(cluster, vcenter):
         if name in wanted:
             try:
                 resolved = await vcenter.resolve(target)
@@ -114,7 +124,7 @@ async def look_at_sites(cluster: Cluster, names: Iterable[str], env: Env) -> Sit
                 for store in domain.datastores
             ),
         )
-        for domain in await vcenter.estate.domains(targets)
+        for domain in await vcenter.estate.domains(targets, reserving=reserving)
     )
     return Sites(domains, located, targets, paths, sources)
 
@@ -176,7 +186,8 @@ async def place_again(
         only_look: Nobody else has to count it: it is not placed.
     """
     name, spec = machine.spec.failure_domain.name, machine.spec
-    sites = await look_at_sites(cluster, [name], env)
+    reserved = reserved_by(spec)
+    sites = await look_at_sites(cluster, [name], env, reserving=reserved != NOTHING)
     vcenter = vcenter_of(cluster.spec.account, env)
     given = None
     if planned is not None:
@@ -191,6 +202,7 @@ async def place_again(
         (name,),
         spec.extra_bytes(),
         given,
+        reserved,
     )
     domains = [replace(domain, ip_pools=()) for domain in sites.domains]
     there = [resident_of(one) for one in others if not one.is_deleting]

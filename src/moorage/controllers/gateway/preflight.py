@@ -64,7 +64,8 @@ async def _spot(account: str, asked: CheckTarget, env: Env) -> list[Check]:
     vcenter = vcenter_of(account, env)
     named = replace(target_of(asked), path="")
     try:
-        resolved = [await vcenter.resolve(one) for one in vcenter.estate.each_datastore(named)]
+        each = await vcenter.estate.each_datastore(named)
+        resolved = [await vcenter.resolve(one) for one in each]
     except InvalidError as error:
         return place_checks(error.faults)
     except ForbiddenError as error:

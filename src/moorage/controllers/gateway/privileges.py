@@ -25,7 +25,8 @@ _PAGE = 200
 
 def target_of(asked: CheckTarget) -> Target:
     """Return what to look up in vCenter."""
-    return Target(**asked.model_dump(exclude={"folder_per_cluster"}))
+    given = asked.model_dump(exclude={"folder_per_cluster", "datastore"})
+    return Target(**given, datastore=asked.datastore or "")
 
 
 @step("PrivilegesChecked")

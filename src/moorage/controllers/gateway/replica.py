@@ -199,6 +199,7 @@ def _target(replica: TemplateReplica) -> Target:
         resource_pool=spec.resource_pool,
         datastore=spec.datastore,
         network=spec.network,
+        storage_policy=spec.storage_policy,
         path="spec.placement",
     )
 

@@ -147,6 +147,7 @@ def _family(account: str, target: ResolvedTarget, env: Env) -> str:
         account=account,
         digest=target.template.digest,
         datastore_ref=target.datastore,
+        profile=target.storage_profile,
     )
 
 
@@ -188,6 +189,7 @@ def _spec(spec: MachineSpec, cluster: Cluster, target: ResolvedTarget) -> Templa
         compute_cluster=domain.compute_cluster,
         resource_pool=domain.resource_pool,
         datastore=domain.storage()[0],
+        storage_policy=target.storage_profile or None,
         network=domain.network,
         host=spec.host,
     )

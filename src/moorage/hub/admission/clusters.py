@@ -25,7 +25,16 @@ _FIXED = {
     "keyType": "is fixed: the certificate authorities were made with it",
     "cloudProvider": "is fixed: the nodes were joined with it",
 }
-_SHAPE = ("cpus", "memoryMib", "diskGib", "extraDisks", "labels", "taints")
+_SHAPE = (
+    "cpus",
+    "memoryMib",
+    "diskGib",
+    "extraDisks",
+    "cpuAllocation",
+    "memoryAllocation",
+    "labels",
+    "taints",
+)
 _NO_ROLLOUT = (
     "cannot change on machines that exist, and replacing them one by one is not in this release"
 )
