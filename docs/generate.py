@@ -18,6 +18,7 @@ from pydantic_core import PydanticUndefined
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from moorage.auth import BUILT_IN, OPERATIONS, RESOURCES, Access  # noqa: E402
 from moorage.cli.main import app as cli  # noqa: E402
 from moorage.engine.step import _REASONS, DONE_REASON, WAITING_FOR_EARLIER_STEP  # noqa: E402
 from moorage.gateway.config import PREFIX, GatewayConfig  # noqa: E402
@@ -265,12 +266,45 @@ def releases_page() -> str:
     return text
 
 
+def rights_page() -> str:
+    """Return what each built-in role permits, and what each REST operation needs."""
+    text = (
+        "# Permissions, built-in roles and operations\n\n"
+        "A grant gives a role in one project or everywhere; see [how to let people in]"
+        "(../howto/people.md). Objects that live beside all projects (place *tenant*) take a grant "
+        "for the whole hub; those of place *shared* are seen with any grant whose role lets see "
+        "them. A grant with a label selector reaches what lives in *cluster*.\n\n"
+        "## What the built-in roles permit\n\n"
+    )
+    head = [name.replace("-", " ") for name in BUILT_IN]
+    text += f"| permission | place | {' | '.join(head)} |\n|{'---|' * (len(head) + 2)}\n"
+    for name, resource in RESOURCES.items():
+        for operation in resource.operations:
+            permission = f"{name}.{operation}"
+            marks = ["x" if permission in one.permissions else "" for one in BUILT_IN.values()]
+            text += f"| `{permission}` | {resource.place} | {' | '.join(marks)} |\n"
+    text += "\n## What the operations need\n\n| operation | permission |\n|---|---|\n"
+    for operation, need in OPERATIONS.items():
+        words = {
+            Access.PUBLIC: "none: anybody",
+            Access.OWN: "none: whoever is logged in, about himself",
+        }
+        wanted = f"`{need.permission}`" if need.permission else words[need.access or Access.OWN]
+        if need.access is Access.MACHINE:
+            wanted += ", but from the hub's own machine"
+        if need.may_create and need.may_create != need.permission:
+            wanted += f", or `{need.may_create}` for what is not there yet"
+        text += f"| `{operation}` | {wanted} |\n"
+    return text
+
+
 PAGES = {
     "cli.md": cli_page,
     "conditions.md": conditions_page,
     "documents.md": cluster_page,
     "privileges.md": privileges_page,
     "releases.md": releases_page,
+    "rights.md": rights_page,
     "settings.md": settings_page,
 }
 

@@ -1,129 +1,110 @@
-"""Who may do what: every operation, every role. A new operation has to be written down here."""
+"""What each built-in role may do, in words of its own: the witness beside ``auth.roles``.
 
-from dataclasses import dataclass
+A cell says what a role gets for a permission: in a project where it has the role (or everywhere,
+for the hub-wide ones), and elsewhere.
+"""
+
+from moorage.auth import OPERATIONS, Access
 
 ALLOWED, FORBIDDEN, HIDDEN = "allowed", "forbidden", "hidden"
 
 PUBLIC = {"login", "enrollGateway", "healthz", "readyz", "getOpenAPI"}
-OWN = {"logout", "whoAmI", "changeOwnPassword", "createAPIKey", "listAPIKeys", "revokeAPIKey"}
-
-
-@dataclass(frozen=True)
-class Right:
-    """Answers for: a viewer of all, a viewer and an administrator of one project, nobody.
-
-    Inside a project that a role has no grant for, everything is hidden.
-    """
-
-    viewer: str
-    project_viewer: str
-    project_admin: str
-    nobody: str = HIDDEN
-    in_project: bool = False
-
-    def answer(self, role: str, project: str) -> str:
-        """Return what the role gets in that project."""
-        if role == "viewer":
-            return self.viewer
-        if role == "nobody" or (self.in_project and project != "default"):
-            return self.nobody
-        return self.project_viewer if role == "viewer-of-default" else self.project_admin
-
-
-READ_IN_PROJECT = Right(ALLOWED, ALLOWED, ALLOWED, in_project=True)
-WRITE_IN_PROJECT = Right(FORBIDDEN, FORBIDDEN, ALLOWED, in_project=True)
-READ_SHARED = Right(ALLOWED, ALLOWED, ALLOWED)
-WRITE_SHARED = Right(FORBIDDEN, FORBIDDEN, FORBIDDEN)
-READ_WIDE = Right(ALLOWED, HIDDEN, HIDDEN)
-WRITE_WIDE = Right(FORBIDDEN, HIDDEN, HIDDEN)
-ADMIN_ONLY = Right(HIDDEN, HIDDEN, HIDDEN)
-WRITE_PROJECTS = Right(FORBIDDEN, FORBIDDEN, FORBIDDEN)
-
-RIGHTS: dict[str, Right] = {
-    "listProjects": READ_SHARED,
-    "getProject": READ_SHARED,
-    "createProject": WRITE_PROJECTS,
-    "replaceProjectSpec": WRITE_PROJECTS,
-    "replaceProjectLabels": WRITE_PROJECTS,
-    "deleteProject": WRITE_PROJECTS,
-    "listUsers": ADMIN_ONLY,
-    "getUser": ADMIN_ONLY,
-    "createUser": ADMIN_ONLY,
-    "replaceUserSpec": ADMIN_ONLY,
-    "replaceUserLabels": ADMIN_ONLY,
-    "deleteUser": ADMIN_ONLY,
-    "setPassword": ADMIN_ONLY,
-    "listAudit": ADMIN_ONLY,
-    "moveCluster": ADMIN_ONLY,
-    "cancelMove": ADMIN_ONLY,
-    "declareGatewayDead": ADMIN_ONLY,
-    "getSealed": ADMIN_ONLY,
-    "putResealed": ADMIN_ONLY,
-    "listGateways": READ_SHARED,
-    "getGateway": READ_SHARED,
-    "createGateway": WRITE_SHARED,
-    "replaceGatewaySpec": WRITE_SHARED,
-    "replaceGatewayLabels": WRITE_SHARED,
-    "deleteGateway": WRITE_SHARED,
-    "createEnrolmentToken": WRITE_SHARED,
-    "listIntentConflicts": WRITE_SHARED,
-    "decideIntentConflict": WRITE_SHARED,
-    "listCloudAccounts": READ_SHARED,
-    "getCloudAccount": READ_SHARED,
-    "createCloudAccount": WRITE_SHARED,
-    "replaceCloudAccountSpec": WRITE_SHARED,
-    "replaceCloudAccountLabels": WRITE_SHARED,
-    "deleteCloudAccount": WRITE_SHARED,
-    "listIPPools": READ_SHARED,
-    "getIPPool": READ_SHARED,
-    "createIPPool": WRITE_SHARED,
-    "replaceIPPoolSpec": WRITE_SHARED,
-    "replaceIPPoolLabels": WRITE_SHARED,
-    "deleteIPPool": WRITE_SHARED,
-    "getInstallation": READ_SHARED,
-    "setRecoveryKey": WRITE_SHARED,
-    "listSecrets": READ_WIDE,
-    "getSecret": READ_WIDE,
-    "createSecret": WRITE_WIDE,
-    "replaceSecretSpec": WRITE_WIDE,
-    "replaceSecretLabels": WRITE_WIDE,
-    "deleteSecret": WRITE_WIDE,
-    "listIPAddresses": READ_WIDE,
-    "getIPAddress": READ_WIDE,
-    "listAssignments": READ_WIDE,
-    "getAssignment": READ_WIDE,
-    "listTemplates": READ_SHARED,
-    "getTemplate": READ_SHARED,
-    "createTemplate": WRITE_SHARED,
-    "replaceTemplateSpec": WRITE_SHARED,
-    "replaceTemplateLabels": WRITE_SHARED,
-    "deleteTemplate": WRITE_SHARED,
-    "listTemplateReplicas": READ_WIDE,
-    "getTemplateReplica": READ_WIDE,
-    "listHubEvents": READ_WIDE,
-    "listEvents": READ_IN_PROJECT,
-    "listClusters": READ_IN_PROJECT,
-    "overviewClusters": READ_IN_PROJECT,
-    "getCluster": READ_IN_PROJECT,
-    "createCluster": WRITE_IN_PROJECT,
-    "applyCluster": WRITE_IN_PROJECT,
-    "replaceClusterSpec": WRITE_IN_PROJECT,
-    "replaceClusterLabels": WRITE_IN_PROJECT,
-    "deleteCluster": WRITE_IN_PROJECT,
-    "listNodePools": READ_IN_PROJECT,
-    "getNodePool": READ_IN_PROJECT,
-    "createNodePool": WRITE_IN_PROJECT,
-    "replaceNodePoolSpec": WRITE_IN_PROJECT,
-    "replaceNodePoolLabels": WRITE_IN_PROJECT,
-    "deleteNodePool": WRITE_IN_PROJECT,
-    "listMachines": READ_IN_PROJECT,
-    "getMachine": READ_IN_PROJECT,
-    "listOperations": READ_IN_PROJECT,
-    "getOperation": READ_IN_PROJECT,
-    "createOperation": WRITE_IN_PROJECT,
-    "deleteOperation": WRITE_IN_PROJECT,
-    "listPlans": READ_IN_PROJECT,
-    "getPlan": READ_IN_PROJECT,
-    "planCluster": WRITE_IN_PROJECT,
-    "deletePlan": WRITE_IN_PROJECT,
+OWN = {
+    "logout",
+    "whoAmI",
+    "changeOwnPassword",
+    "createAPIKey",
+    "listAPIKeys",
+    "revokeAPIKey",
+    "getInstallation",
+    "listPermissions",
+    "listSessions",
+    "beginSecondFactor",
+    "confirmSecondFactor",
+    "removeSecondFactor",
+    "endSession",
+    "listOwnRights",
 }
+
+_READ = {"list", "get"}
+_PEOPLE = {"users", "teams", "roles", "serviceaccounts", "apikeys", "sessions", "audit"}
+_IN_PROJECT = {"clusters", "nodepools", "machines", "operations", "plans", "events", "projects"}
+_CLUSTERS = _IN_PROJECT - {"projects"}
+_SHARED = {"gateways", "accounts", "ippools", "templates"}
+_ASK = {
+    *("operations.create", "operations.delete", "plans.create", "plans.delete"),
+    *("clusters.kubeconfig", "machines.logs", "machines.delete", "accounts.check"),
+}
+
+ROLES = (
+    *("tenant-admin", "tenant-viewer"),
+    *("project-admin", "project-editor", "project-viewer"),
+    *("cluster-admin", "cluster-editor", "cluster-viewer"),
+    *("account-admin", "account-editor", "account-viewer"),
+)
+
+
+def _has(role: str, permission: str) -> bool:
+    """Tell whether a role is meant to have a permission."""
+    subject, strength = role.split("-")
+    verb = permission.partition(".")[2]
+    if subject == "tenant":
+        return strength == "admin" or verb in _READ
+    return _concerns(subject, strength, permission) and (
+        strength == "admin"
+        or verb in _READ
+        or (strength == "editor" and (verb == "update" or permission in _ASK))
+    )
+
+
+def _concerns(subject: str, strength: str, permission: str) -> bool:
+    resource, verb = permission.split(".")
+    if subject == "project":
+        alien = resource in _PEOPLE | {"moves", "installation"}
+        return not alien and permission not in ("projects.create", "projects.delete")
+    if subject == "cluster":
+        return resource in _CLUSTERS or (resource in _SHARED and verb in _READ)
+    if resource == "accounts" or strength == "viewer":
+        return resource == "accounts"
+    asks = resource == "operations" and verb in _READ | {"create"}
+    return asks or resource == "secrets" or (resource == "gateways" and verb in _READ)
+
+
+def _seen_by(permission: str) -> str:
+    resource = permission.partition(".")[0]
+    odd = {"events": "events.list", "audit": "audit.list", "metrics": "metrics.get"}
+    odd |= {"apikeys": "apikeys.list", "sessions": "sessions.list"}
+    odd |= {"moves": "assignments.get", "installation": "gateways.get"}
+    return odd.get(resource, f"{resource}.get")
+
+
+def _reaches(role: str, permission: str, *, everywhere: bool, here: bool) -> bool:
+    resource, verb = permission.split(".")
+    if permission in ("projects.list", "projects.get"):
+        return everywhere or here
+    if not _has(role, permission):
+        return False
+    if resource in _SHARED and verb in _READ:
+        return True
+    return everywhere or (here and resource in _IN_PROJECT)
+
+
+def expected(role: str, operation: str, *, everywhere: bool, here: bool) -> str:
+    """Return what the role gets for an operation.
+
+    Args:
+        role: A built-in one.
+        operation: Operation ID.
+        everywhere: The role was given for the whole hub.
+        here: It was given in the very project that is asked for.
+    """
+    need = OPERATIONS[operation]
+    assert need.access not in (Access.PUBLIC, Access.OWN)
+    if operation in ("listProjects", "createProject"):
+        here = True  # whoever has a grant anywhere sees that there are projects
+    if _reaches(role, need.permission, everywhere=everywhere, here=here):
+        return ALLOWED
+    if need.may_create and _reaches(role, need.may_create, everywhere=everywhere, here=here):
+        return ALLOWED
+    seen = _reaches(role, _seen_by(need.permission), everywhere=everywhere, here=here)
+    return FORBIDDEN if seen else HIDDEN

@@ -37,7 +37,7 @@ async def test_a_second_start_makes_no_second_administrator(world: World) -> Non
 
 
 async def test_a_lost_password_is_reset_beside_the_hub(world: World) -> None:
-    await world.make_user("alice", [{"role": "admin"}])
+    await world.make_user("alice", [{"role": "tenant-admin"}])
     key = (await world.ok("POST", "/v1/apikeys", {"name": "ci"}))["key"]
     file = world.hub.settings.initial_password_file
     assert file is not None
@@ -52,11 +52,11 @@ async def test_a_lost_password_is_reset_beside_the_hub(world: World) -> None:
     world.tokens["key"] = key
     await world.refused(401, "GET", "/v1/whoami", user="key")
     await world.log_in("admin", file.read_text().strip())
-    assert (await world.ok("GET", "/v1/whoami"))["grants"][0]["role"] == "admin"
+    assert (await world.ok("GET", "/v1/whoami"))["grants"][0]["role"] == "tenant-admin"
 
 
 async def test_a_deleted_administrator_does_not_come_back_at_the_next_start(world: World) -> None:
-    await world.make_user("alice", [{"role": "admin"}])
+    await world.make_user("alice", [{"role": "tenant-admin"}])
     await world.ok("DELETE", "/v1/users/admin", user="alice")
 
     await open_hub(world.hub.store, world.hub.settings, clock=world.hub.clock)
@@ -133,7 +133,7 @@ async def test_a_new_password_ends_the_other_sessions(world: World) -> None:
 
 
 async def test_a_disabled_user_is_out_at_once(world: World) -> None:
-    await world.make_user("alice", [{"role": "viewer"}])
+    await world.make_user("alice", [{"role": "project-viewer"}])
     await world.ok("PUT", "/v1/users/alice/spec", {"disabled": True})
 
     await world.refused(401, "GET", "/v1/whoami", user="alice")
@@ -141,7 +141,7 @@ async def test_a_disabled_user_is_out_at_once(world: World) -> None:
 
 
 async def test_a_deleted_user_leaves_no_way_in(world: World) -> None:
-    await world.make_user("alice", [{"role": "viewer"}])
+    await world.make_user("alice", [{"role": "project-viewer"}])
     key = (await world.ok("POST", "/v1/apikeys", {"name": "ci"}, user="alice"))["key"]
     await world.ok("DELETE", "/v1/users/alice")
     # somebody else of that name gets nothing of hers
@@ -195,7 +195,7 @@ async def test_an_api_key_expires_and_makes_no_further_keys(world: World) -> Non
 
 async def test_nobody_revokes_the_key_of_another(world: World) -> None:
     made = await world.ok("POST", "/v1/apikeys", {"name": "ci"})
-    await world.make_user("alice", [{"role": "viewer"}])
+    await world.make_user("alice", [{"role": "project-viewer"}])
 
     await world.refused(404, "DELETE", f"/v1/apikeys/{made['id']}", user="alice")
 
@@ -219,10 +219,10 @@ async def test_the_last_administrator_stays(world: World) -> None:
     faults = await world.faults(
         "PUT",
         "/v1/users/admin/spec",
-        {"grants": [{"role": "admin", "project": "*"}], "disabled": True},
+        {"grants": [{"role": "tenant-admin", "project": "*"}], "disabled": True},
     )
     assert "last administrator" in faults["spec.disabled"]
     await world.refused(409, "DELETE", "/v1/users/admin")
 
-    await world.make_user("alice", [{"role": "admin"}])
+    await world.make_user("alice", [{"role": "tenant-admin"}])
     await world.ok("PUT", "/v1/users/admin/spec", {"grants": []})

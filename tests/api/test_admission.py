@@ -518,7 +518,7 @@ async def test_a_secret_is_never_shown_and_what_is_shown_is_no_secret(world: Wor
 async def test_a_user_gets_grants_only_of_projects_that_exist(world: World) -> None:
     body = {
         "metadata": {"name": "alice"},
-        "spec": {"grants": [{"role": "viewer", "project": "no-such"}]},
+        "spec": {"grants": [{"role": "project-viewer", "project": "no-such"}]},
     }
 
     faults = await world.faults("POST", "/v1/users", body)

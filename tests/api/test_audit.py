@@ -28,7 +28,7 @@ async def test_a_write_leaves_who_what_before_and_after(world: World) -> None:
 
 
 async def test_refused_writes_are_told_too(world: World) -> None:
-    await world.make_user("alice", [{"role": "viewer"}])
+    await world.make_user("alice", [{"role": "project-viewer"}])
     await world.refused(403, "POST", "/v1/projects", {"metadata": {"name": "p"}}, user="alice")
     await world.refused(404, "DELETE", "/v1/users/admin", user="alice")
     await world.refused(409, "POST", "/v1/projects", {"metadata": {"name": "default"}})

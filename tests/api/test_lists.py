@@ -8,10 +8,12 @@ from typing import Any
 import anyio
 import pytest
 
-from moorage.hub.watch import Watch, matches
-from moorage.resources import Project
-from moorage.store.selector import parse_selector
-from tests.api.world import Json, World
+from moorage.auth import Reach
+from moorage.auth.rights import EVERYTHING
+from moorage.hub.watch import Watch
+from moorage.resources import Cluster, NodePool, Project
+from moorage.resources.selector import matches, parse_selector
+from tests.api.world import Json, World, a_cluster
 
 PROJECTS = "/v1/projects"
 
@@ -88,7 +90,7 @@ async def test_a_selector_that_cannot_be_read_is_refused(world: World) -> None:
 
 async def test_a_project_that_one_may_not_see_is_in_no_list(world: World) -> None:
     await projects(world, "mine", "yours")
-    await world.make_user("alice", [{"role": "viewer", "project": "mine"}])
+    await world.make_user("alice", [{"role": "project-viewer", "project": "mine"}])
 
     assert await names(world, user="alice") == ["mine"]
     await world.refused(404, "GET", f"{PROJECTS}/yours", user="alice")
@@ -133,6 +135,8 @@ async def watch(world: World) -> AsyncIterator[Callable[..., Stream]]:
             since: int | None = None,
             selector: str = "",
             sees: Callable[[str], bool] = lambda _: True,
+            kind: type[Project] | type[Cluster] | type[NodePool] = Project,
+            reach: Reach = EVERYTHING,
             allowed: Callable[[], bool] = lambda: True,
         ) -> Stream:
             async def still_allowed() -> bool:
@@ -140,12 +144,13 @@ async def watch(world: World) -> AsyncIterator[Callable[..., Stream]]:
 
             chunks = Watch(
                 hub=world.hub,
-                kind=Project,
+                kind=kind,
                 project=None,
                 selector=parse_selector(selector),
                 since=since,
-                show=Project.text,
+                show=kind.text,
                 sees=sees,
+                reach=reach,
                 still_allowed=still_allowed,
             ).events()
             stack.push_async_callback(chunks.aclose)
@@ -230,3 +235,40 @@ async def test_history_that_this_hub_does_not_know_is_gone(world: World) -> None
     problem = await world.refused(410, "GET", PROJECTS, watch=True, resourceVersion=version + 1)
     assert problem["type"] == "/problems/expired"
     assert "list again" in problem["detail"]
+
+
+async def test_a_watch_by_labels_follows_clusters_in_and_out_of_sight(
+    world: World, watch: Callable[..., Stream]
+) -> None:
+    clusters = "/v1/projects/default/clusters"
+    await world.site()
+    for name in ("dev", "prod"):
+        document = a_cluster(name)
+        document["metadata"]["labels"] = {"env": name}
+        await world.ok("POST", clusters, document)
+    dev = Reach((("env=dev", "tier=open"),))
+
+    stream = watch(kind=Cluster, reach=dev)
+    assert await stream.burst() == [("ADDED", "dev")]
+    await world.ok("PUT", f"{clusters}/prod/labels", {"env": "prod", "tier": "open"})
+    assert await stream.burst() == [("ADDED", "prod")]
+    await world.ok("PUT", f"{clusters}/prod/labels", {"env": "prod"})
+    assert await stream.burst() == [("DELETED", "prod")]
+    await world.ok("PUT", f"{clusters}/prod/labels", {"env": "prod", "a": "b"})
+    assert await stream.burst() == []
+
+
+async def test_a_watch_of_parts_ends_when_a_clusters_labels_may_have_changed(
+    world: World, watch: Callable[..., Stream]
+) -> None:
+    await world.site()
+    document = a_cluster("dev")
+    document["metadata"]["labels"] = {"env": "dev"}
+    await world.ok("POST", "/v1/projects/default/clusters", document)
+
+    stream = watch(kind=NodePool, reach=Reach((("env=dev",),)))
+    assert await stream.burst() == [("ADDED", "dev-workers")]
+    assert await watch(kind=NodePool, reach=Reach((("env=prod",),))).burst() == []
+    await world.ok("PUT", "/v1/projects/default/clusters/dev/labels", {"env": "prod"})
+    with pytest.raises(StopAsyncIteration):
+        await stream.burst()

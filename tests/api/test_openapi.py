@@ -18,12 +18,15 @@ from moorage.hub.main import openapi_text
 from moorage.hub.start import open_hub
 from moorage.kit.clock import FakeClock, SystemClock
 from moorage.store import open_store
-from tests.api.world import World
+from tests.api.world import World, a_cluster
 
 COMMITTED = Path(__file__).parents[2] / "openapi" / "v1.json"
 SCHEMA = schemathesis.openapi.from_dict(bare_app(SystemClock()).openapi())
 OPERATIONS = {op.ok().label: op.ok() for op in SCHEMA.get_all_operations()}
 ENDS_THE_SESSION = "POST /v1/logout"
+FOREIGN = "zanzibar"
+"""A cluster of a project in which none of these has a role."""
+STRANGERS = {"ann": "project-admin", "bob": "cluster-viewer", "cid": "account-admin"}
 
 
 def test_the_committed_document_is_that_of_the_code() -> None:
@@ -62,6 +65,10 @@ def world(portal: BlockingPortal, tmp_path_factory: pytest.TempPathFactory) -> I
         world = World(hub, http, clock)
         await world.log_in("admin", (data / "initial-admin-password").read_text().strip())
         await world.site()
+        await world.ok("POST", "/v1/projects/default/clusters", a_cluster(FOREIGN))
+        await world.ok("POST", "/v1/projects", {"metadata": {"name": "shop"}})
+        for user, role in STRANGERS.items():
+            await world.make_user(user, [{"role": role, "project": "shop"}])
         return world
 
     world = portal.call(begin)
@@ -85,6 +92,25 @@ def _cases() -> list[tuple[str, GenerationMode]]:
 def test_no_request_makes_the_hub_fail(
     world: World, portal: BlockingPortal, label: str, mode: GenerationMode
 ) -> None:
+    try_out(world, portal, "admin", label, mode)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("user", ["ann", "bob", "cid"])
+@pytest.mark.parametrize(("label", "mode"), _cases())
+def test_no_request_shows_what_is_in_another_project(
+    world: World, portal: BlockingPortal, user: str, label: str, mode: GenerationMode
+) -> None:
+    answers = try_out(world, portal, user, label, mode)
+    assert not [text for text in answers if FOREIGN in text]
+
+
+def try_out(
+    world: World, portal: BlockingPortal, user: str, label: str, mode: GenerationMode
+) -> list[str]:
+    """Send a few requests of one operation as a user; return what came back."""
+    answers: list[str] = []
+
     @settings(
         max_examples=3,
         database=None,
@@ -99,11 +125,13 @@ def test_no_request_makes_the_hub_fail(
         sent.pop("cookies", None)
         if isinstance(sent.get("data"), bytes):
             sent["content"] = sent.pop("data")
-        sent["headers"]["Authorization"] = f"Bearer {world.tokens['admin']}"
+        sent["headers"]["Authorization"] = f"Bearer {world.tokens[user]}"
         response = portal.call(lambda: world.http.request(**sent))
         assert response.status_code < 500, (sent, response.text)
         if not response.is_success:
             assert response.headers["content-type"] == "application/problem+json", sent
             assert response.json()["type"].startswith("/problems/")
+        answers.append(response.text)
 
     send()
+    return answers

@@ -143,8 +143,8 @@ async def test_metrics_are_for_the_machine_itself_and_for_hub_wide_readers(world
     assert response.status_code == 200
     assert "moorage_hub_requests_total" in response.text
 
-    await world.make_user("alice", [{"role": "viewer"}])
-    await world.make_user("bob", [{"role": "admin", "project": "default"}])
+    await world.make_user("alice", [{"role": "project-viewer"}])
+    await world.make_user("bob", [{"role": "project-admin", "project": "default"}])
     far = httpx2.ASGITransport(create_app(world.hub, background=False), client=("192.0.2.7", 1))
     async with httpx2.AsyncClient(transport=far, base_url="https://hub") as http:
 

@@ -25,7 +25,7 @@ async def test_all_wrong_values_are_named_before_anything_is_asked(world: World)
 
 async def test_who_works_in_one_project_sees_tags_and_does_not_change_them(world: World) -> None:
     await world.site()
-    await world.make_user("ann", [{"role": "admin", "project": "default"}])
+    await world.make_user("ann", [{"role": "project-admin", "project": "default"}])
     await world.ok("POST", OPERATIONS, asked(zones={"cc1": "z"}, apply=True))
 
     await world.ok("POST", OPERATIONS, asked(zones={"cc1": "z"}), user="ann")

@@ -37,13 +37,13 @@ def test_a_viewer_may_look_but_not_change(world: World) -> None:
     password = world.file("bob", "correct horse battery")
     world.ok("projects add shop")
     world.ok(f"users add bob --in-project shop --password-file {password}")
-    assert "viewer of shop" in world.ok("users list -o table").out
+    assert "project-viewer of shop" in world.ok("users list -o table").out
 
     world.ok(
         f"login {world.hub.url} -u bob --ca-file {world.ca} --password-file {password} --name bob"
     )
 
-    assert "viewer of shop" in world.ok("whoami -o table").out
+    assert "project-viewer of shop" in world.ok("whoami -o table").out
     assert world.ok("clusters list -p shop").data == []
     assert "there is no project default" in world.refused("clusters list")
     assert "may not" in world.refused("gateways add site-b")

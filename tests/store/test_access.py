@@ -144,23 +144,9 @@ async def test_a_new_enrolment_token_replaces_the_one_before(
     assert await access.use_enrolment_token(store, "second", by="mine") is None
 
 
-async def test_failed_logins_are_counted_until_one_succeeds(
-    store: SqlStore, clock: FakeClock
-) -> None:
-    assert [await access.count_login_failure(store, "alice") for _ in range(3)] == [1, 2, 3]
-    found = await access.find_login_attempts(store, "alice")
-    assert found is not None
-    assert (found.failures, found.last_at) == (3, clock.now())
-
-    await access.forget_login_failures(store, "alice")
-
-    assert await access.find_login_attempts(store, "alice") is None
-
-
 async def test_what_has_expired_is_swept_away(store: SqlStore, clock: FakeClock) -> None:
     await access.add_session(store, id_hash="s", user="alice", expires_at=clock.now() + HOUR)
     await access.add_enrolment_token(store, gateway="g", hash_="t", expires_at=clock.now() + HOUR)
-    await access.count_login_failure(store, "alice")
     await access.sweep(store)
     assert await access.find_session(store, "s") is not None
     clock.advance(25 * HOUR)
@@ -170,7 +156,6 @@ async def test_what_has_expired_is_swept_away(store: SqlStore, clock: FakeClock)
     clock.advance(-25 * HOUR)
     assert await access.find_session(store, "s") is None
     assert await access.use_enrolment_token(store, "t", by="g") is None
-    assert await access.find_login_attempts(store, "alice") is None
 
 
 @pytest.mark.parametrize("ahead", [2 * HOUR, 20_000 * HOUR])

@@ -13,9 +13,22 @@ from sqlalchemy import Connection, create_engine, text
 
 from moorage.kit.clock import FakeClock
 from moorage.kit.errors import TerminalError
+from moorage.resources import Metadata, User
+from moorage.resources.access import Grant, UserSpec
 from moorage.store import SqlStore, events, migrate, open_store, tables
 from moorage.store.migrations import snapshot
 from tests.builders import a_cluster
+
+UNDO_0005_AND_LATER: tuple[str, ...] = (
+    "DROP TABLE totp",
+    "DROP INDEX ix_session_id",
+    "ALTER TABLE session DROP COLUMN id",
+    "ALTER TABLE session DROP COLUMN source",
+    "ALTER TABLE session DROP COLUMN agent",
+    "ALTER TABLE session DROP COLUMN method",
+    "ALTER TABLE api_key DROP COLUMN bounds",
+)
+"""What later migrations made, for one that runs them again."""
 
 
 @contextmanager
@@ -111,3 +124,40 @@ async def test_events_of_an_earlier_release_keep_their_order(
     finally:
         await store.close()
     assert [event.reason for event in found] == ["third", "second", "first"]
+
+
+async def test_grants_of_before_there_were_roles_permit_the_same(
+    sqlite_store: SqlStore, clock: FakeClock
+) -> None:
+    user = User(
+        metadata=Metadata(name="ann"),
+        spec=UserSpec(
+            grants=[
+                Grant(role="admin"),
+                Grant(role="viewer"),
+                Grant(role="admin", project="shop"),
+                Grant(role="viewer", project="shop"),
+            ]
+        ),
+    )
+    await sqlite_store.create(user)
+    with connected(sqlite_store) as connection:
+        # Only the documents differ between these: what 0004 did is done again.
+        for statement in UNDO_0005_AND_LATER:
+            connection.execute(text(statement))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0003'"))
+        connection.commit()
+    url = sqlite_store.url.render_as_string(hide_password=False)
+    await sqlite_store.close()
+
+    again = await open_store(url, clock=clock)
+    try:
+        grants = (await again.get(User, "", "ann")).spec.grants
+    finally:
+        await again.close()
+    assert [(grant.role, grant.project) for grant in grants] == [
+        ("tenant-admin", "*"),
+        ("project-viewer", "*"),
+        ("project-admin", "shop"),
+        ("project-viewer", "shop"),
+    ]

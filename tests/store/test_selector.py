@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from moorage.kit.errors import InvalidError
 from moorage.resources import Metadata, Project
+from moorage.resources.selector import Requirement, parse_selector
 from moorage.store import SqlStore
-from moorage.store.selector import Requirement, parse_selector
 
 LABELS: list[dict[str, str]] = [
     {},

@@ -175,7 +175,7 @@ async def test_privileges_are_checked_and_what_is_missing_is_shown(
 async def test_a_viewer_is_offered_nothing_that_is_refused(
     stranger: Browser, world: World, one: Cluster
 ) -> None:
-    await world.make_user("eve", [{"role": "viewer", "project": "default"}])
+    await world.make_user("eve", [{"role": "project-viewer", "project": "default"}])
     await stranger.log_in("eve", PASSWORD)
     for path in (HERE, f"{HERE}/one", f"{HERE}/one/pools", f"{HERE}/one/settings"):
         page = await stranger.look(path)

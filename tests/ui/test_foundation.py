@@ -13,7 +13,7 @@ from tests.ui.browser import Browser, Look
 async def test_who_is_not_logged_in_is_asked_and_then_brought_back(
     stranger: Browser, world: World
 ) -> None:
-    await world.make_user("alice", [{"role": "admin", "project": "default"}])
+    await world.make_user("alice", [{"role": "project-admin", "project": "default"}])
     asked = await stranger.look("/ui/p/default/clusters?search=x")
     assert asked.url.path == "/ui/login"
     wrong = await stranger.submit(asked, "/ui/login", status=401, username="alice", password="no")
@@ -29,7 +29,7 @@ async def test_who_is_not_logged_in_is_asked_and_then_brought_back(
 async def test_a_login_leads_to_our_own_pages_only(
     stranger: Browser, world: World, path: str
 ) -> None:
-    await world.make_user("alice", [{"role": "admin", "project": "default"}])
+    await world.make_user("alice", [{"role": "project-admin", "project": "default"}])
     page = await stranger.look("/ui/login")
     there = await stranger.submit(page, "/ui/login", username="alice", password=PASSWORD, next=path)
     assert str(there.url).startswith("https://hub.example.com/ui/p/default")
@@ -42,7 +42,7 @@ async def test_logging_out_ends_the_session(browser: Browser) -> None:
 
 
 async def test_the_own_password_is_changed(stranger: Browser, world: World) -> None:
-    await world.make_user("alice", [{"role": "admin", "project": "default"}])
+    await world.make_user("alice", [{"role": "project-admin", "project": "default"}])
     await stranger.log_in("alice", PASSWORD)
     page = await stranger.look("/ui/p/default/account")
     new = "another long enough sentence"

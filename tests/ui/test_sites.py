@@ -71,7 +71,7 @@ async def test_pages_of_sites_show_what_there_is(browser: Browser, world: World)
 async def test_who_may_not_see_the_audit_log_is_not_led_there(
     stranger: Browser, world: World
 ) -> None:
-    await world.make_user("eve", [{"role": "viewer", "project": "default"}])
+    await world.make_user("eve", [{"role": "project-viewer", "project": "default"}])
     page = await stranger.log_in("eve", PASSWORD)
     assert f"{HERE}/audit" not in page.links()
     await stranger.look(f"{HERE}/audit", status=404)

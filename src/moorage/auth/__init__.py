@@ -1,8 +1,20 @@
 """Decisions about identity and rights. HTTP knows them only through ``hub.deps``."""
 
-from moorage.auth.audit import difference, redact
+from moorage.auth.audit import Verb, difference, redact
+from moorage.auth.catalogue import OPERATIONS, PERMISSIONS, RESOURCES, Access, Need, Place, place_of
 from moorage.auth.passwords import check_password, hash_password, verify_password
-from moorage.auth.rbac import Decision, Principal, Verb, can_see_project, decide
+from moorage.auth.rights import (
+    EVERYWHERE,
+    Decision,
+    Principal,
+    Reach,
+    Right,
+    decide,
+    decide_object,
+    needs_labels,
+    uncovered,
+)
+from moorage.auth.roles import BUILT_IN, TENANT_ADMIN
 from moorage.auth.throttle import LoginThrottle
 from moorage.auth.tokens import (
     EnrolmentToken,
@@ -17,28 +29,54 @@ from moorage.auth.tokens import (
     parse_enrolment_token,
     parse_token,
 )
+from moorage.auth.totp import (
+    new_recovery_codes,
+    new_totp_secret,
+    recovery_hash,
+    totp_step,
+    totp_uri,
+)
 
 __all__ = [
+    "BUILT_IN",
+    "EVERYWHERE",
+    "OPERATIONS",
+    "PERMISSIONS",
+    "RESOURCES",
+    "TENANT_ADMIN",
+    "Access",
     "Decision",
     "EnrolmentToken",
     "LoginThrottle",
+    "Need",
+    "Place",
     "Principal",
+    "Reach",
+    "Right",
     "Token",
     "TokenKind",
     "Verb",
-    "can_see_project",
     "check_password",
     "csrf_token",
     "decide",
+    "decide_object",
     "difference",
     "hash_password",
     "hash_secret",
     "is_csrf_token",
     "is_secret",
+    "needs_labels",
     "new_enrolment_token",
+    "new_recovery_codes",
     "new_token",
+    "new_totp_secret",
     "parse_enrolment_token",
     "parse_token",
+    "place_of",
+    "recovery_hash",
     "redact",
+    "totp_step",
+    "totp_uri",
+    "uncovered",
     "verify_password",
 ]

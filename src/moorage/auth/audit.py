@@ -1,6 +1,7 @@
 """What the audit log keeps of a document: everything but secrets."""
 
 import re
+from enum import StrEnum
 from typing import Any
 
 from moorage.kit.redact import REDACTED, redact_text
@@ -10,6 +11,14 @@ _SECRET_KEYS = re.compile(
     re.IGNORECASE,
 )
 _LONG = 4096
+
+
+class Verb(StrEnum):
+    """What a write does to a resource."""
+
+    CREATE = "create"
+    UPDATE = "update"
+    DELETE = "delete"
 
 
 def redact(value: Any, *, key: str = "") -> Any:

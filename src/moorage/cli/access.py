@@ -1,17 +1,14 @@
-"""``moorage projects``, ``users``, ``apikeys`` and ``contexts``."""
+"""``moorage projects``, ``apikeys`` and ``contexts``."""
 
 import sys
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from moorage.cli.say import examples, say
-from moorage.kit.errors import MoorageError
 
 projects = App(name="projects", help="Projects: scopes for clusters and their rights.")
-users = App(name="users", help="People and programs that may log in.")
 apikeys = App(name="apikeys", help="Long-lived credentials for programs.")
 contexts = App(name="contexts", help="Hubs and users that this machine knows.")
 
@@ -66,110 +63,37 @@ async def delete_project(name: str, *, yes: bool = False) -> None:
     await delete_named(Project, "project", name, yes=yes)
 
 
-@users.command(
-    name="add",
+@apikeys.command(
+    name="create",
     help_epilogue=examples(
-        "moorage users add alice --role admin",
-        "moorage users add bob --project shop --password-file bob-password",
+        "moorage apikeys create ci --days 30 > ci-key",
+        "moorage apikeys create scale --role cluster-editor --in-project shop > shop-key",
     ),
 )
-async def add_user(
+async def create_key(
     name: str,
     *,
-    role: Literal["admin", "viewer"] = "viewer",
+    days: Annotated[int, Parameter(validator=Number(gte=1, lte=3650))] = 90,
+    role: str | None = None,
     project: Annotated[str, Parameter(name="--in-project")] = "*",
-    password_file: Path | None = None,
+    selector: Annotated[str, Parameter(name=["--selector", "-l"])] = "",
 ) -> None:
-    """Add a user with one role.
-
-    Args:
-        name: Login name.
-        role: What the user may do.
-        project: Where: a project, or * for the whole hub.
-        password_file: File that holds the first password; asked for otherwise.
-    """
-    from moorage.cli.ask import read_password
-    from moorage.cli.context import Context
-    from moorage.cli.documents import build
-    from moorage.resources import User
-
-    grants = [{"role": role, "project": project}]
-    user = build(User, f"user {name}", {"metadata": {"name": name}, "spec": {"grants": grants}})
-    async with Context.current().api() as api:
-        await api.create(user, dry_run=True)
-        password = read_password(password_file, f"Password for {name}: ")
-        await api.create(user)
-        try:
-            await api.set_password(name, password)
-        except MoorageError:
-            await api.delete(User, name)  # a user without a password would only be in the way
-            raise
-    say(f"user {name} added as {role} of {project}")
-
-
-@users.command(name="set-password", help_epilogue=examples("moorage users set-password alice"))
-async def set_password(name: str, *, password_file: Path | None = None) -> None:
-    """Give a user a new password; their sessions end. Your own: `moorage passwd`.
-
-    Args:
-        name: Login name.
-        password_file: File that holds the password; asked for otherwise.
-    """
-    from moorage.cli.ask import read_password
-    from moorage.cli.context import Context
-
-    async with Context.current().api() as api:
-        await api.set_password(name, read_password(password_file, f"New password for {name}: "))
-    say(f"user {name} has a new password")
-
-
-@users.command(name="list", help_epilogue=examples("moorage users list"))
-async def list_users() -> None:
-    """List users."""
-    from moorage.cli.context import Context
-    from moorage.cli.output import show_list
-    from moorage.resources import User
-
-    async with Context.current().api() as api:
-        items = await api.list(User)
-    columns = (
-        ("NAME", lambda u: u.metadata.name),
-        ("GRANTS", lambda u: ", ".join(f"{g.role} of {g.project}" for g in u.spec.grants)),
-        ("DISABLED", lambda u: "yes" if u.spec.disabled else ""),
-    )
-    show_list(items, columns)
-
-
-@users.command(name="delete", help_epilogue=examples("moorage users delete alice"))
-async def delete_user(name: str, *, yes: bool = False) -> None:
-    """Delete a user; sessions and API keys end.
-
-    Args:
-        name: Login name.
-        yes: Do not ask for the name again.
-    """
-    from moorage.cli.deleting import delete_named
-    from moorage.resources import User
-
-    await delete_named(User, "user", name, yes=yes)
-
-
-@apikeys.command(
-    name="create", help_epilogue=examples("moorage apikeys create ci --days 30 > ci-key")
-)
-async def create_key(
-    name: str, *, days: Annotated[int, Parameter(validator=Number(gte=1, lte=3650))] = 90
-) -> None:
-    """Make an API key with your own rights. The key is shown once, on standard output.
+    """Make an API key with your own rights, or some. It is shown once, on standard output.
 
     Args:
         name: What the key is for.
         days: After how many days it ends.
+        role: Narrows the key to what this role permits; without it all that you may.
+        project: With --role: only there.
+        selector: With --role: only clusters of these labels.
     """
     from moorage.cli.context import Context
 
+    body: dict[str, Any] = {"name": name, "days": days}
+    if role is not None:
+        body["grants"] = [{"role": role, "project": project, "selector": selector}]
     async with Context.current().api() as api:
-        answer = await api.call("POST", "/v1/apikeys", body={"name": name, "days": days})
+        answer = await api.call("POST", "/v1/apikeys", body=body)
     say(f"store the key {answer['id']} now, it is shown only once", "strong")
     sys.stdout.write(f"{answer['key']}\n")
 

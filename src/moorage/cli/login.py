@@ -56,6 +56,7 @@ async def login(
     from moorage.cli.config import HubContext
     from moorage.cli.recovery import pin_recovery_key
     from moorage.client import Api
+    from moorage.client.problems import SecondFactorError
     from moorage.kit.net import ServerTrust, read_pem
 
     parts = urlsplit(server)
@@ -72,7 +73,11 @@ async def login(
     else:
         password = read_password(password_file, f"Password of {username} at {parts.hostname}: ")
         async with Api(server, tls=tls) as api:
-            token = await api.login(username, password)
+            try:
+                token = await api.login(username, password)
+            except SecondFactorError:
+                code = read_password(None, "Code of your authenticator app: ")
+                token = await api.login(username, password, code)
     stored = config.load()
     key = name or parts.hostname
     async with Api(server, token=token, tls=tls) as api:
@@ -129,6 +134,7 @@ async def whoami() -> None:
     """Show who you are and what you may do."""
     from moorage.cli.context import Context
     from moorage.cli.output import print_table, show_document
+    from moorage.cli.roles import by
     from moorage.cli.settings import output_format
 
     context = Context.current()
@@ -143,7 +149,7 @@ async def whoami() -> None:
         ["context", context.name],
         ["project", context.project],
         ["credential", str(me["credential"])],
-        *(["may", f"{grant['role']} of {grant['project']}"] for grant in me["grants"]),
+        *(["may", by([grant])] for grant in me["grants"]),
     ]
     print_table(("", ""), rows)
 

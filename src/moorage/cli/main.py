@@ -17,11 +17,15 @@ from moorage.cli import (
     audit,
     clusters,
     events,
+    factor,
     gateways,
     ippools,
     login,
     machines,
+    people,
     pools,
+    roles,
+    sessions,
     support,
     templates,
 )
@@ -46,7 +50,17 @@ app = App(
 )
 for module in (clusters, pools, machines, gateways, accounts, ippools, templates, audit):
     app.command(module.app)
-for part in (access.projects, access.users, access.apikeys, access.contexts):
+for part in (
+    access.projects,
+    people.users,
+    people.teams,
+    roles.app,
+    factor.app,
+    sessions.accounts,
+    sessions.sessions,
+    access.apikeys,
+    access.contexts,
+):
     app.command(part)
 for part in (login.app, events.app, machines.logs_app, support.app):
     app.command(part, name="*")

@@ -71,4 +71,4 @@ def _hand_over(pem: str, file: Path | None) -> None:
 
 def _is_administrator(me: Document) -> bool:
     grants: list[dict[str, Any]] = me.get("grants", [])
-    return any(grant["role"] == "admin" and grant["project"] == "*" for grant in grants)
+    return any(grant["role"] == "tenant-admin" and grant["project"] == "*" for grant in grants)

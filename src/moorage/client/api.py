@@ -60,9 +60,9 @@ class Api:
     ) -> None:
         await self._stack.aclose()
 
-    async def login(self, username: str, password: str) -> str:
-        """Return a session token."""
-        body = {"username": username, "password": password}
+    async def login(self, username: str, password: str, code: str | None = None) -> str:
+        """Return a session token; raises ``SecondFactorError`` when a code is needed too."""
+        body = {"username": username, "password": password, "code": code}
         answer = await self.call("POST", "/v1/login", body=body)
         return str(answer["token"])
 

@@ -22,6 +22,10 @@ class ChangedError(ConflictError):
     """Somebody has written to the resource since it was read: read it again."""
 
 
+class SecondFactorError(UnauthenticatedError):
+    """The password is right; the code of the user's authenticator app is needed too."""
+
+
 _BY_STATUS: dict[int, type[MoorageError]] = {
     401: UnauthenticatedError,
     403: ForbiddenError,
@@ -46,13 +50,15 @@ def raise_for(response: httpx2.Response, tried: str) -> None:
         return
     try:
         body = response.json()
-        detail = str(body["detail"])
+        detail, type_ = str(body["detail"]), str(body.get("type"))
         faults = tuple(
             FieldFault(str(f["path"]), str(f["message"])) for f in body.get("faults", ())
         )
     except (ValueError, KeyError, TypeError):
         detail = f"{tried} was answered with HTTP {response.status_code}, not by Moorage's hub"
-        faults = ()
+        type_, faults = "", ()
+    if type_ == "/problems/second-factor":
+        raise SecondFactorError(detail)
     if response.status_code == HTTPStatus.UNPROCESSABLE_ENTITY:
         raise InvalidError(detail, faults)
     raise _BY_STATUS.get(response.status_code, MoorageError)(detail)

@@ -19,15 +19,19 @@ from moorage.engine import Controller, Manager
 from moorage.hub import problems
 from moorage.hub.chronicle import Chronicle
 from moorage.hub.context import Hub
+from moorage.hub.directory import Directory
 from moorage.hub.middleware import Guarded
 from moorage.hub.routes import (
+    apikeys,
     clusters,
     events,
+    factors,
     gateways,
     installation,
     moves,
     overview,
     plans,
+    rights,
     sessions,
 )
 from moorage.hub.routes.resources import ResourceRoutes
@@ -37,9 +41,14 @@ from moorage.hub.rules.hubwide import (
     AccountRules,
     GatewayRules,
     IPPoolRules,
-    ProjectRules,
     SecretRules,
     TemplateRules,
+)
+from moorage.hub.rules.people import (
+    ProjectRules,
+    RoleRules,
+    ServiceAccountRules,
+    TeamRules,
     UserRules,
 )
 from moorage.hub.rules.plans import PlanRules
@@ -111,6 +120,9 @@ def bare_app(
     app.include_router(overview.router)
     app.include_router(plans.router)
     app.include_router(sessions.router)
+    app.include_router(apikeys.router)
+    app.include_router(factors.router)
+    app.include_router(rights.router)
     app.include_router(gateways.router)
     app.include_router(moves.router)
     app.include_router(events.router)
@@ -143,6 +155,9 @@ def _resource_routes(clock: Clock) -> list[ResourceRoutes[Any]]:
     return [
         ResourceRoutes(ProjectRules()).all(),
         ResourceRoutes(UserRules()).all(),
+        ResourceRoutes(ServiceAccountRules()).unlabelled(),
+        ResourceRoutes(TeamRules()).unlabelled(),
+        ResourceRoutes(RoleRules()).unlabelled(),
         ResourceRoutes(GatewayRules()).all(),
         ResourceRoutes(AccountRules()).all(),
         ResourceRoutes(SecretRules()).all(),
@@ -209,10 +224,11 @@ async def _end_link(hub: Hub, link: LinkServer) -> None:
 async def _keep_house(hub: Hub, link: LinkServer) -> None:
     """Every minute: gateways whose replica died, sessions and tokens that have expired.
 
-    The tally is brought up to date too, so that no request finds much to take in.
+    The views are brought up to date too, so that no request finds much to take in.
     """
     while True:
         await link.sweep()
         await hub.prune()
         await hub.store.view(Tally)
+        await hub.store.view(Directory)
         await anyio.sleep(SWEEP_EVERY.total_seconds())

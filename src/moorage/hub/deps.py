@@ -1,19 +1,34 @@
-"""Who asks, and may they? ``allow(verb, kind)`` stands on every route that needs an answer."""
+"""Who asks, and may they? Each route that needs an answer takes ``ScopeDep``."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Annotated
+from datetime import datetime, timedelta
+from typing import Annotated, NamedTuple
 
 from fastapi import Depends, Header, Query, Request
 from fastapi.security import APIKeyCookie, HTTPBearer
 
-from moorage.auth import Decision, Principal, TokenKind, Verb, decide, hash_secret, parse_token
-from moorage.auth.rbac import KINDS, PROJECT_KINDS, WRITE
+from moorage.auth import (
+    OPERATIONS,
+    Decision,
+    Need,
+    Principal,
+    Reach,
+    TokenKind,
+    decide,
+    decide_object,
+    hash_secret,
+    needs_labels,
+    parse_token,
+)
+from moorage.auth.catalogue import is_read
 from moorage.hub.auditing import AuditNote, record
 from moorage.hub.context import Hub
 from moorage.hub.credentials import COOKIE, Credential, credential_of
+from moorage.hub.directory import Directory
 from moorage.hub.rules.base import project_of
+from moorage.hub.sight import labels_of
 from moorage.hub.writes import Actor
 from moorage.kit.errors import (
     FieldFault,
@@ -23,7 +38,7 @@ from moorage.kit.errors import (
     StorageFullError,
     UnauthenticatedError,
 )
-from moorage.resources import User
+from moorage.resources.access import Grant
 from moorage.resources.meta import Name
 from moorage.store import access
 
@@ -39,7 +54,8 @@ _COOKIE = APIKeyCookie(
     scheme_name="cookie",
 )
 _TOUCH_EVERY = timedelta(minutes=5)
-"""How exact `lastUsedAt` of an API key is: a write for each request would be too many."""
+"""How exact `lastUsedAt` and `lastSeenAt` are: a write for each request would be too many."""
+_NOTHING = "there is nothing here, or you may not see it"
 _LOOPBACK = ("127.0.0.1", "::1")
 
 
@@ -63,26 +79,44 @@ async def authenticate(hub: Hub, token: str) -> Principal:
     parsed = parse_token(token)
     if parsed is None:
         raise refusal
-    username = await _holder(hub, parsed.kind, hash_secret(token))
-    user = await hub.store.find(User, "", username) if username else None
-    if user is None or user.spec.disabled:
+    find = _session_holder if parsed.kind is TokenKind.SESSION else _key_holder
+    held = await find(hub, hash_secret(token))
+    directory = await hub.store.view(Directory)
+    user = directory.users.get(held.user) if held else None
+    if held is None or user is None or user.disabled:
         raise refusal
     kind = "session" if parsed.kind is TokenKind.SESSION else "apikey"
-    return Principal(user.metadata.name, tuple(user.spec.grants), f"{kind}:{parsed.id}")
+    bounds = None if held.bounds is None else tuple(directory.convey(held.bounds))
+    return Principal(user.name, directory.rights_of(user.name), f"{kind}:{parsed.id}", bounds)
 
 
-async def _holder(hub: Hub, kind: TokenKind, digest: str) -> str | None:
-    if kind is TokenKind.SESSION:
-        session = await access.find_session(hub.store, digest)
-        return session.user if session else None
+class _Held(NamedTuple):
+    user: str
+    bounds: list[Grant] | None = None
+
+
+async def _session_holder(hub: Hub, digest: str) -> _Held | None:
+    session = await access.find_session(hub.store, digest)
+    if session is None:
+        return None
+    if _is_long_ago(hub, session.last_seen_at):
+        with suppress(StorageFullError):
+            await access.touch_session(hub.store, digest)
+    return _Held(session.user)
+
+
+async def _key_holder(hub: Hub, digest: str) -> _Held | None:
     key = await access.find_api_key(hub.store, digest)
     if key is None:
         return None
-    now = hub.clock.now()
-    if key.last_used_at is None or abs(now - key.last_used_at) > _TOUCH_EVERY:
+    if key.last_used_at is None or _is_long_ago(hub, key.last_used_at):
         with suppress(StorageFullError):  # who only reads is let in with a full disk too
             await access.touch_api_key(hub.store, key.id)
-    return key.user
+    return _Held(key.user, key.grants())
+
+
+def _is_long_ago(hub: Hub, moment: datetime) -> bool:
+    return abs(hub.clock.now() - moment) > _TOUCH_EVERY
 
 
 async def current_credential(request: Request) -> Credential:
@@ -111,11 +145,10 @@ PrincipalDep = Annotated[Principal, Depends(current_principal)]
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The answer to ``allow``: who, where, in which project, with what right."""
+    """That the caller may: who, where, in which project, how far."""
 
     actor: Actor
-    verb: Verb
-    kind: str
+    need: Need
 
     @property
     def project(self) -> str:
@@ -127,59 +160,89 @@ class Scope:
         """Who asks."""
         return self.actor.principal
 
+    @property
+    def reach(self) -> Reach:
+        """Which clusters, and parts of them, the permission reaches here."""
+        return self.principal.reach(self.need.permission, self.project)
 
-class _Guard:
-    """A dependency that tests can recognise on a route."""
+    def require(self, permission: str, labels: Mapping[str, str] | None = None) -> None:
+        """Raise ``ForbiddenError`` unless another permission is there too.
 
-    def __init__(self, verb: Verb, kind: str) -> None:
-        if kind not in KINDS:
-            raise ValueError(f"{kind} has no rule in auth.rbac")
-        self.verb, self.kind = verb, kind
-
-    async def _decide(
-        self, hub: Hub, request: Request, principal: Principal, project: str, name: str
-    ) -> Scope:
-        actor = Actor(principal, source_of(request), project)
-        subject = name if self.kind == "projects" else project
-        decision = decide(principal, self.verb, self.kind, subject)
-        if decision is Decision.ALLOWED:
-            if project:
-                await project_of(hub.store, project)
-            return Scope(actor, self.verb, self.kind)
-        if self.verb in WRITE:
-            note = AuditNote(self.verb, self.kind, project, name)
-            await record(hub, principal, actor.source, note, decision)
-        if decision is Decision.FORBIDDEN:
-            where = f" in project {project}" if project else ""
-            raise ForbiddenError(f"{principal.username} may not {self.verb} {self.kind}{where}")
-        if project and self.kind in PROJECT_KINDS:
-            raise NotFoundError(f"there is no project {project}, or you may not see it")
-        raise NotFoundError("there is nothing here, or you may not see it")
+        Args:
+            permission: Such as ``clusters.create``.
+            labels: Of the cluster that it is about; ``None``: it is not there yet.
+        """
+        if not self.principal.may(permission, self.project, labels):
+            raise forbidden(self.principal, permission, self.project)
 
 
-class HubGuard(_Guard):
-    """For hub-wide kinds."""
+async def authorise(hub: HubDep, request: Request, principal: PrincipalDep) -> Scope:
+    """Ask the one table (``auth.catalogue``) whether the caller may; raises 401, 403 or 404.
 
-    async def __call__(self, hub: HubDep, request: Request, principal: PrincipalDep) -> Scope:
-        """Decide; raises what becomes 401, 403 or 404."""
-        name = str(request.path_params.get("name", ""))
-        return await self._decide(hub, request, principal, "", name)
+    An operation that is not in the table is refused to everybody.
+    """
+    operation = getattr(request.scope.get("route"), "operation_id", "")
+    need = OPERATIONS.get(str(operation))
+    if need is None:
+        raise NotFoundError(_NOTHING)
+    named = str(request.path_params.get("name", ""))
+    project = str(request.path_params.get("project", ""))
+    actor = Actor(principal, source_of(request), project)
+    where = named if need.of == "projects" else project
+    decision, missing = await _decide(hub, principal, need, where, named)
+    if decision is Decision.ALLOWED:
+        if project:
+            await project_of(hub.store, project)
+        return Scope(actor, need)
+    resource, _, verb = need.permission.partition(".")
+    if not is_read(need.permission):
+        note = AuditNote(verb, resource, project, named)
+        await record(hub, principal, actor.source, note, decision)
+    if decision is Decision.FORBIDDEN:
+        raise forbidden(principal, need.permission, project)
+    if missing and principal.sees_project(project):
+        raise NotFoundError(missing)
+    if project:
+        raise NotFoundError(f"there is no project {project}, or you may not see it")
+    raise NotFoundError(_NOTHING)
 
 
-class ProjectGuard(_Guard):
-    """For kinds inside a project: a project that one may not see looks like none."""
-
-    async def __call__(
-        self, hub: HubDep, request: Request, principal: PrincipalDep, project: Name
-    ) -> Scope:
-        """Decide; raises what becomes 401, 403 or 404."""
-        name = str(request.path_params.get("name", ""))
-        return await self._decide(hub, request, principal, project, name)
+ScopeDep = Annotated[Scope, Depends(authorise)]
 
 
-def allow(verb: Verb, kind: str) -> HubGuard | ProjectGuard:
-    """Return the guard of a route: who may do ``verb`` to ``kind`` (the plural of the path)."""
-    return ProjectGuard(verb, kind) if kind in PROJECT_KINDS else HubGuard(verb, kind)
+async def in_project(project: Name) -> str:
+    """Check the project's name in the path, and tell OpenAPI of it; for routers of projects."""
+    return project
+
+
+async def _decide(
+    hub: Hub, principal: Principal, need: Need, project: str, named: str
+) -> tuple[Decision, str]:
+    """Return the decision, and how a missing object of that name would be told."""
+    permission = need.permission
+    if need.in_body:
+        reach = principal.reach(permission, project)
+        if not reach.is_nothing:
+            return Decision.ALLOWED, ""  # the rules of the kind compare the labels
+        return decide(principal, permission, project), ""
+    if not need.of or need.of == "projects":
+        return decide(principal, permission, project), ""
+    if need.may_create and principal.may(need.may_create, project):
+        return Decision.ALLOWED, ""  # the handler knows whether it is there
+    if not needs_labels(principal, permission, project):
+        return decide_object(principal, permission, project, None), ""
+    labels, missing = await labels_of(hub.store, need.of, project, named)
+    return decide_object(principal, permission, project, labels), missing
+
+
+def forbidden(principal: Principal, permission: str, project: str) -> ForbiddenError:
+    """Say who may not do what where."""
+    resource, _, verb = permission.partition(".")
+    where = f" in project {project}" if project else ""
+    return ForbiddenError(
+        f"{principal.username} may not {verb} {resource}{where}: the permission {permission} is "
+        "missing (`moorage roles mine` shows yours)"
+    )
 
 
 async def metrics_guard(request: Request, hub: HubDep) -> None:
@@ -190,8 +253,8 @@ async def metrics_guard(request: Request, hub: HubDep) -> None:
     if credential is None:
         raise UnauthenticatedError("metrics need a token, except from the hub's own machine")
     principal = await authenticate(hub, credential.token)
-    if decide(principal, Verb.GET, "metrics") is not Decision.ALLOWED:
-        raise ForbiddenError(f"{principal.username} may not get metrics")
+    if not principal.may("metrics.get"):
+        raise forbidden(principal, "metrics.get", "")
 
 
 def if_match(

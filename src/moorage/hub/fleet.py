@@ -7,11 +7,10 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from moorage.hub.watch import matches
 from moorage.resources import Cluster
 from moorage.resources.phase import phase_of
+from moorage.resources.selector import Requirement, matches
 from moorage.store.codec import Stored
-from moorage.store.selector import Requirement
 from moorage.store.view import View
 
 _LONGEST = 240

@@ -61,6 +61,10 @@ class GoneError(MoorageError):
     """The history that was asked for is no longer kept: list again."""
 
 
+class SecondFactorError(UnauthenticatedError):
+    """The password is right, and a code is needed too."""
+
+
 class TooManyRequestsError(MoorageError):
     """Asked too often; ``retry_after`` says when to come back."""
 
@@ -75,6 +79,7 @@ _TABLE: tuple[tuple[type[MoorageError], str, HTTPStatus, str], ...] = (
     (NotFoundError, "not-found", HTTPStatus.NOT_FOUND, "Not found"),
     (ConflictError, "conflict", HTTPStatus.CONFLICT, "Conflict"),
     (InvalidError, "invalid", HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid input"),
+    (SecondFactorError, "second-factor", HTTPStatus.UNAUTHORIZED, "Code needed"),
     (UnauthenticatedError, "unauthenticated", HTTPStatus.UNAUTHORIZED, "Not logged in"),
     (ForbiddenError, "forbidden", HTTPStatus.FORBIDDEN, "Not allowed"),
     (TooManyRequestsError, "too-many-requests", HTTPStatus.TOO_MANY_REQUESTS, "Too many requests"),

@@ -3,14 +3,14 @@
 import structlog
 from anyio import to_thread
 
-from moorage.auth import hash_password
+from moorage.auth import BUILT_IN, TENANT_ADMIN, hash_password
 from moorage.hub.context import Hub, HubSettings
 from moorage.hub.tls import write_private
 from moorage.kit.clock import Clock, SystemClock
 from moorage.kit.ids import new_uid, random_word
 from moorage.kit.redact import REDACTED
-from moorage.resources import Metadata, Project, User
-from moorage.resources.access import AccessRole, Grant, UserSpec
+from moorage.resources import Metadata, Project, Role, User
+from moorage.resources.access import Grant, RoleSpec, RoleStatus, UserSpec
 from moorage.store import SqlStore, access, audit
 
 log = structlog.get_logger(__name__)
@@ -34,10 +34,26 @@ async def open_hub(store: SqlStore, settings: HubSettings, *, clock: Clock | Non
         is_first = await _is_first(store)
         if is_first and await store.find(Project, "", DEFAULT_PROJECT) is None:
             await store.create(Project(metadata=Metadata(name=DEFAULT_PROJECT)))
+        await _store_built_in_roles(store)
     hub = Hub(store, settings, installation, incarnation, clock=clock or SystemClock())
     if is_first:
         await _make_administrator(hub)
     return hub
+
+
+async def _store_built_in_roles(store: SqlStore) -> None:
+    """Show the built-in roles as they are in this version. What they permit, the code decides."""
+    known = {role.metadata.name: role for role in await store.list(Role)}
+    for name, built_in in BUILT_IN.items():
+        spec = RoleSpec(description=built_in.description, permissions=sorted(built_in.permissions))
+        found = known.get(name)
+        if found is None:
+            await store.create(
+                Role(metadata=Metadata(name=name), spec=spec, status=RoleStatus(built_in=True))
+            )
+        elif found.spec != spec:
+            found.spec = spec
+            await store.put_spec(found)
 
 
 async def reset_administrator(hub: Hub) -> None:
@@ -101,7 +117,7 @@ def _administrator() -> User:
         metadata=Metadata(name=ADMIN),
         spec=UserSpec(
             display_name="First administrator",
-            grants=[Grant(role=AccessRole.ADMIN, project="*")],
+            grants=[Grant(role=TENANT_ADMIN, project="*")],
         ),
     )
 

@@ -8,17 +8,19 @@ not known the answer is 410: list again.
 """
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import anyio
 
+from moorage.auth import Reach
 from moorage.engine.store import Change, Changes, Tombstone
 from moorage.hub.context import Hub
 from moorage.hub.problems import GoneError
-from moorage.resources import Resource
-from moorage.store.selector import Requirement
+from moorage.hub.sight import cluster_labels
+from moorage.resources import Cluster, Resource
+from moorage.resources.selector import Requirement, matches
 
 R = TypeVar("R", bound=Resource)
 
@@ -39,16 +41,28 @@ class Watch(Generic[R]):
     """Returns the object as JSON text."""
     sees: Callable[[str], bool]
     """Whether this client may see an object of that name at all."""
+    reach: Reach
+    """Which clusters, and parts of them, this client may see."""
     still_allowed: Callable[[], Awaitable[bool]]
     _shown: dict[str, int] = field(default_factory=dict)
     """UID -> version last sent."""
+    _moved: bool = False
+    """A cluster's labels may be others now: what its parts are to this client is not known."""
     _position: int = 0
     """Every change up to this version has been sent."""
 
     async def check(self) -> None:
-        """Raise ``GoneError`` when the history after ``since`` is not there."""
+        """Raise ``GoneError`` when the history after ``since`` is not there.
+
+        Nor is it for who sees clusters by their labels: what was deleted has none any more.
+        """
         if self.since is None:
             return
+        if not self.reach.is_everything:
+            raise GoneError(
+                "your rights depend on clusters' labels, so a stream cannot be resumed: list again "
+                "and watch without `resourceVersion`"
+            )
         newest = await self.hub.store.version()
         if self.since > newest:
             raise GoneError(
@@ -74,6 +88,8 @@ class Watch(Generic[R]):
                         return
                 for chunk in chunks:
                     yield chunk
+                if self._moved:
+                    return
                 yield self._bookmark()
 
     async def _catch_up(self) -> AsyncIterator[bytes]:
@@ -82,7 +98,11 @@ class Watch(Generic[R]):
             after: tuple[str, str] | None = None
             while True:
                 page = await self.hub.store.list(
-                    self.kind, project=self.project, limit=_PAGE, after=after
+                    self.kind,
+                    project=self.project,
+                    limit=_PAGE,
+                    after=after,
+                    within=self.reach.parts,
                 )
                 for resource in page:
                     if chunk := self._put(resource):
@@ -107,7 +127,7 @@ class Watch(Generic[R]):
                 else:
                     self._position = item.metadata.resource_version
                     if isinstance(item, self.kind):
-                        chunks.append(self._put(item))
+                        chunks.append(await self._put_reached(item))
             if len(changed) < _PAGE:
                 return [chunk for chunk in chunks if chunk]
 
@@ -126,6 +146,11 @@ class Watch(Generic[R]):
             tasks.cancel_scope.cancel()
         if any(change.is_resync for change in batch):
             return await self._replay()
+        self._moved = not self.reach.is_everything and any(
+            change.kind == Cluster.kind_name() and change.spec_changed and not change.deleted
+            for change in batch
+            if self.kind is not Cluster
+        )
         chunks = [
             await self._one(change) for change in batch if change.kind == self.kind.kind_name()
         ]
@@ -142,7 +167,15 @@ class Watch(Generic[R]):
         if change.deleted:
             return self._deleted(change.uid, change.project, change.name)
         resource = await self.hub.store.find(self.kind, change.project, change.name)
-        return self._put(resource) if resource is not None else None
+        return await self._put_reached(resource) if resource is not None else None
+
+    async def _put_reached(self, resource: R) -> bytes | None:
+        """Show a resource if its cluster is reached; else it is gone for this client."""
+        if not self.reach.is_everything:
+            labels = await cluster_labels(self.hub.store, resource)
+            if not self.reach.includes(labels):
+                return self._deleted(resource.metadata.uid, *resource.key)
+        return self._put(resource)
 
     def _in_scope(self, project: str, name: str) -> bool:
         return (self.project is None or project == self.project) and self.sees(name)
@@ -174,21 +207,6 @@ class Watch(Generic[R]):
         document = {"kind": self.kind.kind_name(), "metadata": metadata}
         text = json.dumps(document, separators=(",", ":"))
         return f"id: {self._position}\n".encode() + _event("BOOKMARK", text)
-
-
-def matches(selector: tuple[Requirement, ...], labels: Mapping[str, str]) -> bool:
-    """Tell whether labels fulfil a selector, as the store's lists do."""
-    for part in selector:
-        value = labels.get(part.key)
-        holds = {
-            "in": value is not None and value in part.values,
-            "notin": value is None or value not in part.values,
-            "exists": value is not None,
-            "absent": value is None,
-        }[part.operator]
-        if not holds:
-            return False
-    return True
 
 
 def _event(kind: str, text: str) -> bytes:

@@ -72,7 +72,7 @@ async def create(hub: Hub, actor: Actor, rules: Rules[R], new: R, *, dry_run: bo
     ) as (store, note):
         if new.metadata.name and await store.find(kind, *new.key) is not None:
             raise ConflictError(f"{new} exists already: choose another name, or change it with PUT")
-        rules.permit(new, actor.principal)
+        await rules.permit(store, new, None, actor.principal)
         await rules.admit(store, new, None)
         rules.sign(new, actor.principal.username)
         stored = await store.create(new)
@@ -102,6 +102,7 @@ async def replace_spec(
         refuse_when_deleting(before)
         after = before.copy_deep()
         after.spec = spec
+        await rules.permit(store, after, before, actor.principal)
         await rules.admit(store, after, before)
         stored = await store.put_spec(after)
         await rules.replaced(store, stored)
@@ -135,6 +136,7 @@ async def replace_labels(
             raise InvalidError(f"labels under {RESERVED_PREFIX} are Moorage's own: {foreign}")
         after = before.copy_deep()
         after.metadata.labels = labels | own
+        await rules.permit(store, after, before, actor.principal)
         stored = await store.put_spec(after)
         note.before, note.after = rules.show(before), rules.show(stored)
     return stored
@@ -152,6 +154,7 @@ async def delete(
         before = await store.get(kind, actor.project, name)
         check_version(before, if_version)
         note.before = rules.show(before)
+        await rules.permit(store, before, before, actor.principal)
         await rules.check_deletion(store, before)
         left = await store.request_deletion(kind, actor.project, name)
         await rules.deleting(store, left or before)

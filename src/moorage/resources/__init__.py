@@ -1,6 +1,6 @@
 """The kinds of Moorage: what can be asked, and what was seen."""
 
-from moorage.resources.access import Project, User
+from moorage.resources.access import Project, Role, ServiceAccount, Team, User
 from moorage.resources.account import CloudAccount, Secret
 from moorage.resources.cluster import Cluster
 from moorage.resources.clusterkeys import ClusterKeys, ResealedKeys
@@ -31,7 +31,10 @@ KINDS: dict[str, type[Resource]] = {
         Plan,
         Project,
         ResealedKeys,
+        Role,
         Secret,
+        ServiceAccount,
+        Team,
         Template,
         TemplateReplica,
         User,
@@ -60,8 +63,11 @@ __all__ = [
     "Project",
     "ResealedKeys",
     "Resource",
+    "Role",
     "Scope",
     "Secret",
+    "ServiceAccount",
+    "Team",
     "Template",
     "TemplateReplica",
     "User",

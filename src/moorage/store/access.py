@@ -5,6 +5,7 @@ enrolment tokens (SHA-256 of long random words). Every function takes the store,
 transaction of it: then it is committed with whatever else that does.
 """
 
+import json
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -24,6 +25,7 @@ from sqlalchemy import (
 
 from moorage.kit.errors import ConflictError, NotFoundError, StorageFullError
 from moorage.kit.skew import SKEW_LIMIT
+from moorage.resources.access import Grant
 from moorage.store import tables
 from moorage.store.operations import SqlOperations
 
@@ -42,6 +44,14 @@ class Session(NamedTuple):
     created_at: datetime
     expires_at: datetime
     last_seen_at: datetime
+    id: str
+    """May be shown; the token itself is known to its holder only."""
+    source: str
+    """Address that it was opened from."""
+    agent: str
+    """What the client called itself."""
+    method: str
+    """How its user proved who he is."""
 
 
 class ApiKey(NamedTuple):
@@ -54,6 +64,14 @@ class ApiKey(NamedTuple):
     created_at: datetime
     expires_at: datetime | None
     last_used_at: datetime | None
+    bounds: str | None = None
+    """JSON list of grants that narrow it."""
+
+    def grants(self) -> list[Grant] | None:
+        """Return the grants that narrow it; ``None``: none do."""
+        if self.bounds is None:
+            return None
+        return [Grant.model_validate(one) for one in json.loads(self.bounds)]
 
 
 class EnrolmentToken(NamedTuple):
@@ -65,14 +83,6 @@ class EnrolmentToken(NamedTuple):
     expires_at: datetime
     used_at: datetime | None
     used_by: str | None
-
-
-class LoginAttempts(NamedTuple):
-    """Failed logins in a row, of one user name or from one address."""
-
-    subject: str
-    failures: int
-    last_at: datetime
 
 
 async def _begin_anew(
@@ -129,6 +139,7 @@ async def forget_user(store: SqlOperations, user: str) -> None:
     """Remove all by which a user could come in: for a user who is deleted."""
     async with store.transaction() as tx, tx.writing() as unit:
         await unit.execute(delete(tables.password).where(_PASSWORD.user == user))
+        await unit.execute(delete(tables.totp).where(tables.totp.c.user == user))
         await unit.execute(delete(tables.session).where(_SESSION.user == user))
         await unit.execute(delete(tables.api_key).where(_KEY.user == user))
 
@@ -137,11 +148,19 @@ async def forget_user(store: SqlOperations, user: str) -> None:
 
 
 async def add_session(
-    store: SqlOperations, *, id_hash: str, user: str, expires_at: datetime
+    store: SqlOperations,
+    *,
+    id_hash: str,
+    user: str,
+    expires_at: datetime,
+    id_: str = "",
+    source: str = "",
+    agent: str = "",
+    method: str = "",
 ) -> Session:
-    """Begin a session."""
+    """Begin a session; see ``Session`` for what is noted with it."""
     now = store.clock.now()
-    made = Session(id_hash, user, now, expires_at, now)
+    made = Session(id_hash, user, now, expires_at, now, id_, source, agent, method)
     async with store.writing() as unit:
         await unit.execute(insert(tables.session).values(made._asdict()))
     return made
@@ -174,6 +193,25 @@ async def touch_session(
         await unit.execute(update(tables.session).where(_SESSION.id_hash == id_hash).values(new))
 
 
+async def list_sessions(store: SqlOperations, user: str) -> list[Session]:
+    """Return the sessions of a user that have not expired, the newest first."""
+    query = (
+        select(tables.session)
+        .where(_SESSION.user == user, _SESSION.expires_at > store.clock.now())
+        .order_by(_SESSION.created_at.desc())
+    )
+    async with store.reading() as unit:
+        return [Session._make(row) for row in await unit.execute(query)]
+
+
+async def end_session_of(store: SqlOperations, user: str, id_: str) -> None:
+    """End a user's session by its public id; raises ``NotFoundError``."""
+    statement = delete(tables.session).where(_SESSION.user == user, _SESSION.id == id_)
+    async with store.writing() as unit:
+        if not id_ or not (await unit.execute(statement)).rowcount:
+            raise NotFoundError(f"there is no session {id_}")
+
+
 async def end_session(store: SqlOperations, id_hash: str) -> None:
     """End one session."""
     async with store.writing() as unit:
@@ -200,6 +238,7 @@ async def add_api_key(  # noqa: D417 - the rest says itself
     user: str,
     hash_: str,
     expires_at: datetime | None = None,
+    bounds: str | None = None,
 ) -> ApiKey:
     """Store an API key; raises ``ConflictError`` when the user has one of that name.
 
@@ -207,8 +246,9 @@ async def add_api_key(  # noqa: D417 - the rest says itself
         id_: What names the key in lists and in the audit trail.
         hash_: SHA-256 of the key itself.
         expires_at: ``None``: never.
+        bounds: JSON list of grants that narrow it.
     """
-    made = ApiKey(id_, name, user, hash_, store.clock.now(), expires_at, None)
+    made = ApiKey(id_, name, user, hash_, store.clock.now(), expires_at, None, bounds)
     async with store.transaction() as tx, tx.writing() as unit:
         query = select(_KEY.id).where(_KEY.user == user, _KEY.name == name)
         if (await unit.execute(query)).first() is not None:
@@ -317,40 +357,6 @@ async def revoke_enrolment_tokens(store: SqlOperations, gateway: str) -> None:
     """Remove all tokens of a gateway."""
     async with store.writing() as unit:
         await unit.execute(delete(tables.enrolment_token).where(_TOKEN.gateway == gateway))
-
-
-# Failed logins
-
-
-async def find_login_attempts(store: SqlOperations, subject: str) -> LoginAttempts | None:
-    """Return the failed logins in a row of a user name or an address."""
-    query = select(tables.login_attempt).where(_ATTEMPT.subject == subject)
-    async with store.reading() as unit:
-        row = (await unit.execute(query)).first()
-    return None if row is None else LoginAttempts._make(row)
-
-
-async def count_login_failure(store: SqlOperations, subject: str) -> int:
-    """Count one failed login more; return how many there are in a row."""
-    now = store.clock.now()
-    async with store.writing() as unit:
-        statement = unit.insert(tables.login_attempt).values(
-            subject=subject, failures=1, last_at=now
-        )
-        result = await unit.execute(
-            statement.on_conflict_do_update(
-                index_elements=["subject"],
-                set_={"failures": _ATTEMPT.failures + 1, "last_at": now},
-            ).returning(_ATTEMPT.failures)
-        )
-        failures: int = result.scalar_one()
-    return failures
-
-
-async def forget_login_failures(store: SqlOperations, subject: str) -> None:
-    """Forget failed logins, after one that succeeded."""
-    async with store.writing() as unit:
-        await unit.execute(delete(tables.login_attempt).where(_ATTEMPT.subject == subject))
 
 
 async def sweep(store: SqlOperations, *, attempts_after: timedelta = timedelta(days=1)) -> None:

@@ -19,6 +19,7 @@ from moorage.store.database import Unit
 from moorage.store.fanout import Subscription
 from moorage.store.queue_memory import MemoryQueue
 from moorage.store.queue_sql import SqlQueue
+from moorage.store.selector import Within
 from moorage.store.view import View, bring_up_to_date
 
 R = TypeVar("R", bound=Resource)
@@ -112,8 +113,12 @@ class SqlOperations(ABC):
         route: str | None = None,
         limit: int | None = None,
         after: tuple[str, str] | None = None,
+        within: Within = (),
     ) -> builtins.list[R]:
-        """Return resources in the order of ``(project, name)``; see ``engine.store``."""
+        """Return resources in the order of ``(project, name)``; see ``engine.store``.
+
+        ``within``: only clusters that these choices of label selectors reach, and their parts.
+        """
         query = resource_read.page_query(
             kind.kind_name(),
             project=project,
@@ -123,6 +128,7 @@ class SqlOperations(ABC):
             route=route,
             limit=limit,
             after=after,
+            within=within,
         )
         async with self.reading() as unit:
             rows = await resource_read.fetch(unit, query)

@@ -16,7 +16,7 @@ from moorage.store.codec import (
     stored,
 )
 from moorage.store.database import Unit
-from moorage.store.selector import label_clause
+from moorage.store.selector import Within, label_clause, within_clause
 
 T = tables.resource.c
 
@@ -54,6 +54,7 @@ def page_query(
     route: str | None,
     limit: int | None,
     after: tuple[str, str] | None,
+    within: Within = (),
 ) -> Select[*tuple[Any, ...]]:
     """Return the query of a page in the order of ``(project, name)``."""
     query = select(*COLUMNS).where(T.kind == kind)
@@ -75,6 +76,8 @@ def page_query(
     clause = label_clause(labels, selector)
     if clause is not None:
         query = query.where(clause)
+    if within:
+        query = query.where(within_clause(kind, within))
     return query
 
 

@@ -1,73 +1,62 @@
-"""Kubernetes label selectors: read from text, applied in SQL."""
+"""Kubernetes label selectors, applied in SQL."""
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_
+from sqlalchemy import ColumnElement, FromClause, and_, or_, select, true
 
-from moorage.kit.errors import InvalidError
+from moorage.resources.selector import Requirement, parse_selector
 from moorage.store import tables
 
-_KEY = (
-    r"(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
-)
-_VALUE = r"(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?"
-_EQUALITY = re.compile(rf"(?P<key>{_KEY})\s*(?P<operator>==|=|!=)\s*(?P<value>{_VALUE})")
-_SET = re.compile(rf"(?P<key>{_KEY})\s+(?P<operator>in|notin)\s*\((?P<values>[^()]*)\)")
-_PRESENCE = re.compile(rf"(?P<operator>!?)\s*(?P<key>{_KEY})")
-_MAX_LENGTH = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Requirement:
-    """One part of a selector; all parts must hold."""
-
-    key: str
-    operator: Literal["in", "notin", "exists", "absent"]
-    values: tuple[str, ...] = ()
-
-
-def parse_selector(text: str) -> tuple[Requirement, ...]:
-    """Read a selector such as ``a=b,c!=d,e in (x,y),f,!g``; raises ``InvalidError``."""
-    if len(text) > _MAX_LENGTH:
-        raise InvalidError(f"a label selector may have {_MAX_LENGTH} characters at most")
-    if not text.strip():
-        return ()
-    return tuple(_parse_part(part.strip(), text) for part in re.split(r",(?![^(]*\))", text))
-
-
-def _parse_part(part: str, text: str) -> Requirement:
-    if found := _EQUALITY.fullmatch(part):
-        operator: Literal["in", "notin"] = "notin" if found["operator"] == "!=" else "in"
-        return Requirement(found["key"], operator, (found["value"],))
-    if found := _SET.fullmatch(part):
-        values = tuple(value.strip() for value in found["values"].split(","))
-        if all(re.fullmatch(_VALUE, value) for value in values):
-            operator = "in" if found["operator"] == "in" else "notin"
-            return Requirement(found["key"], operator, values)
-    if found := _PRESENCE.fullmatch(part):
-        return Requirement(found["key"], "absent" if found["operator"] else "exists")
-    raise InvalidError(
-        f"label selector {text!r}: cannot read {part!r}; write a=b, a!=b, a in (b,c), "
-        "a notin (b,c), a or !a, with commas between"
-    )
+Within = tuple[tuple[str, ...], ...]
+"""Choices of label selectors of clusters; of each choice one has to hold."""
 
 
 def label_clause(
-    labels: Mapping[str, str] | None, selector: str | None
+    labels: Mapping[str, str] | None, selector: str | None, *, table: FromClause = tables.resource
 ) -> ColumnElement[bool] | None:
     """Return the condition on the label column; ``None`` when nothing is asked."""
     requirements = [Requirement(key, "in", (value,)) for key, value in (labels or {}).items()]
     requirements.extend(parse_selector(selector or ""))
     if not requirements:
         return None
-    return and_(*(_clause(requirement) for requirement in requirements))
+    return and_(*(_clause(requirement, table) for requirement in requirements))
 
 
-def _clause(requirement: Requirement) -> ColumnElement[bool]:
-    found: ColumnElement[Any] = tables.resource.c.labels[requirement.key].as_string()
+def within_clause(kind: str, within: Within) -> ColumnElement[bool]:
+    """Return the condition that a resource is, or belongs to, a cluster that is reached.
+
+    One indexed look-up for each row that would be shown, none for those who reach all.
+    """
+    if kind == "Cluster":
+        return _reached(tables.resource, within)
+    cluster = tables.resource.alias("reached_cluster")
+    clusters = select(cluster.c.uid).where(cluster.c.kind == "Cluster", _reached(cluster, within))
+    owner = tables.resource.c.owner_uid
+    if kind != "Operation":
+        return owner.in_(clusters)
+    machine = tables.resource.alias("reached_machine")
+    machines = select(machine.c.uid).where(
+        machine.c.kind == "Machine", machine.c.owner_uid.in_(clusters)
+    )
+    return or_(owner.in_(clusters), owner.in_(machines))
+
+
+def _reached(table: FromClause, within: Within) -> ColumnElement[bool]:
+    return and_(
+        *(
+            or_(*(_or_all(label_clause(None, selector, table=table)) for selector in part))
+            for part in within
+        )
+    )
+
+
+def _or_all(clause: ColumnElement[bool] | None) -> ColumnElement[bool]:
+    return true() if clause is None else clause
+
+
+def _clause(requirement: Requirement, table: FromClause) -> ColumnElement[bool]:
+    found: ColumnElement[Any] = table.c.labels[requirement.key].as_string()
     match requirement.operator:
         case "in":
             return found.in_(requirement.values)

@@ -140,6 +140,17 @@ password = Table(
     PrimaryKeyConstraint("user"),
 )
 
+totp = Table(
+    "totp",
+    metadata,
+    Column("user", Text, nullable=False),
+    Column("secret", Text, nullable=False),
+    Column("confirmed_at", Instant),  # NULL: it does not count yet
+    Column("step", BigInteger, nullable=False),  # newest time step that was used
+    Column("recovery", Text, nullable=False),  # JSON list of hashes
+    PrimaryKeyConstraint("user"),
+)
+
 session = Table(
     "session",
     metadata,
@@ -148,7 +159,12 @@ session = Table(
     Column("created_at", Instant, nullable=False),
     Column("expires_at", Instant, nullable=False),
     Column("last_seen_at", Instant, nullable=False),
+    Column("id", Text, nullable=False, server_default=text("''")),  # may be shown
+    Column("source", Text, nullable=False, server_default=text("''")),
+    Column("agent", Text, nullable=False, server_default=text("''")),
+    Column("method", Text, nullable=False, server_default=text("''")),
     PrimaryKeyConstraint("id_hash"),
+    Index(None, "id"),
     Index(None, "user"),
     Index(None, "expires_at"),
 )
@@ -163,6 +179,7 @@ api_key = Table(
     Column("created_at", Instant, nullable=False),
     Column("expires_at", Instant),
     Column("last_used_at", Instant),
+    Column("bounds", Text),  # JSON list of grants that narrow it; NULL: none do
     PrimaryKeyConstraint("id"),
     UniqueConstraint("user", "name"),
     UniqueConstraint("hash"),

@@ -1,12 +1,11 @@
-"""Rules of the hub-wide kinds: gateways, accounts, secrets, IP pools, users, projects."""
+"""Rules of the hub-wide kinds: gateways, accounts, secrets, IP pools."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from moorage.hub.admission.estate import Estate
 from moorage.kit.errors import FieldFault, InvalidError
 from moorage.kit.seal import PublicSealingKey
-from moorage.resources import CloudAccount, IPPool, Secret, Template, User
-from moorage.resources.access import AccessRole
+from moorage.resources import CloudAccount, IPPool, Secret, Template
 from moorage.resources.spans import overlap, show
 
 
@@ -125,32 +124,6 @@ def ip_pool_faults(
     return faults
 
 
-def user_faults(
-    user: User, *, projects: Sequence[str], users: Sequence[User], before: User | None
-) -> list[FieldFault]:
-    """Return every fault of a user: projects exist, and an administrator remains."""
-    faults = [
-        FieldFault(f"spec.grants[{index}].project", f"there is no project {grant.project}")
-        for index, grant in enumerate(user.spec.grants)
-        if grant.project not in ("*", *projects)
-    ]
-    stays = _administers(user)
-    if before is not None and not stays and is_last_administrator(before, users):
-        faults.append(
-            FieldFault(
-                "spec.disabled" if user.spec.disabled else "spec.grants",
-                f"{user.metadata.name} is the last administrator: make another one first",
-            )
-        )
-    return faults
-
-
-def is_last_administrator(user: User, users: Sequence[User]) -> bool:
-    """Tell whether nobody could administer the hub without this user."""
-    rest = [other for other in users if other.metadata.name != user.metadata.name]
-    return _administers(user) and not any(_administers(other) for other in rest)
-
-
 def gateway_users(gateway: str, estate: Estate) -> list[str]:
     """Return what would be left without its gateway, in words."""
     named = [
@@ -160,11 +133,6 @@ def gateway_users(gateway: str, estate: Estate) -> list[str]:
         *(str(p) for p in estate.ip_pools.values() if p.spec.gateway == gateway),
     ]
     return sorted(named)
-
-
-def _administers(user: User) -> bool:
-    wide = any(g.role is AccessRole.ADMIN and g.project == "*" for g in user.spec.grants)
-    return wide and not user.spec.disabled
 
 
 def _gateway(name: str, estate: Estate) -> Iterator[FieldFault]:

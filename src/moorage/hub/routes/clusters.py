@@ -1,16 +1,15 @@
 """A cluster and its node pools as one document: created or updated in one transaction."""
 
-from typing import Annotated
-
 from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse
 from starlette.responses import Response
 
 from moorage.auth import Verb
-from moorage.hub.deps import DryRun, HubDep, IfMatch, Scope, allow
+from moorage.hub.deps import DryRun, HubDep, IfMatch, Scope, ScopeDep, in_project
 from moorage.hub.documents import ClusterDocument, ClusterWithPools
 from moorage.hub.problems import Problem
 from moorage.hub.proposals import admit, store_proposal
+from moorage.hub.rightful import permit_proposal
 from moorage.hub.routes.resources import check_project
 from moorage.hub.rules.clusters import pools_of
 from moorage.hub.rules.plans import withdraw_plans
@@ -25,6 +24,7 @@ router = APIRouter(
     prefix="/v1/projects/{project}/clusters",
     tags=["clusters"],
     route_class=StrictRoute,
+    dependencies=[Depends(in_project)],
     responses={"4XX": {"model": Problem}},
 )
 
@@ -41,7 +41,7 @@ async def apply_cluster(
     name: ClusterName,
     document: ClusterDocument,
     hub: HubDep,
-    scope: Annotated[Scope, Depends(allow(Verb.UPDATE, "clusters"))],
+    scope: ScopeDep,
     if_match: IfMatch,
     dry_run: DryRun = False,
 ) -> Response:
@@ -73,7 +73,7 @@ async def apply_cluster(
 async def create_cluster(
     document: ClusterDocument,
     hub: HubDep,
-    scope: Annotated[Scope, Depends(allow(Verb.CREATE, "clusters"))],
+    scope: ScopeDep,
     dry_run: DryRun = False,
 ) -> Response:
     """Like apply, but 409 when there is a cluster of that name."""
@@ -103,7 +103,9 @@ async def _apply(
             note.before = _show(before, old)
         elif if_version is not None:
             raise ConflictError(f"there is no cluster {name} to match version {if_version}")
-        cluster = await store_proposal(store, await admit(store, project, document, before))
+        proposal = await admit(store, project, document, before)
+        permit_proposal(scope, proposal)
+        cluster = await store_proposal(store, proposal)
         await withdraw_plans(store, cluster.metadata.uid)
         shown = _show(cluster, await pools_of(store, cluster))
         note.after = shown

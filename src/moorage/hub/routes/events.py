@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query
 
-from moorage.auth import Verb
-from moorage.hub.deps import HubDep, Scope, allow
+from moorage.hub.deps import HubDep, ScopeDep, in_project
 from moorage.hub.problems import Problem
 from moorage.hub.strict import StrictRoute
 from moorage.resources import Cluster
@@ -59,13 +58,14 @@ Limit = Annotated[int, Query(ge=1, le=500)]
 
 
 @router.get(
-    "/projects/{project}/events",
+    "/projects/{project}/events",  # noqa: FAST003 - in_project takes it
     operation_id="listEvents",
+    dependencies=[Depends(in_project)],
     summary="What happened in a project",
 )
 async def list_events(
     hub: HubDep,
-    scope: Annotated[Scope, Depends(allow(Verb.LIST, "events"))],
+    scope: ScopeDep,
     object_: Object = None,
     cluster: Annotated[
         ClusterName | None, Query(description="Only this cluster, its pools and its machines.")
@@ -74,24 +74,29 @@ async def list_events(
 ) -> EventList:
     """List events, the newest first."""
     kind, _, name = (object_ or "").partition("/")
+    limited = not scope.reach.is_everything
     found = await events.list_events(
         hub.store,
         project=scope.project,
         kind=kind or None,
         name=name or None,
-        limit=_LOOK_BACK if cluster else limit,
+        limit=_LOOK_BACK if cluster or limited else limit,
     )
-    if cluster is not None:
+    if cluster is not None or limited:
         clusters = await hub.store.list(Cluster, project=scope.project)
-        names = {cluster, *(c.metadata.name for c in clusters)}
-        found = [event for event in found if _cluster_of(event, names) == cluster]
+        names = {c.metadata.name for c in clusters} | ({cluster} if cluster else set())
+        reached = {c.metadata.name for c in clusters if scope.reach.includes(c.metadata.labels)}
+        shown = {cluster} if cluster else reached
+        if limited:
+            shown &= reached
+        found = [event for event in found if _cluster_of(event, names) in shown]
     return _answer(found[:limit])
 
 
 @router.get("/events", operation_id="listHubEvents", summary="What happened to hub-wide things")
 async def list_hub_events(
     hub: HubDep,
-    _scope: Annotated[Scope, Depends(allow(Verb.LIST, "hub-events"))],
+    _scope: ScopeDep,
     object_: Object = None,
     limit: Limit = 100,
 ) -> EventList:

@@ -3,19 +3,18 @@
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Path, Request
 from pydantic import Field, StringConstraints
 
 from moorage import __version__
 from moorage.auth import (
     Principal,
-    Verb,
     hash_secret,
     new_enrolment_token,
     parse_enrolment_token,
 )
 from moorage.hub.auditing import AuditNote, record
-from moorage.hub.deps import HubDep, Scope, allow, source_of
+from moorage.hub.deps import HubDep, ScopeDep, source_of
 from moorage.hub.problems import Problem, TooManyRequestsError
 from moorage.hub.rules.base import RECOVERY_KEY
 from moorage.hub.strict import StrictRoute
@@ -100,7 +99,7 @@ class Enrolled(Model):
 async def create_token(
     name: Name,
     hub: HubDep,
-    scope: Annotated[Scope, Depends(allow(Verb.UPDATE, "gateways"))],
+    scope: ScopeDep,
     body: TokenRequest | None = None,
 ) -> EnrolmentTokenMade:
     """Make a token that lets one gateway enrol once within 24 hours; older ones end."""
@@ -223,7 +222,7 @@ class Decision(Model):
 async def list_conflicts(
     name: Name,
     hub: HubDep,
-    _scope: Annotated[Scope, Depends(allow(Verb.UPDATE, "gateways"))],
+    _scope: ScopeDep,
 ) -> IntentConflictList:
     """List the intents that the gateway and the (restored) hub do not agree on."""
     await hub.store.get(Gateway, "", name)
@@ -242,7 +241,7 @@ async def decide_conflict(
     uid: Annotated[str, Path(max_length=64)],
     body: Decision,
     hub: HubDep,
-    scope: Annotated[Scope, Depends(allow(Verb.UPDATE, "gateways"))],
+    scope: ScopeDep,
 ) -> IntentConflictList:
     """Decide; whatever belongs to a cluster goes with it. Returns what is left to decide."""
     async with hub.store.transaction() as store:

@@ -9,10 +9,9 @@ from pydantic import Field
 from starlette.responses import Response
 
 from moorage import __version__
-from moorage.auth import Verb
 from moorage.hub.admission import sealing_key_id
 from moorage.hub.auditing import AuditNote, record
-from moorage.hub.deps import HubDep, Scope, allow, metrics_guard
+from moorage.hub.deps import HubDep, PrincipalDep, ScopeDep, metrics_guard
 from moorage.hub.paging import page_token, read_page_token
 from moorage.hub.problems import Problem
 from moorage.hub.rules.base import RECOVERY_KEY
@@ -80,9 +79,7 @@ class AuditPage(Model):
     response_model_exclude_none=True,
     summary="Which hub is this?",
 )
-async def get_installation(
-    hub: HubDep, _scope: Annotated[Scope, Depends(allow(Verb.GET, "installation"))]
-) -> Installation:
+async def get_installation(hub: HubDep, _principal: PrincipalDep) -> Installation:
     """Return identity, version and recovery key."""
     return await _installation(hub)
 
@@ -96,7 +93,7 @@ async def get_installation(
 async def set_recovery_key(
     body: RecoveryKey,
     hub: HubDep,
-    scope: Annotated[Scope, Depends(allow(Verb.UPDATE, "installation"))],
+    scope: ScopeDep,
 ) -> Installation:
     """Store the public recovery key. Gateways pin it, so it cannot be changed afterwards."""
     key_id = sealing_key_id(body.public_key)
@@ -122,7 +119,7 @@ async def set_recovery_key(
 )
 async def list_audit(
     hub: HubDep,
-    _scope: Annotated[Scope, Depends(allow(Verb.LIST, "audit"))],
+    _scope: ScopeDep,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
     continue_: Annotated[str | None, Query(alias="continue", max_length=64)] = None,
     actor: Annotated[str | None, Query(max_length=128)] = None,

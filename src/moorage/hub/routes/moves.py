@@ -1,8 +1,6 @@
 """Clusters from one gateway to another: moved, taken from a dead one, their secrets resealed."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from pydantic import Field
 
 from moorage.auth import Verb
@@ -19,7 +17,7 @@ from moorage.controllers.hub.moves import (
 from moorage.engine.store import Store
 from moorage.hub.admission import sealing_key_id
 from moorage.hub.auditing import AuditNote, record
-from moorage.hub.deps import DryRun, HubDep, Scope, allow
+from moorage.hub.deps import DryRun, HubDep, ScopeDep
 from moorage.hub.problems import Problem
 from moorage.hub.strict import StrictRoute
 from moorage.hub.writes import write
@@ -107,7 +105,7 @@ class Sealed(Model):
 async def move_cluster(
     body: MoveRequest,
     hub: HubDep,
-    scope: Annotated[Scope, Depends(allow(Verb.UPDATE, "moves"))],
+    scope: ScopeDep,
     dry_run: DryRun = False,
 ) -> Moving:
     """Have its gateway stop all work on it; once that is so, the other one takes it over.
@@ -140,7 +138,7 @@ async def move_cluster(
 async def cancel(
     body: ClusterNamed,
     hub: HubDep,
-    scope: Annotated[Scope, Depends(allow(Verb.UPDATE, "moves"))],
+    scope: ScopeDep,
 ) -> None:
     """Let the old gateway go on, with all that was to move; 409 when there is no move."""
     project, name = body.project, body.cluster
@@ -166,7 +164,7 @@ async def cancel(
 async def declare_dead(
     body: DeathNotice,
     hub: HubDep,
-    scope: Annotated[Scope, Depends(allow(Verb.UPDATE, "moves"))],
+    scope: ScopeDep,
     dry_run: DryRun = False,
 ) -> Moving:
     """Do not wait for the old one: its successor fences it in vCenter, by a higher epoch.
@@ -207,9 +205,7 @@ async def declare_dead(
     operation_id="getSealed",
     summary="Get what is sealed to a gateway, to be opened with the recovery key",
 )
-async def get_sealed(
-    name: Name, hub: HubDep, scope: Annotated[Scope, Depends(allow(Verb.UPDATE, "moves"))]
-) -> Sealed:
+async def get_sealed(name: Name, hub: HubDep, scope: ScopeDep) -> Sealed:
     """Return sealed envelopes whole: worth nothing without a gateway's key or the recovery key."""
     await hub.store.get(Gateway, "", name)
     await record(
@@ -244,7 +240,7 @@ async def put_resealed(
     name: Name,
     body: Sealed,
     hub: HubDep,
-    scope: Annotated[Scope, Depends(allow(Verb.UPDATE, "moves"))],
+    scope: ScopeDep,
 ) -> None:
     """Store envelopes that have got this gateway as one recipient more, and are else the same."""
     async with write(hub, scope.actor, Verb.UPDATE, "Sealed", name, dry_run=False) as (store, note):

@@ -7,20 +7,20 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Query
 from pydantic import Field
 
-from moorage.auth import Verb
-from moorage.hub.deps import HubDep, Scope, allow
+from moorage.hub.deps import HubDep, ScopeDep, in_project
 from moorage.hub.fleet import Filter, Fleet, Glance, count
 from moorage.hub.paging import page_token, read_page_token
 from moorage.hub.problems import Problem
 from moorage.hub.routes.resources import MAX_PAGE, PAGE, Selecting
 from moorage.hub.strict import StrictRoute
 from moorage.resources.meta import Model
-from moorage.store.selector import parse_selector
+from moorage.resources.selector import parse_selector
 
 router = APIRouter(
     prefix="/v1/projects/{project}",
     tags=["clusters"],
     route_class=StrictRoute,
+    dependencies=[Depends(in_project)],
     responses={"4XX": {"model": Problem}},
 )
 
@@ -66,7 +66,7 @@ class ClusterOverview(Model):
 )
 async def overview_clusters(
     hub: HubDep,
-    scope: Annotated[Scope, Depends(allow(Verb.LIST, "clusters"))],
+    scope: ScopeDep,
     search: Annotated[str, Query(max_length=63, description="Part of a name.")] = "",
     state: Annotated[str, Query(max_length=63)] = "",
     version: Annotated[str, Query(max_length=32)] = "",
@@ -77,7 +77,12 @@ async def overview_clusters(
     """Return counts by state and version, and a page of the clusters that fulfil all filters."""
     selector = parse_selector(label_selector or "")
     place = read_page_token(continue_, str)
-    clusters = (await hub.store.view(Fleet)).of(scope.project)
+    reach = scope.reach
+    clusters = [
+        one
+        for one in (await hub.store.view(Fleet)).of(scope.project)
+        if reach.is_everything or reach.includes(one.labels)
+    ]
     wanted = Filter(search, state, version, selector)
     found = [one for one in clusters if wanted.wants(one)]
     rest = [one for one in found if place is None or one.name > place[0]]

@@ -11,10 +11,11 @@ from moorage.auth import Verb
 from moorage.engine.store import Store
 from moorage.hub import writes
 from moorage.hub.context import Hub
-from moorage.hub.deps import DryRun, HubDep, IfMatch, Scope, allow
+from moorage.hub.deps import DryRun, HubDep, IfMatch, Scope, ScopeDep, in_project
 from moorage.hub.documents import ClusterDocument, NewClusterMetadata
 from moorage.hub.problems import PlanOutdatedError, PreconditionError, Problem
 from moorage.hub.proposals import Proposal, admit, store_proposal, versions_of
+from moorage.hub.rightful import permit_proposal
 from moorage.hub.routes.resources import check_project
 from moorage.hub.rules.clusters import ClusterRules, pools_of
 from moorage.hub.rules.plans import withdraw_plans
@@ -32,6 +33,7 @@ router = APIRouter(
     prefix="/v1/projects/{project}/clusters",
     tags=["plans"],
     route_class=StrictRoute,
+    dependencies=[Depends(in_project)],
     responses={"4XX": {"model": Problem}},
 )
 
@@ -51,7 +53,7 @@ async def plan_cluster(
     name: ClusterName,
     document: ClusterDocument,
     hub: HubDep,
-    scope: Annotated[Scope, Depends(allow(Verb.CREATE, "plans"))],
+    scope: ScopeDep,
     host_lost: Annotated[
         str | None,
         Query(alias="hostLost", max_length=255, description="What if this host failed?"),
@@ -119,7 +121,7 @@ async def plan_cluster(
 async def replace_spec(
     name: ClusterName,
     hub: HubDep,
-    scope: Annotated[Scope, Depends(allow(Verb.UPDATE, "clusters"))],
+    scope: ScopeDep,
     if_match: IfMatch,
     spec: ClusterSpec | None = None,
     plan: Annotated[
@@ -180,6 +182,7 @@ async def _apply(
             node_pools=plan.spec.node_pools,
         )
         proposal = await admit(store, scope.project, document, before)
+        permit_proposal(scope, proposal)
         await _bind(store, hub, scope, plan, proposal)
         stored = await store_proposal(store, proposal)
         await withdraw_plans(store, stored.metadata.uid, but=plan.metadata.uid)

@@ -8,10 +8,9 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import JSONResponse, StreamingResponse
 from starlette.responses import Response
 
-from moorage.auth import Verb, can_see_project
 from moorage.hub import writes
 from moorage.hub.credentials import credential_of
-from moorage.hub.deps import DryRun, HubDep, IfMatch, Scope, allow, authenticate
+from moorage.hub.deps import DryRun, HubDep, IfMatch, Scope, ScopeDep, authenticate, in_project
 from moorage.hub.documents import new_model, new_resource, page_model
 from moorage.hub.paging import page_token, read_page_token
 from moorage.hub.problems import Problem
@@ -22,7 +21,7 @@ from moorage.kit.errors import FieldFault, InvalidError, UnauthenticatedError
 from moorage.resources import Resource
 from moorage.resources import Scope as KindScope
 from moorage.resources.meta import LabelKey, LabelValue, Name
-from moorage.store.selector import parse_selector
+from moorage.resources.selector import parse_selector
 
 R = TypeVar("R", bound=Resource)
 Handler = TypeVar("Handler", bound=Callable[..., Any])
@@ -50,10 +49,13 @@ class ResourceRoutes(Generic[R]):
     def __init__(self, rules: Rules[R]) -> None:
         self.rules, self.kind = rules, rules.kind
         self.name, self.plural = self.kind.kind_name(), self.kind.plural
-        in_project = self.kind.scope is KindScope.PROJECT
-        prefix = f"/v1/projects/{{project}}/{self.plural}" if in_project else f"/v1/{self.plural}"
+        inside = self.kind.scope is KindScope.PROJECT
         self.router = APIRouter(
-            prefix=prefix, tags=[self.plural], route_class=StrictRoute, responses=_PROBLEMS
+            prefix=f"/v1/projects/{{project}}/{self.plural}" if inside else f"/v1/{self.plural}",
+            tags=[self.plural],
+            route_class=StrictRoute,
+            dependencies=[Depends(in_project)] if inside else [],
+            responses=_PROBLEMS,
         )
 
     def read_only(self) -> "ResourceRoutes[R]":
@@ -62,13 +64,18 @@ class ResourceRoutes(Generic[R]):
         self.add_get()
         return self
 
-    def all(self) -> "ResourceRoutes[R]":
-        """Add everything."""
+    def unlabelled(self) -> "ResourceRoutes[R]":
+        """Add everything but the replacement of labels."""
         self.read_only()
         self.add_create()
         self.add_replace_spec()
-        self.add_replace_labels()
         self.add_delete()
+        return self
+
+    def all(self) -> "ResourceRoutes[R]":
+        """Add everything."""
+        self.unlabelled()
+        self.add_replace_labels()
         return self
 
     def add_list(self) -> None:
@@ -77,7 +84,7 @@ class ResourceRoutes(Generic[R]):
         async def list_resources(
             request: Request,
             hub: HubDep,
-            scope: Annotated[Scope, Depends(allow(Verb.LIST, self.plural))],
+            scope: ScopeDep,
             limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = PAGE,
             continue_: Annotated[str | None, Query(alias="continue", max_length=512)] = None,
             label_selector: Selecting = None,
@@ -92,7 +99,7 @@ class ResourceRoutes(Generic[R]):
             project = scope.project if kind.scope is KindScope.PROJECT else None
 
             def sees(name: str) -> bool:
-                return kind.plural != "projects" or can_see_project(scope.principal, name)
+                return kind.plural != "projects" or scope.principal.sees_project(name)
 
             if watch:
                 if resource_version is None and last_event_id and last_event_id.isdigit():
@@ -105,6 +112,7 @@ class ResourceRoutes(Generic[R]):
                     since=resource_version,
                     show=rules.show_text,
                     sees=sees,
+                    reach=scope.reach,
                     still_allowed=lambda: _still_allowed(request, hub, scope),
                 )
                 await stream.check()
@@ -118,6 +126,7 @@ class ResourceRoutes(Generic[R]):
                 selector=label_selector,
                 limit=limit + 1,
                 after=after,
+                within=scope.reach.parts,
             )
             rest: dict[str, Any] = {"kind": f"{self.name}List", "resourceVersion": version}
             if len(items) > limit:
@@ -145,7 +154,7 @@ class ResourceRoutes(Generic[R]):
         async def get_resource(
             name: Name,
             hub: HubDep,
-            scope: Annotated[Scope, Depends(allow(Verb.GET, self.plural))],
+            scope: ScopeDep,
         ) -> Response:
             found = await hub.store.get(self.kind, scope.project, name)
             return self.respond(found)
@@ -156,7 +165,7 @@ class ResourceRoutes(Generic[R]):
         async def create_resource(
             body: Any,
             hub: HubDep,
-            scope: Annotated[Scope, Depends(allow(Verb.CREATE, self.plural))],
+            scope: ScopeDep,
             dry_run: DryRun = False,
         ) -> Response:
             check_project(body.metadata.project, scope.project)
@@ -172,7 +181,7 @@ class ResourceRoutes(Generic[R]):
             name: Name,
             spec: Any,
             hub: HubDep,
-            scope: Annotated[Scope, Depends(allow(Verb.UPDATE, self.plural))],
+            scope: ScopeDep,
             if_match: IfMatch,
             dry_run: DryRun = False,
         ) -> Response:
@@ -190,7 +199,7 @@ class ResourceRoutes(Generic[R]):
             name: Name,
             labels: dict[LabelKey, LabelValue],
             hub: HubDep,
-            scope: Annotated[Scope, Depends(allow(Verb.UPDATE, self.plural))],
+            scope: ScopeDep,
             if_match: IfMatch,
             dry_run: DryRun = False,
         ) -> Response:
@@ -206,7 +215,7 @@ class ResourceRoutes(Generic[R]):
         async def delete_resource(
             name: Name,
             hub: HubDep,
-            scope: Annotated[Scope, Depends(allow(Verb.DELETE, self.plural))],
+            scope: ScopeDep,
             if_match: IfMatch,
             dry_run: DryRun = False,
         ) -> Response:
@@ -278,4 +287,5 @@ async def _still_allowed(request: Request, hub: HubDep, scope: Scope) -> bool:
         principal = await authenticate(hub, credential.token)
     except UnauthenticatedError:
         return False
-    return principal.grants == scope.principal.grants
+    before = scope.principal
+    return (principal.rights, principal.bounds) == (before.rights, before.bounds)

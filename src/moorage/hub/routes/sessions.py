@@ -1,41 +1,43 @@
 """Log in and out, and what everybody may ask and change about themselves."""
 
 import re
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Literal
 
 import structlog
 from anyio import to_thread
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Path, Request
 from pydantic import Field
 from starlette.responses import Response
 
 from moorage.auth import (
     Principal,
     TokenKind,
-    Verb,
     check_password,
     csrf_token,
     hash_password,
     hash_secret,
     new_token,
-    verify_password,
 )
 from moorage.hub.auditing import AuditNote, record
 from moorage.hub.context import Hub
 from moorage.hub.credentials import forget_cookie, refuse_foreign, set_cookie
-from moorage.hub.deps import CredentialDep, HubDep, PrincipalDep, Scope, allow, source_of
+from moorage.hub.deps import CredentialDep, HubDep, PrincipalDep, ScopeDep, source_of
+from moorage.hub.directory import Directory
+from moorage.hub.factor import check_second_factor
+from moorage.hub.passwords import check_own_password, is_password
 from moorage.hub.problems import Problem, TooManyRequestsError
+from moorage.hub.routes.apikeys import by_person
+from moorage.hub.routes.rights import HeldGrant, held_grants
+from moorage.hub.rules.people import cover
 from moorage.hub.strict import StrictRoute
 from moorage.kit.errors import (
-    ConflictError,
     FieldFault,
-    ForbiddenError,
     InvalidError,
+    MoorageError,
     UnauthenticatedError,
 )
 from moorage.resources import User
-from moorage.resources.access import Grant
 from moorage.resources.meta import NAME_PATTERN, Model, Name
 from moorage.store import access
 
@@ -49,7 +51,8 @@ router = APIRouter(
 )
 
 Password = Annotated[str, Field(max_length=1024)]
-MAX_KEYS = 20
+_AGENT = 256
+"""Characters kept of what a client calls itself."""
 
 
 class Login(Model):
@@ -57,6 +60,11 @@ class Login(Model):
 
     username: Annotated[str, Field(max_length=256)]
     password: Password
+    code: Annotated[str, Field(max_length=32)] | None = None
+    """Of an authenticator app, or a recovery code, for those who have a second factor.
+
+    Without it the answer to the right password is 401 with the type `/problems/second-factor`.
+    """
     cookie: bool = False
     """For a browser: the session's token goes into a cookie that scripts cannot read."""
 
@@ -77,7 +85,7 @@ class WhoAmI(Model):
 
     username: str
     display_name: str
-    grants: list[Grant]
+    grants: list[HeldGrant]
     credential: str
     """Kind and public id of the token that was sent."""
     csrf_token: str | None = None
@@ -97,37 +105,30 @@ class NewPassword(Model):
     password: Password
 
 
-class NewAPIKey(Model):
-    """A key for a program that acts as you."""
-
-    name: Name
-    expires_at: datetime | None = None
-    days: Annotated[int | None, Field(ge=1, le=3650)] = None
-    """Instead of a moment. With neither it holds until it is revoked."""
-
-
-class APIKey(Model):
-    """An API key, without its secret."""
+class SessionEntry(Model):
+    """A session, without its token."""
 
     id: str
-    name: str
     username: str
     created_at: datetime
-    expires_at: datetime | None = None
-    last_used_at: datetime | None = None
+    expires_at: datetime
+    last_seen_at: datetime
+    """Within five minutes."""
+    source: str
+    """Address that it was opened from."""
+    agent: str
+    """What the browser or program calls itself."""
+    method: str
+    """How its user proved who he is: `password`, or `oidc`."""
+    current: bool = False
+    """It is the one that asks."""
 
 
-class CreatedAPIKey(APIKey):
-    """A new API key. ``key`` is shown only here: send it as `Authorization: Bearer …`."""
+class SessionList(Model):
+    """Sessions of one user, the newest first."""
 
-    key: str
-
-
-class APIKeyList(Model):
-    """Your API keys; an administrator may ask for all."""
-
-    kind: Literal["APIKeyList"] = "APIKeyList"
-    items: list[APIKey]
+    kind: Literal["SessionList"] = "SessionList"
+    items: list[SessionEntry]
 
 
 @router.post(
@@ -149,15 +150,27 @@ async def login(body: Login, hub: HubDep, request: Request, response: Response) 
     hub.throttle.begin(body.username, source)
     is_name = re.fullmatch(NAME_PATTERN, body.username) is not None
     user = await hub.store.find(User, "", body.username) if is_name else None
-    ok = await _verify(hub, body.username, body.password)
+    ok = await is_password(hub, body.username, body.password)
     if not ok or user is None or user.spec.disabled:
         await record(hub, None, source, note, "refused")
         raise UnauthenticatedError("user name or password is wrong")
     hub.throttle.succeeded(body.username, source)
+    try:
+        await check_second_factor(hub, body.username, body.code)
+    except MoorageError as error:
+        await record(hub, None, source, note, type(error).__name__)
+        raise
     token = new_token(TokenKind.SESSION)
     expires_at = hub.clock.now() + hub.settings.session_lifetime
     await access.add_session(
-        hub.store, id_hash=hash_secret(token.text), user=user.metadata.name, expires_at=expires_at
+        hub.store,
+        id_hash=hash_secret(token.text),
+        user=user.metadata.name,
+        expires_at=expires_at,
+        id_=token.id,
+        source=source,
+        agent=request.headers.get("user-agent", "")[:_AGENT],
+        method="password",
     )
     principal = Principal(user.metadata.name, credential=f"session:{token.id}")
     await record(hub, principal, source, note, "ok")
@@ -187,11 +200,11 @@ async def logout(
 @router.get("/whoami", operation_id="whoAmI", response_model_exclude_none=True, summary="Who am I?")
 async def whoami(hub: HubDep, principal: PrincipalDep, credential: CredentialDep) -> WhoAmI:
     """Return the user and rights behind the token that was sent."""
-    user = await hub.store.get(User, "", principal.username)
+    directory = await hub.store.view(Directory)
     return WhoAmI(
         username=principal.username,
-        display_name=user.spec.display_name,
-        grants=list(principal.grants),
+        display_name=directory.users[principal.username].display_name,
+        grants=held_grants(principal.rights),
         credential=principal.credential,
         csrf_token=credential.csrf_token,
     )
@@ -211,16 +224,10 @@ async def change_own_password(
     request: Request,
 ) -> Response:
     """Change the password; every other session of yours ends."""
+    by_person(principal)
     source = source_of(request)
+    await check_own_password(hub, principal, source, body.current)
     note = AuditNote("update", "Password", name=principal.username)
-    wait = hub.throttle.retry_after(principal.username, source)
-    if wait > 0:
-        raise TooManyRequestsError("too many wrong passwords from here: try again later", wait)
-    hub.throttle.begin(principal.username, source)
-    if not await _verify(hub, principal.username, body.current):
-        await record(hub, principal, source, note, "refused")
-        raise InvalidError("wrong password", (FieldFault("current", "is not your password"),))
-    hub.throttle.succeeded(principal.username, source)
     if body.new == body.current:
         raise InvalidError("not changed", (FieldFault("new", "is the password you have"),))
     await set_password(hub, principal.username, body.new, path="new", keep_session=credential.token)
@@ -238,105 +245,83 @@ async def set_user_password(
     name: Name,
     body: NewPassword,
     hub: HubDep,
-    scope: Annotated[Scope, Depends(allow(Verb.UPDATE, "users"))],
+    scope: ScopeDep,
 ) -> Response:
     """Set the password of a user; all of the user's sessions end."""
-    await hub.store.get(User, "", name)
+    user = await hub.store.get(User, "", name)
+    directory = await hub.store.view(Directory)
+    # Whoever knows the password has these rights.
+    cover(scope.principal, [*directory.rights_if(name, user.spec.grants)], user)
     await set_password(hub, name, body.password, path="password")
     note = AuditNote("update", "Password", name=name)
     await record(hub, scope.principal, scope.actor.source, note, "ok")
     return Response(status_code=204)
 
 
-@router.post(
-    "/apikeys",
-    operation_id="createAPIKey",
-    response_model_exclude_none=True,
-    status_code=201,
-    summary="Make an API key of yours",
-)
-async def create_api_key(
-    body: NewAPIKey, hub: HubDep, principal: PrincipalDep, request: Request
-) -> CreatedAPIKey:
-    """Make a key that acts with your rights. The token is shown once, now."""
-    now = hub.clock.now()
-    if principal.credential.startswith("apikey:"):
-        raise ForbiddenError("an API key cannot make API keys: log in with your password")
-    expires_at = body.expires_at
-    if body.days is not None:
-        if expires_at is not None:
-            raise InvalidError(
-                "the key would have two ends", (FieldFault("days", "give days or expiresAt"),)
-            )
-        expires_at = now + timedelta(days=body.days)
-    if expires_at is not None and (expires_at.tzinfo is None or expires_at <= now):
-        raise InvalidError(
-            "the key would be of no use",
-            (FieldFault("expiresAt", "must lie in the future and name its time zone"),),
-        )
-    token = new_token(TokenKind.API_KEY)
-    async with hub.store.transaction():
-        keys = await access.list_api_keys(hub.store, principal.username)
-        if len(keys) >= MAX_KEYS:
-            raise ConflictError(f"you have {MAX_KEYS} API keys: revoke one first")
-        await access.add_api_key(
-            hub.store,
-            id_=token.id,
-            name=body.name,
-            user=principal.username,
-            hash_=hash_secret(token.text),
-            expires_at=expires_at,
-        )
-        note = AuditNote("create", "APIKey", name=f"{body.name} ({token.id})")
-        await record(hub, principal, source_of(request), note, "ok")
-    return CreatedAPIKey(
-        id=token.id,
-        name=body.name,
-        username=principal.username,
-        created_at=now,
-        expires_at=expires_at,
-        key=token.text,
-    )
-
-
-@router.get(
-    "/apikeys",
-    operation_id="listAPIKeys",
-    response_model_exclude_none=True,
-    summary="List your API keys",
-)
-async def list_api_keys(hub: HubDep, principal: PrincipalDep) -> APIKeyList:
-    """List your own keys; their secrets cannot be read back."""
-    keys = await access.list_api_keys(hub.store, principal.username)
-    return APIKeyList(
-        items=[
-            APIKey(
-                id=key.id,
-                name=key.name,
-                username=key.user,
-                created_at=key.created_at,
-                expires_at=key.expires_at,
-                last_used_at=key.last_used_at,
-            )
-            for key in keys
-        ]
-    )
+@router.get("/sessions", operation_id="listSessions", summary="List your sessions")
+async def list_sessions(hub: HubDep, principal: PrincipalDep) -> SessionList:
+    """List where you are logged in."""
+    return await _sessions(hub, principal.username, principal)
 
 
 @router.delete(
-    "/apikeys/{id}", operation_id="revokeAPIKey", status_code=204, summary="Revoke a key of yours"
+    "/sessions/{id}", operation_id="endSession", status_code=204, summary="End a session of yours"
 )
-async def revoke_api_key(
+async def end_session(
     id_: Annotated[str, Path(alias="id", max_length=64)],
     hub: HubDep,
     principal: PrincipalDep,
     request: Request,
 ) -> Response:
-    """Revoke one of your keys at once."""
-    await access.delete_api_key(hub.store, id_, user=principal.username)
-    note = AuditNote("delete", "APIKey", name=id_)
+    """End one of your sessions at once."""
+    by_person(principal)
+    await access.end_session_of(hub.store, principal.username, id_)
+    note = AuditNote("delete", "Session", name=f"{principal.username}/{id_}")
     await record(hub, principal, source_of(request), note, "ok")
     return Response(status_code=204)
+
+
+@router.get(
+    "/users/{name}/sessions", operation_id="listUserSessions", summary="List somebody's sessions"
+)
+async def list_user_sessions(name: Name, hub: HubDep, scope: ScopeDep) -> SessionList:
+    """List where a user is logged in."""
+    await hub.store.get(User, "", name)
+    return await _sessions(hub, name, scope.principal)
+
+
+@router.delete(
+    "/users/{name}/sessions",
+    operation_id="endUserSessions",
+    status_code=204,
+    summary="End all sessions of somebody",
+)
+async def end_user_sessions(name: Name, hub: HubDep, scope: ScopeDep) -> Response:
+    """Log a user out everywhere; API keys stay."""
+    await hub.store.get(User, "", name)
+    await access.end_sessions(hub.store, name)
+    note = AuditNote("delete", "Session", name=f"{name}/*")
+    await record(hub, scope.principal, scope.actor.source, note, "ok")
+    return Response(status_code=204)
+
+
+async def _sessions(hub: Hub, user: str, asking: Principal) -> SessionList:
+    return SessionList(
+        items=[
+            SessionEntry(
+                id=one.id,
+                username=one.user,
+                created_at=one.created_at,
+                expires_at=one.expires_at,
+                last_seen_at=one.last_seen_at,
+                source=one.source,
+                agent=one.agent,
+                method=one.method,
+                current=asking.credential == f"session:{one.id}",
+            )
+            for one in await access.list_sessions(hub.store, user)
+        ]
+    )
 
 
 async def set_password(
@@ -353,13 +338,3 @@ async def set_password(
     if username == "admin" and file is not None and file.exists():
         file.unlink()
         log.info("the set-up password was changed, its file is removed", file=str(file))
-
-
-async def _verify(hub: Hub, username: str, password: str) -> bool:
-    stored = await access.find_password_hash(hub.store, username)
-    verdict = await to_thread.run_sync(
-        verify_password, password, stored, limiter=hub.password_slots
-    )
-    if verdict.new_hash is not None:
-        await access.set_password_hash(hub.store, username, verdict.new_hash)
-    return verdict.ok

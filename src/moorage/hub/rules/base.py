@@ -43,8 +43,13 @@ class Rules(Generic[R]):
         """Return all faults that only other resources show."""
         return []
 
-    def permit(self, resource: R, principal: Principal) -> None:
-        """Raise ``ForbiddenError`` for what needs more rights than to create such a resource."""
+    async def permit(
+        self, store: Store, resource: R, before: R | None, principal: Principal
+    ) -> None:
+        """Raise ``ForbiddenError`` for what needs more rights than the operation itself.
+
+        Asked before anything is written; of a deletion ``resource`` is ``before``.
+        """
 
     def sign(self, resource: R, username: str) -> None:
         """Note in a new resource who asked for it, where the gateway has to know."""

@@ -1,6 +1,6 @@
 """Clusters, node pools and operations: what the hub adds, and what it refuses."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -8,15 +8,15 @@ from typing import Any
 from cryptography import x509
 from pydantic import ValidationError
 
-from moorage.auth import Decision, Principal, decide
-from moorage.auth import Verb as Right
+from moorage.auth import Principal
 from moorage.engine.store import Store
 from moorage.hub.admission import cluster_faults, fill_search_domains, pool_faults
 from moorage.hub.problems import invalid_from
 from moorage.hub.rules.base import Rules, assign, load_estate, release_unseen, route_to
 from moorage.hub.rules.plans import withdraw_plans
+from moorage.hub.sight import cluster_labels
 from moorage.kit.clock import Clock
-from moorage.kit.errors import FieldFault, ForbiddenError
+from moorage.kit.errors import FieldFault, ForbiddenError, NotFoundError
 from moorage.resources import KINDS, CloudAccount, Cluster, Gateway, NodePool, Operation, Resource
 from moorage.resources.meta import Model, Scope
 from moorage.resources.nodepool import pool_resource_name
@@ -37,6 +37,17 @@ _SUBJECTS = {
     Verb.CHECK: "CloudAccount",
     Verb.ZONES: "CloudAccount",
     Verb.ESTATE: "CloudAccount",
+}
+
+
+_PLURALS = {"Cluster": "clusters", "Machine": "machines"}
+_PERMISSIONS = {
+    Verb.KUBECONFIG: "clusters.kubeconfig",
+    Verb.LOGS: "machines.logs",
+    Verb.DELETE: "machines.delete",
+    Verb.CHECK: "accounts.check",
+    Verb.ZONES: "accounts.check",
+    Verb.ESTATE: "accounts.check",
 }
 
 
@@ -61,6 +72,15 @@ class ClusterRules(Rules[Cluster]):
         pools = await pools_of(store, before) if before else []
         estate = await load_estate(store)
         return cluster_faults(resource, pools, estate, before=before)
+
+    async def permit(
+        self, store: Store, resource: Cluster, before: Cluster | None, principal: Principal
+    ) -> None:
+        """The labels decide who may: nobody takes a cluster out of reach, or into it, by them."""
+        if before is None or resource is before:
+            return
+        for state in (before, resource):
+            require(principal, "clusters.update", state, state.metadata.labels)
 
     async def created(self, store: Store, resource: Cluster) -> None:
         await assign(store, resource)
@@ -104,6 +124,19 @@ class NodePoolRules(Rules[NodePool]):
         if before is None and resource.metadata.name != name:
             faults.append(FieldFault("metadata.name", f"must be {name}, from cluster and pool"))
         return faults
+
+    async def permit(
+        self, store: Store, resource: NodePool, before: NodePool | None, principal: Principal
+    ) -> None:
+        """A new pool names its cluster in its body: it has to be one that the caller reaches."""
+        project, name = resource.metadata.project, resource.spec.cluster
+        if before is not None or principal.may("nodepools.create", project):
+            return
+        cluster = await store.find(Cluster, project, name)
+        labels = cluster.metadata.labels if cluster else None
+        if not principal.may("clusters.get", project, labels):
+            raise NotFoundError(f"Cluster {project}/{name} does not exist")
+        require(principal, "nodepools.create", resource, labels)
 
     async def replaced(self, store: Store, resource: NodePool) -> None:
         if resource.metadata.owner is not None:
@@ -151,12 +184,27 @@ class OperationRules(Rules[Operation]):
         check = _ARGUMENTS.get(spec.verb, _no_arguments)
         return [*faults, *check(spec.arguments)]
 
-    def permit(self, resource: Operation, principal: Principal) -> None:
-        """Tags in vCenter are everybody's: who works in one project does not change them."""
+    async def permit(
+        self, store: Store, resource: Operation, before: Operation | None, principal: Principal
+    ) -> None:
+        """What is asked of the subject has a permission of its own.
+
+        Tags in vCenter are everybody's: who works in one project does not change them.
+        """
+        if before is not None:
+            return
         asked = resource.spec
+        subject = await self._subject(store, resource)
+        labels = None if subject is None else await cluster_labels(store, subject)
+        if asked.subject_kind != "CloudAccount" and not principal.may(
+            f"{_PLURALS[asked.subject_kind]}.get", resource.metadata.project, labels
+        ):
+            where = f"{resource.metadata.project}/{asked.subject_name}"
+            raise NotFoundError(f"{asked.subject_kind} {where} does not exist")
+        require(principal, _PERMISSIONS[asked.verb], resource, labels)
         if asked.verb is not Verb.ZONES or not asked.arguments.get("apply"):
             return
-        if decide(principal, Right.UPDATE, "accounts") is not Decision.ALLOWED:
+        if not principal.may("accounts.update"):
             raise ForbiddenError(
                 f"{principal.username} may not change tags in vCenter: all projects' nodes get "
                 "their region and zone from them. Ask an administrator of the whole installation; "
@@ -170,6 +218,18 @@ class OperationRules(Rules[Operation]):
         kind = KINDS[resource.spec.subject_kind]
         project = "" if kind.scope is Scope.HUB else resource.metadata.project
         return await store.find(kind, project, resource.spec.subject_name)
+
+
+def require(
+    principal: Principal, permission: str, resource: Resource, labels: Mapping[str, str] | None
+) -> None:
+    """Raise ``ForbiddenError`` unless the permission reaches the resource's cluster."""
+    if not principal.may(permission, resource.metadata.project, labels):
+        kind, _, verb = permission.partition(".")
+        raise ForbiddenError(
+            f"{principal.username} may not {verb} {kind} here ({resource}): the permission "
+            f"{permission} is missing"
+        )
 
 
 async def pools_of(store: Store, cluster: Cluster) -> list[NodePool]:

@@ -1,4 +1,4 @@
-"""Gateways, accounts, secrets, IP pools, projects, users: what the hub adds and refuses."""
+"""Gateways, accounts, secrets, IP pools: what the hub adds and refuses."""
 
 from dataclasses import replace
 
@@ -7,11 +7,9 @@ from moorage.hub.admission import (
     account_faults,
     gateway_users,
     ip_pool_faults,
-    is_last_administrator,
     sealing_key_id,
     secret_faults,
     template_faults,
-    user_faults,
 )
 from moorage.hub.documents import show_secret
 from moorage.hub.rules.base import (
@@ -23,20 +21,13 @@ from moorage.hub.rules.base import (
     release_unseen,
     route_to,
 )
-from moorage.kit.errors import ConflictError, FieldFault
+from moorage.kit.errors import FieldFault
 from moorage.resources import (
     CloudAccount,
-    Cluster,
     Gateway,
     IPPool,
-    Machine,
-    NodePool,
-    Operation,
-    Plan,
-    Project,
     Secret,
     Template,
-    User,
 )
 from moorage.resources.meta import Document
 from moorage.store import SqlOperations, access
@@ -166,42 +157,3 @@ class IPPoolRules(Rules[IPPool]):
 
     async def deleting(self, store: Store, resource: IPPool) -> None:
         await release_unseen(store, resource)
-
-
-class ProjectRules(Rules[Project]):
-    """A project stays until it is empty."""
-
-    def __init__(self) -> None:
-        super().__init__(Project)
-
-    async def check_deletion(self, store: Store, resource: Project) -> None:
-        name = resource.metadata.name
-        users = [str(c) for c in await store.list(Cluster, project=name)]
-        users += [str(p) for p in await store.list(NodePool, project=name)]
-        users += [str(m) for m in await store.list(Machine, project=name)]
-        in_use(resource, users, "delete these first")
-
-    async def deleting(self, store: Store, resource: Project) -> None:
-        for kind in (Operation, Plan):
-            for one in await store.list(kind, project=resource.metadata.name):
-                await store.delete(one)
-
-
-class UserRules(Rules[User]):
-    """Users hold grants; the last administrator stays."""
-
-    def __init__(self) -> None:
-        super().__init__(User)
-
-    async def faults(self, store: Store, resource: User, before: User | None) -> list[FieldFault]:
-        projects = [project.metadata.name for project in await store.list(Project)]
-        users = await store.list(User)
-        return user_faults(resource, projects=projects, users=users, before=before)
-
-    async def check_deletion(self, store: Store, resource: User) -> None:
-        if is_last_administrator(resource, await store.list(User)):
-            raise ConflictError(f"{resource} is the last administrator: make another one first")
-
-    async def deleting(self, store: Store, resource: User) -> None:
-        assert isinstance(store, SqlOperations)  # noqa: S101 - the hub's store has the tables
-        await access.forget_user(store, resource.metadata.name)

@@ -8,11 +8,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp
 
-from moorage.auth import Decision, Principal, Verb, decide
 from moorage.hub.ui.api import Api, Json, ProblemError
 from moorage.hub.ui.door import ROOT
 from moorage.hub.ui.rendering import render
-from moorage.resources.access import Grant
 
 Handler = Callable[["Page"], Awaitable[Response]]
 
@@ -38,6 +36,8 @@ class Page:
         self.api = Api(app, request, self.field("csrf"))
         self.me: Json = {}
         self.projects: list[str] = []
+        self._permissions: set[str] = set()
+        """What the API lets who looks do in this project, and beside all projects."""
 
     @classmethod
     async def open(cls, app: ASGIApp, request: Request) -> "Page":
@@ -59,6 +59,9 @@ class Page:
                 raise
             return
         self.projects = [one["metadata"]["name"] for one in found["items"]]
+        if self.project in self.projects:
+            rights = await self.api.get("whoami", "rights", project=self.project)
+            self._permissions = {one["permission"] for one in rights["items"]}
 
     @property
     def project(self) -> str:
@@ -85,9 +88,7 @@ class Page:
 
     def may(self, verb: str, kind: str) -> bool:
         """Tell whether the API would let who looks do this here: what is refused is not offered."""
-        grants = tuple(Grant.model_validate(grant) for grant in self.me.get("grants", []))
-        principal = Principal(str(self.me.get("username", "")), grants)
-        return decide(principal, Verb(verb), kind, self.project) is Decision.ALLOWED
+        return f"{kind}.{verb}" in self._permissions
 
     def url(self, *path: str, **query: str) -> str:
         """Return the address of a page of this project."""

@@ -2,7 +2,7 @@ CREATE TABLE alembic_version (
 	version_num VARCHAR(32) NOT NULL, 
 	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO "alembic_version" VALUES('0003');
+INSERT INTO "alembic_version" VALUES('0006');
 CREATE TABLE api_key (
 	id TEXT NOT NULL, 
 	name TEXT NOT NULL, 
@@ -10,7 +10,7 @@ CREATE TABLE api_key (
 	hash TEXT NOT NULL, 
 	created_at BIGINT NOT NULL, 
 	expires_at BIGINT, 
-	last_used_at BIGINT, 
+	last_used_at BIGINT, bounds TEXT, 
 	CONSTRAINT pk_api_key PRIMARY KEY (id), 
 	CONSTRAINT uq_api_key_user_name UNIQUE (user, name), 
 	CONSTRAINT uq_api_key_hash UNIQUE (hash)
@@ -93,7 +93,7 @@ CREATE TABLE session (
 	user TEXT NOT NULL, 
 	created_at BIGINT NOT NULL, 
 	expires_at BIGINT NOT NULL, 
-	last_seen_at BIGINT NOT NULL, 
+	last_seen_at BIGINT NOT NULL, id TEXT DEFAULT '' NOT NULL, source TEXT DEFAULT '' NOT NULL, agent TEXT DEFAULT '' NOT NULL, method TEXT DEFAULT '' NOT NULL, 
 	CONSTRAINT pk_session PRIMARY KEY (id_hash)
 );
 CREATE TABLE tombstone (
@@ -105,6 +105,14 @@ CREATE TABLE tombstone (
 	resource_version BIGINT NOT NULL, 
 	at BIGINT NOT NULL, 
 	CONSTRAINT pk_tombstone PRIMARY KEY (kind, uid)
+);
+CREATE TABLE totp (
+	user TEXT NOT NULL, 
+	secret TEXT NOT NULL, 
+	confirmed_at BIGINT, 
+	step BIGINT NOT NULL, 
+	recovery TEXT NOT NULL, 
+	CONSTRAINT pk_totp PRIMARY KEY (user)
 );
 CREATE TABLE value (
 	name TEXT NOT NULL, 
@@ -139,3 +147,4 @@ CREATE INDEX ix_event_kind_project_name_number ON event (kind, project, name, nu
 CREATE INDEX ix_event_uid_number ON event (uid, number);
 CREATE INDEX ix_event_number ON event (number);
 CREATE INDEX ix_resource_owner_uid_kind_project_name ON resource (owner_uid, kind, project, name);
+CREATE INDEX ix_session_id ON session (id);
