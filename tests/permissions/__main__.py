@@ -39,8 +39,17 @@ class Proofs:
         self.ended[report.nodeid] = before if report.passed else report.outcome
 
     def of(self, row: Row) -> list[str]:
-        """Return how the tests about a row ended."""
-        return [self.ended.get(test, "not run") for test, rows in self.about.items() if row in rows]
+        """Return how the tests about a row ended.
+
+        Whether an object may be read is one thing, whichever feature needs it.
+        """
+        return [
+            self.ended.get(test, "not run")
+            for test, rows in self.about.items()
+            if any(
+                one == row or (_is_read(row) and _is_read(one) and one.on is row.on) for one in rows
+            )
+        ]
 
 
 def _is_read(row: Row) -> bool:
