@@ -10,19 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyVmomi import vim, vmodl
+from pyVmomi import pbm, vim, vmodl
 from pyVmomi.SoapAdapter import SoapResponseDeserializer, SoapStubAdapter
 from pyVmomi.VmomiSupport import IsChildVersion, parentMap
 
 import moorage.vsphere
 from moorage.vsphere.inventory import Inventory
 from moorage.vsphere.places import PATHS
+from moorage.vsphere.policies import WIRE_VERSION as POLICY_VERSION
 from moorage.vsphere.tasks import PATHS as TASK_PATHS
 from moorage.vsphere.types import OWNER_KEY
 from moorage.vsphere.wire import WIRE_VERSION
 
 SOURCES = sorted(Path(moorage.vsphere.__file__).parent.glob("*.py"))
-ROOTS: dict[str, Any] = {"vim": vim, "vmodl": vmodl}
+ROOTS: dict[str, Any] = {"pbm": pbm, "vim": vim, "vmodl": vmodl}
 ASKED = (  # the managed objects that methods are called on
     vim.AuthorizationManager,
     vim.ClusterComputeResource,
@@ -39,11 +40,14 @@ ASKED = (  # the managed objects that methods are called on
     vim.view.ListView,
     vim.view.ViewManager,
     vmodl.query.PropertyCollector,
+    pbm.ServiceInstance,
+    pbm.placement.PlacementSolver,
+    pbm.profile.ProfileManager,
 )
 
 
 def is_spoken(version: str) -> bool:
-    return bool(IsChildVersion(WIRE_VERSION, version))
+    return any(IsChildVersion(one, version) for one in (WIRE_VERSION, POLICY_VERSION))
 
 
 def _root(node: ast.AST) -> str:

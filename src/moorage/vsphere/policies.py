@@ -22,7 +22,7 @@ from moorage.vsphere.resolve import Resolver
 from moorage.vsphere.session import Session
 from moorage.vsphere.wire import Stub
 
-_VERSION = "pbm.version.version1"
+WIRE_VERSION = "pbm.version.version1"
 """All that is asked for is in the first version of this API."""
 _COOKIE = "vmware_soap_session"
 _AGAIN_S = 10.0
@@ -171,7 +171,7 @@ class _PolicyStub(SoapStubAdapter):
             host=beside.endpoint.host,
             port=beside.endpoint.port,
             path="/pbm/sdk",
-            version=_VERSION,
+            version=WIRE_VERSION,
             sslContext=beside.context,
         )
 
