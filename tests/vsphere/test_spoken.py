@@ -5,6 +5,8 @@ Read from the source: types and their fields, methods, and paths of properties.
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -120,6 +122,16 @@ def test_the_oldest_release_is_the_one_spoken() -> None:
         one for one in vim.vm.CloneSpec._GetPropertyList() if one.name == "tpmProvisionPolicy"
     )
     assert not is_spoken(newer.version), "it came with 8.0: or else this test could not fail"
+
+
+def test_the_gateways_process_has_the_types_of_what_it_speaks() -> None:
+    """It leaves out those of other services: see ``moorage.gateway.service.load``."""
+    program = (
+        "from moorage.gateway.service import load; load();"
+        "from pyVmomi.VmomiSupport import parentMap;"
+        f"assert {{{WIRE_VERSION!r}, {POLICY_VERSION!r}}} <= set(parentMap), sorted(parentMap)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_types_and_fields_are_known_to_the_oldest_release(source: Source) -> None:
