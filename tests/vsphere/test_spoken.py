@@ -129,7 +129,16 @@ def test_the_gateways_process_has_the_types_of_what_it_speaks() -> None:
     program = (
         "from moorage.gateway.service import load; load();"
         "from pyVmomi.VmomiSupport import parentMap;"
-        f"assert {{{WIRE_VERSION!r}, {POLICY_VERSION!r}}} <= set(parentMap), sorted(parentMap)"
+        f"assert {WIRE_VERSION!r} in parentMap and {POLICY_VERSION!r} not in parentMap;"
+        "from moorage.vsphere.policies import _types; pbm = _types();"
+        f"assert {POLICY_VERSION!r} in parentMap;"
+        "from pyVmomi import vim;"
+        "from pyVmomi.SoapAdapter import Serialize, Deserialize;"
+        "asked = pbm.profile.ResourceType(resourceType='STORAGE');"
+        f"said = Serialize(asked, version={POLICY_VERSION!r});"
+        "assert Deserialize(said, pbm.profile.ResourceType).resourceType == 'STORAGE';"
+        f"said = Serialize(vim.vm.ConfigSpec(name='a'), version={WIRE_VERSION!r});"
+        "assert Deserialize(said, vim.vm.ConfigSpec).name == 'a'"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
 

@@ -22,9 +22,10 @@ def load() -> None:
 
     structlog takes up greenlet, which only PostgreSQL's driver needs, and that loads it later;
     httpcore2 takes up h2 wherever it is installed (2 MiB); nothing here speaks HTTP/2. pyVmomi
-    loads the types of all of VMware's services (3 MiB); we speak to vCenter and its policies only.
+    loads the types of all of VMware's services (6 MiB); we speak to vCenter, and load those of its
+    storage policies when somebody names one (``moorage.vsphere.policies``).
     """
-    others = [f"pyVmomi._typeinfo_{name}" for name in ("eam", "sms", "vslm", "vsanhealth")]
+    others = [f"pyVmomi._typeinfo_{name}" for name in ("eam", "pbm", "sms", "vslm", "vsanhealth")]
     with hidden("rich", "greenlet", "h2", *others):
         import httpcore2  # noqa: F401 - else httpx2 loads it with the first client
 

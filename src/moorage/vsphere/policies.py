@@ -5,6 +5,7 @@ the same session, on the same connections, when somebody names a policy, and wha
 for a while. Who names none never asks it.
 """
 
+import importlib
 import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 import anyio
-from pyVmomi import pbm
 from pyVmomi.SoapAdapter import SoapStubAdapter
+from pyVmomi.VmomiSupport import LazyModule
 
 from moorage.vsphere.places import Place, near, plain
 from moorage.vsphere.resolve import Resolver
@@ -56,7 +57,7 @@ class Policies:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._stub = _PolicyStub(session.stub)
+        self._stub: _PolicyStub | None = None
         self._turn = anyio.Lock()
         self._read: dict[str, tuple[float, list[Policy]]] = {}
         """By name; when it was read stands first."""
@@ -90,7 +91,8 @@ class Policies:
         self._read.clear()
 
     def _look_for(self, wanted: str) -> tuple[list[Policy], list[str]]:
-        stub = self._stub
+        pbm = _types()
+        stub = self._stub = self._stub or _PolicyStub(self._session.stub)
         stub.speak_in(self._session.stub.cookie)
         content = pbm.ServiceInstance("ServiceInstance", stub).RetrieveContent()
         manager = pbm.profile.ProfileManager(content.profileManager._moId, stub)  # noqa: SLF001
@@ -105,6 +107,15 @@ class Policies:
             fitting = frozenset(str(hub.hubId) for hub in hubs if hub.hubType == _HUB)
             policies.append(_policy(one, fitting))
         return policies, [str(one.name) for one in profiles]
+
+
+def _types() -> Any:
+    """Return pyVmomi's types of the policy service: 3 MiB, which nobody pays who names no policy.
+
+    The gateway's process has not loaded them: see ``moorage.gateway.service.load``.
+    """
+    importlib.import_module("pyVmomi._typeinfo_pbm")
+    return LazyModule("pbm")
 
 
 def settle(
