@@ -45,7 +45,7 @@ _KINDS = {
     "place": "Cluster, Machine",
     "ippool": "IPPool",
     "machine": "Machine",
-    "machine_teardown": "Machine",
+    "teardown": "Machine",
     "nodepool": "NodePool",
     "operation": "Operation",
     "prefetching": "Template",

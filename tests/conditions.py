@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import moorage
-from moorage.controllers.gateway.following import OUTDATED
+from moorage.controllers.gateway.placement.following import OUTDATED
 
 SOURCE = Path(moorage.__file__).parent
 PACKAGES = ("controllers", "vsphere", "packs", "bootstrap", "kube", "ipam")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from moorage.controllers.gateway.privileges import PRIVILEGES_SUFFICIENT
+from moorage.controllers.gateway.accounts.privileges import PRIVILEGES_SUFFICIENT
 from moorage.permissions import On
 from moorage.resources import CloudAccount, Cluster, Machine, Metadata, Operation
 from moorage.resources.kubernetes import Role

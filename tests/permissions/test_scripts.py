@@ -11,7 +11,7 @@ import anyio
 import pytest
 from inline_snapshot import snapshot
 
-from moorage.controllers.gateway.privileges import target_of
+from moorage.controllers.gateway.accounts.privileges import target_of
 from moorage.permissions import (
     ROWS,
     Grant,

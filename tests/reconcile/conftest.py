@@ -20,7 +20,7 @@ from pyVim.task import WaitForTask
 from pyVmomi import vim
 
 from moorage.controllers.gateway.build import Work, wire
-from moorage.controllers.gateway.replica import IDLE
+from moorage.controllers.gateway.templates.replica import IDLE
 from moorage.gateway.vault import Vault
 from moorage.kit.clock import Clock, SystemClock
 from moorage.kit.ids import new_uid

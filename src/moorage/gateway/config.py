@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from pydantic.alias_generators import to_camel
 
 from moorage.controllers.gateway.brake import CLUSTERS_PER_HOUR, MACHINES_PER_HOUR
-from moorage.controllers.gateway.replica import IDLE
+from moorage.controllers.gateway.templates.replica import IDLE
 from moorage.kit.errors import FieldFault, InvalidError
 from moorage.kit.net import ProxySettings, read_pem
 from moorage.vsphere import Limits

@@ -9,24 +9,24 @@ from typing import Any
 import anyio
 
 from moorage.controllers.gateway.access import ClusterAccess
-from moorage.controllers.gateway.account import ACCOUNT
+from moorage.controllers.gateway.accounts.account import ACCOUNT
+from moorage.controllers.gateway.accounts.sessions import Sessions
+from moorage.controllers.gateway.addresses.ippool import IPPOOL
 from moorage.controllers.gateway.assignment import ASSIGNMENT
 from moorage.controllers.gateway.brake import (
     CLUSTERS_PER_HOUR,
     MACHINES_PER_HOUR,
     DeletionBrake,
 )
-from moorage.controllers.gateway.cluster import CLUSTER
+from moorage.controllers.gateway.clusters.cluster import CLUSTER
+from moorage.controllers.gateway.clusters.nodepool import NODEPOOL
 from moorage.controllers.gateway.env import Env, Vault
-from moorage.controllers.gateway.ippool import IPPOOL
 from moorage.controllers.gateway.keeper import Keeper
-from moorage.controllers.gateway.machine import MACHINE
-from moorage.controllers.gateway.nodepool import NODEPOOL
+from moorage.controllers.gateway.machines.machine import MACHINE
 from moorage.controllers.gateway.operation import OPERATION
-from moorage.controllers.gateway.plan import PLAN
-from moorage.controllers.gateway.replica import IDLE, LOOK, REPLICA
-from moorage.controllers.gateway.sessions import Sessions
-from moorage.controllers.gateway.template import TEMPLATE
+from moorage.controllers.gateway.plans.plan import PLAN
+from moorage.controllers.gateway.templates.replica import IDLE, LOOK, REPLICA
+from moorage.controllers.gateway.templates.template import TEMPLATE
 from moorage.engine import Change, Controller, Manager, Store, Watch
 from moorage.kit.clock import Clock
 from moorage.kit.skew import PeerClock

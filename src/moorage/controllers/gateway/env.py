@@ -10,6 +10,7 @@ from moorage.controllers.gateway.access import ClusterAccess
 from moorage.controllers.gateway.brake import DeletionBrake
 from moorage.controllers.gateway.conflicts import Conflicts
 from moorage.controllers.gateway.index import Index
+from moorage.engine import lease
 from moorage.engine.store import Store
 from moorage.kit.clock import Clock
 from moorage.kit.seal import SealedEnvelope
@@ -118,3 +119,18 @@ def key_of(resource: Cluster | Machine | CloudAccount | Template | TemplateRepli
 def rfc3339(moment: datetime) -> str:
     """Return a moment as text with milliseconds, in UTC."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+async def machines_of(env: Env, cluster: Cluster) -> list[Machine]:
+    """Return all machines of a cluster, those being deleted included; a pass reads them once.
+
+    The list is the pass's own: who makes a machine adds it, so that later steps see it.
+    """
+    held = lease.current()
+    if held is None:
+        return await env.store.list(Machine, owner=cluster.metadata.uid)
+    key = f"machines of {cluster.metadata.uid}"
+    if key not in held.memory:
+        held.memory[key] = await env.store.list(Machine, owner=cluster.metadata.uid)
+    found: list[Machine] = held.memory[key]
+    return found

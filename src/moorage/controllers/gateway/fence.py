@@ -8,8 +8,7 @@ own stops for good: vCenter is the fence.
 from functools import partial
 from typing import TypeVar
 
-from moorage.controllers.gateway.env import Env
-from moorage.controllers.gateway.machines import machines_of
+from moorage.controllers.gateway.env import Env, machines_of
 from moorage.engine import DONE, Outcome, Step, lease, step, wait
 from moorage.engine.store import LeaseLostError
 from moorage.resources import Assignment, Cluster, Machine, Resource

@@ -12,13 +12,13 @@ from moorage.bootstrap import (
     render_request,
     sign_client,
 )
-from moorage.controllers.gateway.clock import LOOK_AGAIN_S, clock_disagreement
-from moorage.controllers.gateway.controlplane import why_kept
+from moorage.controllers.gateway.accounts.clock import LOOK_AGAIN_S, clock_disagreement
+from moorage.controllers.gateway.accounts.privileges import target_of
 from moorage.controllers.gateway.env import Env
 from moorage.controllers.gateway.fence import assigned
-from moorage.controllers.gateway.preflight import preflight
-from moorage.controllers.gateway.privileges import target_of
-from moorage.controllers.gateway.zones import tag_zones
+from moorage.controllers.gateway.machines.controlplane import why_kept
+from moorage.controllers.gateway.placement.zones import tag_zones
+from moorage.controllers.gateway.plans.preflight import preflight
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
 from moorage.kit.errors import ForbiddenError, InvalidError, NotFoundError
 from moorage.permissions import wanted_features

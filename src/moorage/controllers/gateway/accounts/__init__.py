@@ -1,0 +1,1 @@
+"""Cloud accounts: sessions, privileges, clocks."""

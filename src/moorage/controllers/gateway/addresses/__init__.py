@@ -1,0 +1,1 @@
+"""IP pools: how full they are, and who else uses their addresses."""

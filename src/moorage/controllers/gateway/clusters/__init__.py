@@ -1,0 +1,1 @@
+"""Clusters and node pools: which machines there shall be, and what is around them."""

@@ -1,0 +1,1 @@
+"""Machines: from the clone to the node, and away again."""

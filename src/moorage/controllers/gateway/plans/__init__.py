@@ -1,0 +1,1 @@
+"""Plans and checks: what would be done, and whether it could be."""

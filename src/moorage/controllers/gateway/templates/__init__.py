@@ -1,0 +1,1 @@
+"""Templates and their replicas: found, imported, copied, collected."""
