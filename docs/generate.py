@@ -46,6 +46,7 @@ _KINDS = {
     "ippool": "IPPool",
     "machine": "Machine",
     "teardown": "Machine",
+    "node": "Machine",
     "nodepool": "NodePool",
     "operation": "Operation",
     "prefetching": "Template",

@@ -15,6 +15,8 @@ from moorage.resources.cluster import API_PORT, EndpointType
 
 FIELD_MANAGER = "moorage-gateway"
 CERTS_SECRET = "kubeadm-certs"  # noqa: S105 - a name
+LAYERS = "LayersApplied"
+"""In a cluster's timeline: no node is ready before its network is laid."""
 _FIRST_LOOK_S = 1.0
 _LATER_LOOK_S = 5.0
 
@@ -80,7 +82,9 @@ async def ensure_layers(cluster: Cluster, env: Env) -> Outcome:
             continue
         await client.apply(rendered.objects, FIELD_MANAGER)
         cluster.status.layers[layer.name] = mark
-        env.stamp(cluster.status.timeline, "LayersApplied")
+    if LAYERS not in cluster.status.timeline:
+        env.index.milestones.add(cluster.metadata.uid)
+        env.stamp(cluster.status.timeline, LAYERS)
     return DONE
 
 

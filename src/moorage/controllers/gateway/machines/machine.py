@@ -4,8 +4,6 @@ from dataclasses import replace
 
 from moorage.bootstrap import (
     NodeInput,
-    bootstrap_token_name,
-    bootstrap_token_secret,
     render_guestinfo,
 )
 from moorage.controllers.gateway.accounts.clock import MISSED_S, clock_disagreement
@@ -22,18 +20,19 @@ from moorage.controllers.gateway.machines.apart import ensure_rule_joined
 from moorage.controllers.gateway.machines.controlplane import (
     ensure_no_member,
     ensure_replaced,
-    why_not_join,
 )
-from moorage.controllers.gateway.machines.inside import FIELD_MANAGER
+from moorage.controllers.gateway.machines.node import (
+    ensure_joined,
+    ensure_node_ready,
+    ensure_token,
+    ensure_user_data_cleared,
+)
 from moorage.controllers.gateway.machines.progress import (
-    USER_DATA_KEYS,
-    describe_progress,
-    describe_silence,
     has_lost_its_data,
     note_progress,
     note_snapshots,
 )
-from moorage.controllers.gateway.machines.records import pools_of, role_of
+from moorage.controllers.gateway.machines.records import cluster_of, pools_of, role_of
 from moorage.controllers.gateway.machines.teardown import (
     ensure_address_released,
     ensure_drained,
@@ -47,8 +46,7 @@ from moorage.controllers.gateway.placement.placing import ROOM_AGAIN_S, place_ag
 from moorage.controllers.gateway.templates.sources import clone_source
 from moorage.controllers.gateway.vms import look_for_vm
 from moorage.engine import DONE, Outcome, StepReconciler, Wait, step, wait
-from moorage.kit.errors import DeferredError, TerminalError, UnavailableError
-from moorage.kube import NodeInfo
+from moorage.kit.errors import DeferredError, TerminalError
 from moorage.resources import Cluster, Machine
 from moorage.resources.kubernetes import Role
 from moorage.resources.machine import OffPlan
@@ -67,8 +65,6 @@ from moorage.vsphere import (
 
 _LOOK_AGAIN_S = 2.0
 _TASK_PATIENCE_S = 60.0
-_MISSED_S = 30.0
-"""Only the replica whose pass saw the milestone wakes the machines, and it may die before."""
 
 
 @step("VMCreated")
@@ -120,109 +116,9 @@ async def ensure_powered_on(machine: Machine, env: Env) -> Outcome:
     return DONE
 
 
-@step("TokenPublished")
-async def ensure_token(machine: Machine, env: Env) -> Outcome:
-    """Let the machine in: its own token, short-lived, made once the API answers."""
-    if machine.spec.bootstrap == "init" or machine.status.node_name is not None:
-        return DONE
-    if machine.status.is_true("TokenPublished"):
-        return DONE
-    cluster = await _cluster(machine, env)
-    keys = await env.access.keys(cluster)
-    if keys is None or "APIReachable" not in cluster.status.timeline:
-        return wait(
-            "WaitingForAPI",
-            f"joins when the API answers at {cluster.status.endpoint}{describe_progress(machine)}",
-            after=_MISSED_S,
-        )
-    skewed = await clock_disagreement(machine.spec.account, env)
-    if skewed is not None:
-        return wait("ClockSkewed", f"its token would not hold: {skewed}", after=MISSED_S)
-    is_control_plane = machine.spec.role is Role.CONTROL_PLANE
-    if is_control_plane and (why := await why_not_join(machine, env)) is not None:
-        return wait("WaitingForEtcd", f"joins when etcd takes it: {why}", after=_LOOK_AGAIN_S)
-    secret = bootstrap_token_secret(
-        keys,
-        machine.metadata.uid,
-        machine.spec.role,
-        machine_name=machine.metadata.name,
-        now=env.clock.now(),
-    )
-    client = await env.access.client(cluster)
-    await client.apply([secret], FIELD_MANAGER)
-    return DONE
-
-
-@step("Joined")
-async def ensure_joined(machine: Machine, env: Env) -> Outcome:
-    if machine.status.node_name is not None:
-        return DONE
-    try:
-        # A node that says so is in the API server: an older list would only be asked again later.
-        said = machine.status.progress == "Joined"
-        node = await _node(machine, env, max_age_s=0.1 if said else 1.0)
-    except UnavailableError as error:
-        return wait("WaitingForAPI", f"{error}{describe_progress(machine)}", after=_LOOK_AGAIN_S)
-    if node is None:
-        vcenter = env.accounts.get(machine.spec.account)
-        seen = vcenter.find(machine.metadata.uid, moref=machine.status.vm) if vcenter else None
-        if isinstance(seen, Found) and (why := describe_silence(machine, seen.vm, env)):
-            return wait("NodeSilent", why, after=_MISSED_S)
-        failed = machine.status.progress_failed
-        return wait(
-            "BootstrapFailed" if failed else "WaitingForNode",
-            "the machine has not registered as a node yet" + describe_progress(machine),
-            after=_LOOK_AGAIN_S,
-        )
-    machine.status.node_name = node.name
-    machine.status.joined_with = list(node.addresses)
-    env.stamp(machine.status.timeline, "Joined")
-    return DONE
-
-
-@step("UserDataCleared")
-async def ensure_user_data_cleared(machine: Machine, env: Env) -> Outcome:
-    """Take the secrets out of vCenter's sight and out of the cluster, and make sure."""
-    if machine.status.is_true("UserDataCleared"):
-        return DONE
-    vcenter = env.accounts.get(machine.spec.account)
-    seen = vcenter.find(machine.metadata.uid, moref=machine.status.vm) if vcenter else None
-    if vcenter is None or not isinstance(seen, Found):
-        return wait("VMNotSeen", "looked for again on the next pass", after=_LOOK_AGAIN_S)
-    left = await vcenter.clear_guestinfo(seen.vm, USER_DATA_KEYS)
-    if left:
-        return wait("UserDataRemains", f"vCenter still shows {', '.join(left)}", after=5)
-    if machine.spec.bootstrap == "join":
-        cluster = await _cluster(machine, env)
-        keys = await env.access.keys(cluster)
-        if keys is not None:
-            name = bootstrap_token_name(keys, machine.metadata.uid)
-            client = await env.access.client(cluster)
-            await client.delete_secret("kube-system", name)
-    return DONE
-
-
-@step("NodeReady")
-async def ensure_node_ready(machine: Machine, env: Env) -> Outcome:
-    node = await _node(machine, env, max_age_s=_LOOK_AGAIN_S / 2)
-    if node is None:
-        return wait("NodeMissing", "the API server no longer knows this node", after=10)
-    labels = {
-        key: value for key, value in _labels(machine).items() if node.labels.get(key) != value
-    }
-    if labels:
-        cluster = await _cluster(machine, env)
-        client = await env.access.client(cluster)
-        await client.patch_node(node.name, labels=labels)
-    if not node.ready:
-        return wait("NodeNotReady", node.ready_reason, after=2)
-    env.stamp(machine.status.timeline, "Ready")
-    return DONE
-
-
 async def _clone(machine: Machine, env: Env) -> Outcome:
     vcenter = env.accounts.get(machine.spec.account)
-    cluster = await _cluster(machine, env)
+    cluster = await cluster_of(machine, env)
     keys = await env.access.keys(cluster)
     if vcenter is None or keys is None or cluster.status.endpoint is None:
         return wait("ClusterNotPrepared", "the cluster's keys or endpoint are not ready", after=1)
@@ -353,23 +249,6 @@ def _record(machine: Machine, vm: VM, env: Env) -> None:
     env.stamp(machine.status.timeline, "VMCreated")
     note_snapshots(machine, vm, env)
     note_progress(machine, vm, env)
-
-
-def _labels(machine: Machine) -> dict[str, str]:
-    """Labels that a kubelet may not give itself."""
-    if machine.spec.pool is None:
-        return machine.spec.labels
-    return {**machine.spec.labels, "node-role.kubernetes.io/worker": ""}
-
-
-async def _node(machine: Machine, env: Env, *, max_age_s: float) -> NodeInfo | None:
-    cluster = await _cluster(machine, env)
-    nodes = await env.access.nodes(cluster, max_age_s=max_age_s)
-    return next((node for node in nodes if node.name == machine.metadata.name), None)
-
-
-async def _cluster(machine: Machine, env: Env) -> Cluster:
-    return await env.store.get(Cluster, machine.metadata.project, machine.spec.cluster)
 
 
 MACHINE = StepReconciler(

@@ -33,6 +33,11 @@ def machine_name(cluster: str, pool: str | None, uid: str) -> str:
     return f"{machine_stem(cluster, pool)}-{uid_suffix(uid)}"
 
 
+async def cluster_of(machine: Machine, env: Env) -> Cluster:
+    """Return the cluster that a machine is of."""
+    return await env.store.get(Cluster, machine.metadata.project, machine.spec.cluster)
+
+
 async def pools_of(env: Env, cluster: Cluster) -> list[NodePool]:
     """Return the cluster's pools, those being deleted left out; a pass reads them once."""
     held = lease.current()
