@@ -117,6 +117,7 @@ BY_HAND: Final = {
     "session-limit": "would take all sessions of vCenter",
     "datastore-room": "would fill a datastore",
     "reservations": "would reserve resources of others",
+    "disk-elsewhere": "needs a second datastore",
     "storage-policies": "needs a policy, and a datastore that does not satisfy it",
     "vsan-rules": "needs vSAN",
     "drs-rules": "would change a compute cluster, which is outside of the folder",

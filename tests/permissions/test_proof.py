@@ -16,7 +16,7 @@ from moorage.kit.ids import new_uid, uid_suffix
 from moorage.permissions import OPTIONAL, ROWS, On, Row
 from moorage.planning import rule_name
 from moorage.resources.permission import FindingState
-from moorage.vsphere import VM, Allocation, Power, Unknown, VCenter
+from moorage.vsphere import VM, Allocation, NewDisk, Power, Unknown, VCenter
 from tests.permissions.conftest import connect
 from tests.permissions.grants import BARE, PATHS, Admin
 from tests.vsphere.harness import (
@@ -41,7 +41,7 @@ async def test_the_tables_privileges_suffice_for_a_whole_life(site: Site, admin:
     target = await vcenter.resolve(TARGET)
 
     vm = await clone_and_wait(vcenter, a_request(target))
-    await clone_and_wait(vcenter, a_request(target, disk_gib=30, extra_disks=((1, True),)))
+    await clone_and_wait(vcenter, a_request(target, disk_gib=30, extra_disks=(NewDisk(1),)))
     await clone_and_wait(vcenter, a_request(target, cpu_allocation=Allocation(100, shares="low")))
     await clone_and_wait(vcenter, a_request(await vcenter.resolve(BARE_TARGET)))
     assert vm.owner is not None
@@ -95,6 +95,13 @@ async def clone(vcenter: VCenter, _: VM) -> None:
 
 async def clone_larger(vcenter: VCenter, _: VM) -> None:
     await vcenter.clone(a_request(await vcenter.resolve(TARGET), disk_gib=30))
+
+
+async def clone_with_disk(vcenter: VCenter, _: VM) -> None:
+    """Put a disk on a datastore that is named, and all else where nobody can be in the way."""
+    target = await vcenter.resolve(TARGET)
+    disk = NewDisk(1, datastore=target.datastore, datastore_name=TARGET.datastore)
+    await vcenter.clone(a_request(target, extra_disks=(disk,)))
 
 
 async def clone_with_reservation(vcenter: VCenter, _: VM) -> None:
@@ -157,6 +164,7 @@ ACTS: dict[str, Act] = {
     "clone: network card": clone,
     "clone with other network cards than the template has": clone_without_card,
     "clone with a larger disk (diskGib)": clone_larger,
+    "clone with an extra disk on a datastore of its own (extraDisks)": clone_with_disk,
     "clone with reservations, limits or shares (cpuAllocation, memoryAllocation)": (
         clone_with_reservation
     ),

@@ -19,7 +19,7 @@ from moorage.planning import (
     Snapshot,
     choose,
 )
-from moorage.planning.solver import Datastore, Domain, Host, Place
+from moorage.planning.estate import Datastore, Domain, Host, Load, Place
 from moorage.resources import Machine
 from tests.builders import EARLY, a_failure_domain, a_machine, an_ip_pool
 
@@ -91,7 +91,10 @@ def made(new: NewMachine, number: int) -> Machine:
 
 def as_promised(place: Place) -> Resident:
     """Return what a placed machine takes, as long as no figure of vCenter's has it."""
-    return Resident(ELSEWHERE, place.domain, place.host, place.datastore, 4096)
+    taken = {place.datastore: Load(size_bytes=4 * GIB)}
+    if place.host is not None:
+        taken[place.host] = Load(memory_mib=4096)
+    return Resident(ELSEWHERE, place.domain, place.host, taken)
 
 
 def test_the_control_plane_is_first_and_pools_follow_by_name() -> None:

@@ -7,18 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moorage.planning import Group, Snapshot, how_many_fit
-from moorage.planning.solver import (
+from moorage.planning.estate import (
     Datastore,
+    Disk,
     Domain,
     Host,
+    Load,
     Place,
     Pool,
     Refusal,
     Reserved,
     Resident,
     Slot,
-    solve,
+    loads,
 )
+from moorage.planning.solver import solve
 
 GIB = 1024**3
 DOMAINS = ("a", "b", "c")
@@ -85,7 +88,7 @@ def test_another_group_may_share_the_host_and_the_emptier_one_is_taken() -> None
 
 def test_a_machine_that_is_being_made_counts_on_its_host() -> None:
     domain = a_domain("a", a_host("h1"), a_host("h2", memory_used_mib=1000))
-    coming = [Resident("db", "a", "h1", "ds1", memory_mib=8192)]
+    coming = [Resident("db", "a", "h1", {"h1": Load(memory_mib=8192)})]
 
     assert hosts_of(solve([a_slot()], [domain], coming)) == ["h2"]
 
@@ -240,14 +243,17 @@ def test_a_plan_that_is_carried_out_in_two_parts_ends_the_same(
     domains: list[Domain], slots: list[Slot], cut: int
 ) -> None:
     first = solve(slots[:cut], domains)
+    known = {domain.name: domain for domain in domains}
     there = [
         Resident(
-            slot.group, place.domain, place.host, place.datastore,
-            slot.memory_mib, slot.disk_bytes[place.datastore],
+            slot.group,
+            place.domain,
+            place.host,
+            loads(slot, place, known[place.domain], slot.disk_bytes[place.datastore]),
         )
         for slot, place in zip(slots, first, strict=False)
         if isinstance(place, Place)
-    ]  # fmt: skip
+    ]
 
     assert [*first, *solve(slots[cut:], domains, there)] == solve(slots, domains)
 
@@ -291,7 +297,7 @@ def test_as_long_as_there_are_hosts_no_two_of_a_group_share_one(
 
 def test_the_first_linked_clone_brings_the_replica_whatever_disks_it_has_beside() -> None:
     domain = a_domain(datastores=(a_store(free_gib=40, replica_bytes=20 * GIB),))
-    slot = replace(a_slot(disk_gib=0), extra_bytes=8 * GIB)
+    slot = replace(a_slot(disk_gib=0), disks=(Disk(8 * GIB),))
 
     first, second = solve([slot, slot], [domain])
 

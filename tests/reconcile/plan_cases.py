@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from moorage.resources import CloudAccount, Cluster, Machine, NodePool, TemplateReplica
-from moorage.resources.plan import PlanState, PlanStatus
+from moorage.resources.plan import PlannedMachine, PlanState, PlanStatus
 from moorage.resources.replica import LABEL_REPLICA
 from moorage_lab.api import VCenterProcess
 from tests.builders import a_cluster, a_failure_domain, a_node_pool, an_ip_pool
@@ -27,6 +27,8 @@ from tests.reconcile.planned import apply_plan, ask_plan, outcome, promised, set
 CHANGES = 2
 """After the cluster is made."""
 _SETTLE_S = 120.0
+POLICY = "some"
+"""Storage policy that some of the datastores satisfy."""
 
 
 @dataclass(slots=True)
@@ -78,7 +80,10 @@ def an_inventory(chance: random.Random) -> tuple[dict[str, Any], list[str], list
         "folders": folders,
         "templates": [template],
     }
-    return {"users": [user], "datacenters": [datacenter]}, computes, stores
+    fitting = chance.sample(stores, chance.randint(1, len(stores)))
+    policies = [{"name": POLICY, "datastores": fitting}]
+    estate = {"users": [user], "datacenters": [datacenter], "storagePolicies": policies}
+    return estate, computes, stores
 
 
 def a_spec(chance: random.Random, computes: list[str], stores: list[str]) -> Cluster:
@@ -97,14 +102,16 @@ def a_spec(chance: random.Random, computes: list[str], stores: list[str]) -> Clu
         placement=placement.model_dump(),
         control_plane={
             "replicas": chance.choice([1, 1, 3]),
-            "extra_disks": some_disks(chance),
+            "extra_disks": some_disks(chance, stores),
             "failure_domains": _some([one.name for one in domains], chance),
         },
         clone_mode=chance.choice(["auto", "auto", "full"]),
     )
 
 
-def some_pools(chance: random.Random, cluster: Cluster, before: list[NodePool]) -> list[NodePool]:
+def some_pools(
+    chance: random.Random, cluster: Cluster, before: list[NodePool], stores: list[str]
+) -> list[NodePool]:
     """Return pools: those of before with another size, and perhaps one more."""
     pools = []
     for pool in before:
@@ -120,15 +127,25 @@ def some_pools(chance: random.Random, cluster: Cluster, before: list[NodePool]) 
                 replicas=chance.randint(0, 4),
                 memory_mib=chance.choice([2048, 4096]),
                 failure_domains=_some(domains, chance),
-                extra_disks=some_disks(chance),
+                extra_disks=some_disks(chance, stores),
             )
         )
     return pools
 
 
-def some_disks(chance: random.Random) -> list[dict[str, Any]]:
-    """Return extra disks: mostly none."""
-    return [{"size_gib": chance.choice([1, 8])}] if chance.random() < 0.2 else []
+def some_disks(chance: random.Random, stores: list[str]) -> list[dict[str, Any]]:
+    """Return extra disks: mostly none; some beside the machine's, some elsewhere."""
+    places = [None, *stores, "policy"]
+    return [
+        {"size_gib": chance.choice([1, 8, 30]), **_at(chance.choice(places))}
+        for _ in range(chance.choice([0, 0, 0, 1, 2]))
+    ]
+
+
+def _at(place: str | None) -> dict[str, str]:
+    if place is None:
+        return {}
+    return {"storage_policy": POLICY} if place == "policy" else {"datastore": place}
 
 
 def _some(names: list[str], chance: random.Random) -> list[str]:
@@ -155,7 +172,7 @@ async def live(seed: int, folder: Path) -> Told:
                 vcenter.control.set_datastore(f"/dc1/datastore/{name}", free_gib=free)
             cluster, pools = a_spec(chance, computes, stores), list[NodePool]()
             for _ in range(1 + CHANGES):
-                proposed = some_pools(chance, cluster, pools)
+                proposed = some_pools(chance, cluster, pools, stores)
                 if told.wrong:
                     break
                 if await _plan_and_apply(world, cluster, proposed, told):
@@ -261,14 +278,7 @@ def _compare_vms(world: World, planned_: PlanStatus) -> list[str]:
         vm, planned = vms[name], stays[name]
         if vm["path"] != f"{folder}/{name}":
             wrong.append(f"VM {name} is {vm['path']}, not in {folder}")
-        linked, extra = vm["disks"][:1], vm["disks"][1:]
-        if planned.ordinal is not None:
-            hangs = bool(linked[0].get("parent"))
-            if hangs != (planned.clone_mode == "linked"):
-                wrong.append(f"VM {name}: a {planned.clone_mode} clone was planned: {linked}")
-            sizes = [one.size_gib * 1024 for one in planned.extra_disks]
-            if [disk["mib"] for disk in extra] != sizes:
-                wrong.append(f"VM {name} has extra disks {extra}, not of {sizes} MiB")
+        wrong += _compare_disks(vm, planned)
         if vm["instanceUuid"] != planned.uid:
             wrong.append(f"VM {name} has UUID {vm['instanceUuid']}")
         host = vm["host"].rpartition("/")[2]
@@ -279,6 +289,23 @@ def _compare_vms(world: World, planned_: PlanStatus) -> list[str]:
         lies_on = vm["datastore"].rpartition("/")[2]
         if lies_on != planned.datastore:
             wrong.append(f"VM {name} lies on {lies_on}, not on {planned.datastore}")
+    return wrong
+
+
+def _compare_disks(vm: dict[str, Any], planned: PlannedMachine) -> list[str]:
+    """Hold the disks of one of vCenter's VMs against the plan."""
+    if planned.ordinal is None:
+        return []
+    name, (system, *extra) = vm["name"], vm["disks"]
+    wrong = []
+    if bool(system.get("parent")) != (planned.clone_mode == "linked"):
+        wrong.append(f"VM {name}: a {planned.clone_mode} clone was planned: {system}")
+    came = [(disk["mib"], disk["file"].partition("]")[0][1:]) for disk in extra]
+    promised_ = [
+        (disk.size_gib * 1024, disk.datastore.rpartition("/")[2]) for disk in planned.extra_disks
+    ]
+    if came != promised_:
+        wrong.append(f"VM {name} has extra disks {came}, not {promised_}")
     return wrong
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from moorage.resources import Cluster, Machine, NodePool, Plan, TemplateReplica
-from moorage.resources.plan import PlannedDisk, PlanState
+from moorage.resources.plan import PlanState
 from moorage.resources.replica import LABEL_REPLICA
 from tests.builders import a_cluster, a_failure_domain, a_node_pool
 from tests.reconcile.conftest import World
@@ -27,7 +27,7 @@ async def test_a_plan_names_the_replica_the_folder_the_disks_and_what_is_copied(
     await ready(world)
     cluster = a_cluster(**on("ds2", folder_per_cluster=True))
     pools = [
-        a_node_pool(replicas=2, extra_disks=[{"size_gib": 8}]),
+        a_node_pool(replicas=2, extra_disks=[{"size_gib": 8}, {"size_gib": 9, "datastore": "ds1"}]),
         a_node_pool(pool="large", replicas=1, disk_gib=40),
     ]
 
@@ -45,8 +45,11 @@ async def test_a_plan_names_the_replica_the_folder_the_disks_and_what_is_copied(
     }
     assert found.bytes_to_copy == 40 * GIB
     disks = {(one.pool, len(one.extra_disks)) for one in found.actions}
-    assert disks == {(None, 0), ("workers", 1), ("large", 0)}
-    assert found.actions[-1].extra_disks == [PlannedDisk(size_gib=8, thin=True, datastore="ds2")]
+    assert disks == {(None, 0), ("workers", 2), ("large", 0)}
+    beside, apart = found.actions[-1].extra_disks
+    assert (beside.size_gib, beside.datastore) == (8, "ds2")
+    assert (apart.size_gib, apart.datastore) == (9, "ds1")
+    assert beside.datastore_ref == replica.datastore_ref != apart.datastore_ref
     assert found.folder is not None
     assert found.folder.is_new
     (room,) = found.addresses
@@ -60,6 +63,9 @@ async def test_a_plan_names_the_replica_the_folder_the_disks_and_what_is_copied(
     assert made.metadata.name == replica.name
     labels = {one.metadata.name: one.metadata.labels.get(LABEL_REPLICA) for one in machines}
     assert labels == {one.machine: one.replica for one in found.actions}
+    (worker, *_) = [vm for vm in world.vms() if len(vm["disks"]) > 1]
+    lie = [disk["file"].partition("]")[0][1:] for disk in worker["disks"]]
+    assert lie == ["ds2", "ds2", "ds1"]
     folders = {vm["path"].rpartition("/")[0] for vm in world.vms()}
     assert folders == {found.folder.path}
     again = await ask_plan(world, cluster, [pools[0], a_node_pool(pool="large", replicas=2)])
@@ -150,3 +156,35 @@ async def test_without_a_plan_a_machine_that_waited_goes_elsewhere(world: World)
 
     await world.until(Machine, powered_on(1), "the machine is powered on")
     assert [vm["datastore"] for vm in world.vms()] == ["ds2"]
+
+
+async def test_a_plan_is_outdated_when_an_extra_disk_has_lost_its_place(
+    world: World,
+) -> None:
+    await ready(world)
+    cluster = a_cluster(
+        **on("ds1"), control_plane={"extra_disks": [{"size_gib": 60, "datastore": "ds2"}]}
+    )
+    plan = await under_way(world, cluster)
+    world.vcenter.control.set_datastore("/dc1/datastore/ds2", free_gib=10)
+
+    outdated = await settled(world, plan, (PlanState.OUTDATED,))
+
+    assert "extra disk 1: datastore ds2 has 10.0 GiB free" in outdated.status.differences[0]
+
+
+async def test_an_extra_disk_without_a_place_is_said_before_anything_is_made(
+    world: World,
+) -> None:
+    await ready(world)
+    disks = [{"size_gib": 1, "datastore": "ds7"}, {"size_gib": 1, "storage_policy": "gold"}]
+    cluster = a_cluster(control_plane={"extra_disks": disks})
+
+    plan = await ask_plan(world, cluster, [])
+    in_pool = await ask_plan(world, a_cluster(), [a_node_pool(extra_disks=disks[:1])])
+
+    said = check(plan, "Placement").message
+    assert "spec.controlPlane.extraDisks[0].datastore: no datastore 'ds7'" in said
+    assert "spec.controlPlane.extraDisks[1].storagePolicy: no storage policy 'gold'" in said
+    assert "Room: workers: extra disks cannot be" in in_pool.status.message
+    assert "spec.extraDisks[0].datastore: no datastore 'ds7'" in in_pool.status.message

@@ -11,6 +11,7 @@ from moorage.kit.ids import new_uid
 from moorage.vsphere import (
     BusyError,
     Limits,
+    NewDisk,
     OwnerMark,
     Power,
     Target,
@@ -419,7 +420,7 @@ async def test_extra_disks_are_made_beside_those_of_the_template(
     target = await vcenter.resolve(TARGET)
 
     vm = await clone_and_wait(
-        vcenter, a_request(target, mode=mode, extra_disks=((5, True), (7, False)))
+        vcenter, a_request(target, mode=mode, extra_disks=(NewDisk(5), NewDisk(7, thin=False)))
     )
 
     disks = site.vms()[vm.name]["disks"]
@@ -433,4 +434,4 @@ async def test_more_disks_than_the_controller_takes_are_refused(site: Site) -> N
     target = await vcenter.resolve(TARGET)
 
     with pytest.raises(TerminalError, match="has room for 14 disks more"):
-        await vcenter.clone(a_request(target, extra_disks=((1, True),) * 15))
+        await vcenter.clone(a_request(target, extra_disks=(NewDisk(1),) * 15))

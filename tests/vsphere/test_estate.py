@@ -2,7 +2,7 @@
 
 import pytest
 
-from moorage.planning import Resident
+from moorage.planning import Load, Resident
 from moorage.vsphere import Target
 from vsphere.harness import Site, until
 from vsphere.test_resolve import EAST
@@ -64,7 +64,7 @@ async def test_what_is_out_of_service_is_known_without_a_call(mixed: Site) -> No
 
 async def test_what_was_placed_is_remembered_for_all_who_plan(site: Site) -> None:
     vcenter = await site.connect()
-    coming = Resident("", "a", "host-1", "datastore-1", 4096, GIB)
+    coming = Resident("", "a", "host-1", {"datastore-1": Load(size_bytes=GIB)})
 
     vcenter.estate.promise([coming])
 

@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 
 from moorage.kit.errors import InvalidError
-from moorage.vsphere import Target, VCenter, needs_replica
+from moorage.vsphere import NewDisk, Target, VCenter, needs_replica
 from moorage_lab.api import VCenterProcess
 from moorage_lab.places import lab_dir
 from tests.vsphere.harness import Site, a_request, clone_and_wait, until
 
+GIB = 1024**3
 SILVER = "Silber / 50% ä"
 TARGET = Target(
     datacenter="dc1",
@@ -116,7 +117,7 @@ async def test_one_of_two_policies_of_a_name_is_given_by_its_identifier(site: Si
 async def test_home_and_all_disks_of_a_clone_follow_the_policy(site: Site) -> None:
     vcenter = await site.connect()
     target = await vcenter.resolve(replace(TARGET, datastore="silver1"))
-    request = a_request(target, disk_gib=30, extra_disks=((5, True), (6, False)))
+    request = a_request(target, disk_gib=30, extra_disks=(NewDisk(5), NewDisk(6, thin=False)))
 
     vm = await clone_and_wait(vcenter, request)
 
@@ -171,3 +172,79 @@ async def test_an_expired_session_is_opened_again_for_policies_too(site: Site) -
     site.process.control.expire_sessions()
 
     assert await vcenter.estate.policies.called(SILVER)
+
+
+def a_disk(datastore: str = "", policy: str | None = None, **changes: str) -> Target:
+    """Return the place of the control plane's second extra disk."""
+    path = "spec.controlPlane.extraDisks[1]"
+    return replace(TARGET, datastore=datastore, storage_policy=policy, path=path, **changes)
+
+
+async def test_an_extra_disk_lies_where_it_says_by_its_own_policy_or_none(site: Site) -> None:
+    vcenter = await site.connect()
+    target = await vcenter.resolve(replace(TARGET, datastore="silver1"))
+    named = await vcenter.estate.disk_storage([a_disk("gold1")])
+    gold = await vcenter.estate.disk_storage([a_disk(policy="gold")])
+    assert sorted(gold.names.values()) == ["gold1", "gold2"]
+    ((on_gold1, _),) = named.names.items()
+    other = next(moref for moref in gold.names if moref != on_gold1)
+    free = free_space(site)
+    disks = (
+        NewDisk(3),
+        NewDisk(5, datastore=on_gold1, datastore_name=named.names[on_gold1]),
+        NewDisk(6, False, other, gold.names[other], gold.profile),
+    )
+
+    vm = await clone_and_wait(vcenter, a_request(target, disk_gib=30, extra_disks=disks))
+
+    shown = site.vms()[vm.name]
+    assert [disk["file"].partition("]")[0][1:] for disk in shown["disks"]] == [
+        "silver1",
+        "silver1",
+        "gold1",
+        "gold2",
+    ]
+    assert sorted(shown["policies"].values()) == [SILVER, SILVER, SILVER, "gold"]
+    after = free_space(site)
+    taken = {name: free[name] - left for name, left in after.items() if left != free[name]}
+    assert taken == {"silver1": 33 * GIB, "gold1": 5 * GIB, "gold2": 6 * GIB}
+    await vcenter.destroy(vm)
+    await until(lambda: free_space(site) == free)
+
+
+def free_space(site: Site) -> dict[str, int]:
+    """Return what each datastore has left."""
+    stores = site.process.control.inventory()["datastores"]
+    return {one["path"].rpartition("/")[2]: one["freeSpace"] for one in stores}
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (a_disk("gold9"), "extraDisks[1].datastore: no datastore 'gold9': there is gold/gold1"),
+        (a_disk("silver3"), "extraDisks[1].datastore: no host of cc1 reaches datastore silver3"),
+        (a_disk("gold1", SILVER), "extraDisks[1].datastore: datastore gold1 does not satisfy"),
+        (a_disk(policy="Gold"), "extraDisks[1].storagePolicy: no storage policy 'Gold'"),
+        (a_disk(policy="nowhere"), "extraDisks[1].storagePolicy: no datastore that hosts of cc1"),
+        (a_disk(policy="encrypted"), "extraDisks[1].storagePolicy: storage policy encrypted encr"),
+    ],
+)  # fmt: skip
+async def test_a_place_that_an_extra_disk_cannot_have_is_refused_at_its_field(
+    asked: Target, said: str, site: Site
+) -> None:
+    vcenter = await site.connect()
+
+    with pytest.raises(InvalidError) as error:
+        await vcenter.estate.disk_storage([asked])
+
+    assert f"spec.controlPlane.{said}" in str(error.value)
+
+
+async def test_one_failure_domain_that_reaches_the_datastore_of_a_disk_will_do(site: Site) -> None:
+    vcenter = await site.connect()
+
+    found = await vcenter.estate.disk_storage(
+        [a_disk("silver3"), a_disk("silver3", compute_cluster="cc2")]
+    )
+
+    assert [*found.names.values()] == ["silver3"]

@@ -10,7 +10,7 @@ import pytest
 from pyVmomi import vim
 
 from moorage.kit.errors import UnavailableError
-from moorage.planning.solver import Pool, Reserved
+from moorage.planning.estate import Pool, Reserved
 from moorage.vsphere import VM, Allocation, Power, Target, VCenter
 from moorage.vsphere.properties import Want, retrieve
 from moorage_lab.api import VCenterProcess

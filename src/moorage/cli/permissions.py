@@ -102,8 +102,8 @@ def _in_file(file: Path, account: str | None) -> "tuple[list[CheckTarget], list[
                 f"cluster {cluster.metadata.name} in {file} uses account {used}, not {account}: "
                 f"check that one"
             )
-        targets += CheckTarget.of_cluster(cluster)
         pools = [PoolDocument.model_validate(one) for one in document.get("nodePools") or ()]
+        targets += CheckTarget.of_cluster(cluster, pools)
         name = cluster.metadata.name
         clusters.append(CheckedCluster(name=name, proposed=cluster.spec, node_pools=pools))
     return targets, clusters
@@ -116,14 +116,17 @@ async def places_of_account(
 
     Raises ``InvalidError`` for none.
     """
-    from moorage.resources import Cluster
+    from moorage.resources import Cluster, NodePool
     from moorage.resources.permission import CheckedCluster, CheckTarget
 
     found: dict[str, CheckTarget] = {}
     clusters: list[CheckedCluster] = []
+    pools = await api.list(NodePool, project=context.project)
     for cluster in await api.list(Cluster, project=context.project):
         if cluster.spec.account == account:
-            found |= {one.model_dump_json(): one for one in CheckTarget.of_cluster(cluster)}
+            sizes = [one.spec for one in pools if one.spec.cluster == cluster.metadata.name]
+            places = CheckTarget.of_cluster(cluster, sizes)
+            found |= {one.model_dump_json(): one for one in places}
             clusters.append(CheckedCluster(name=cluster.metadata.name))
     if not found:
         raise InvalidError(

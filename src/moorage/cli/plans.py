@@ -157,7 +157,12 @@ def _copied(action: "PlannedMachine") -> list[str]:
         return []
     linked = "linked to replica" if action.replica else "linked"
     is_full = action.clone_mode == "full"
-    disks = [f"+ {one.size_gib} GiB{'' if one.thin else ', thick'}" for one in action.extra_disks]
+    disks = [
+        f"+ {one.size_gib} GiB{'' if one.thin else ', thick'}"
+        f"{'' if one.datastore == action.datastore else f' on {one.datastore}'}"
+        f"{f', policy {one.storage_policy}' if one.storage_policy else ''}"
+        for one in action.extra_disks
+    ]
     return [f"{_gib(action.bytes_to_copy)} copied" if is_full else linked, *disks]
 
 

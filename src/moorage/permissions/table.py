@@ -103,13 +103,7 @@ ROWS: tuple[Row, ...] = (
     *rows(
         "clone: network card",
         ("CloneVM_Task",),
-        [
-            (
-                "VirtualMachine.Config.EditDevice",
-                On.FOLDER,
-                f"{_CONFIG}, Modify device settings; {_API_SPEC}, deviceChange",
-            )
-        ],
+        [("VirtualMachine.Config.EditDevice", On.FOLDER, f"{_CONFIG}, Modify device settings")],
     ),
     *rows(
         "clone with other network cards than the template has",
@@ -132,6 +126,11 @@ ROWS: tuple[Row, ...] = (
                 f"{_CONFIG}, Extend virtual disk; {_API_SPEC}, deviceChange",
             )
         ],
+    ),
+    *rows(
+        "clone with an extra disk on a datastore of its own (extraDisks)",
+        ("CloneVM_Task",),
+        [("Datastore.AllocateSpace", On.DATASTORE, f"{_API_FOLDER} CreateVM_Task: of each disk")],
     ),
     *rows(
         "clone with reservations, limits or shares (cpuAllocation, memoryAllocation)",

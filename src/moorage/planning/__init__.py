@@ -21,12 +21,13 @@ from moorage.planning.choosing import (
     resident_of,
     slot_of,
 )
+from moorage.planning.estate import Disk, Load, Place, Refusal, Resident, Slot, loads
 from moorage.planning.fitting import Fitting, how_many_fit
 from moorage.planning.placement import choose_failure_domains
 from moorage.planning.promise import Copies, Promise, differences
 from moorage.planning.quorum import Member, Stay, is_ill, why_member_stays, why_not_replaced
 from moorage.planning.rollout import PoolPlan, founds, plan_control_plane, plan_pool
-from moorage.planning.solver import Place, Refusal, Resident, Slot, solve
+from moorage.planning.solver import solve
 
 __all__ = [
     "ELSEWHERE",
@@ -35,10 +36,12 @@ __all__ = [
     "Apart",
     "Choice",
     "Copies",
+    "Disk",
     "Fault",
     "Fitting",
     "GivenAddress",
     "Group",
+    "Load",
     "Member",
     "NewMachine",
     "Place",
@@ -66,6 +69,7 @@ __all__ = [
     "is_ill",
     "is_rule_name",
     "is_rule_of",
+    "loads",
     "plan_control_plane",
     "plan_pool",
     "resident_of",

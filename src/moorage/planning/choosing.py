@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from moorage.planning.address_choice import AddressChoice, GivenAddress, PoolAddresses
+from moorage.planning.estate import NOTHING, Disk, Domain, Place, Refusal, Reserved, Resident, Slot
 from moorage.planning.rollout import PoolPlan, founds, plan_control_plane, plan_pool
-from moorage.planning.solver import NOTHING, Domain, Place, Refusal, Reserved, Resident, Slot, solve
+from moorage.planning.solver import solve
 from moorage.resources.machine import Machine
 from moorage.resources.spans import Address
 
@@ -45,8 +46,8 @@ class Group:
     """Failure domains that its machines may go to."""
     disk_bytes: Mapping[str, int]
     """Datastore -> what a clone copies there; all datastores of ``domains`` are in it."""
-    extra_bytes: int = 0
-    """Of the extra disks of each."""
+    disks: tuple[Disk, ...] = ()
+    """Extra disks of each."""
     fault: Fault | None = None
     is_founded: bool = True
     """Of the control plane: whether the cluster's API has ever answered."""
@@ -222,7 +223,7 @@ def slot_of(group: Group, given: Place | None = None) -> Slot:
         group.memory_mib,
         group.disk_bytes,
         group.domains,
-        group.extra_bytes,
+        group.disks,
         given,
         group.reserved,
     )

@@ -1,11 +1,12 @@
 """How many more clusters of one kind fit? The same solver, asked again and again."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from moorage.planning.address_choice import AddressChoice
 from moorage.planning.choosing import ELSEWHERE, Snapshot, in_order, slot_of
-from moorage.planning.solver import Domain, Place, Pool, Refusal, Reserved, Resident, Slot, solve
+from moorage.planning.estate import Domain, Place, Refusal, Resident, Slot, loads
+from moorage.planning.solver import solve
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,59 +34,36 @@ def how_many_fit(snapshot: Snapshot, most: int) -> Fitting:
     if fault is not None:
         return Fitting(0, fault.message, by_memory)
     addresses = AddressChoice(snapshot.ip_pools)
-    residents, domains = [*snapshot.promised], list(snapshot.domains)
+    residents = [*snapshot.promised]
+    domains = {domain.name: domain for domain in snapshot.domains}
     for count in range(most):
         if snapshot.vip is not None:
             endpoint = addresses.take_one(snapshot.vip.pools)
             if isinstance(endpoint, str):
                 return Fitting(count, f"the API of one more has no address: {endpoint}", by_memory)
         slots = [slot_of(group) for group in groups for _ in range(group.replicas)]
-        answers = solve(slots, domains, residents, addresses)
+        answers = solve(slots, domains.values(), residents, addresses)
         for answer in answers:
             if isinstance(answer, Refusal):
                 return Fitting(count, "; ".join(answer.reasons), by_memory)
-        residents += _settled(slots, answers)
-        domains = _used(domains, slots, answers)
+        residents += _settled(slots, answers, domains)
     return Fitting(most, "", by_memory)
 
 
-def _settled(slots: Sequence[Slot], answers: Sequence[Place | Refusal]) -> list[Resident]:
+def _settled(
+    slots: Sequence[Slot], answers: Sequence[Place | Refusal], domains: Mapping[str, Domain]
+) -> list[Resident]:
     """Return machines that take room, and keep apart from none of the next cluster's."""
     return [
         Resident(
-            ELSEWHERE, place.domain, place.host, place.datastore,
-            slot.memory_mib, slot.disk_bytes[place.datastore] + slot.extra_bytes,
-            slot.reserved.memory_mib,
+            ELSEWHERE,
+            place.domain,
+            place.host,
+            loads(slot, place, domains[place.domain], slot.disk_bytes[place.datastore]),
         )
         for slot, place in zip(slots, answers, strict=True)
         if isinstance(place, Place)
-    ]  # fmt: skip
-
-
-def _used(
-    domains: Sequence[Domain], slots: Sequence[Slot], answers: Sequence[Place | Refusal]
-) -> list[Domain]:
-    """Return the domains with what machines take of resource pools, which no resident tells."""
-    pools_of = {domain.name: domain.pools for domain in domains}
-    taken: dict[str, list[Slot]] = {}
-    for slot, place in zip(slots, answers, strict=True):
-        if isinstance(place, Place):
-            for pool in pools_of[place.domain]:
-                taken.setdefault(pool.ref, []).append(slot)
-    return [
-        replace(domain, pools=tuple(_less(pool, taken.get(pool.ref, ())) for pool in domain.pools))
-        for domain in domains
     ]
-
-
-def _less(pool: Pool, slots: Sequence[Slot]) -> Pool:
-    """Return a pool with more machines in it."""
-    left = pool.unreserved and Reserved(
-        pool.unreserved.memory_mib - sum(slot.reserved.memory_mib for slot in slots),
-        pool.unreserved.cpu_mhz - sum(slot.reserved.cpu_mhz for slot in slots),
-    )
-    used_mib = pool.used_mib + sum(slot.memory_mib for slot in slots)
-    return replace(pool, used_mib=used_mib, unreserved=left)
 
 
 def _free_memory(domains: Sequence[Domain]) -> int:

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 from moorage.planning.address_choice import GivenAddress
 from moorage.planning.choosing import Choice, NewMachine
-from moorage.planning.solver import Place
+from moorage.planning.estate import Place
 from moorage.resources.plan import PlannedMachine, PlanStatus
 from moorage.resources.spans import Address
 
@@ -61,11 +61,13 @@ class Promise:
 def place_of(action: PlannedMachine) -> Place:
     """Return where a planned machine goes."""
     given = (one.rpartition("/") for one in action.addresses)
+    own = action.datastore_ref or ""
     return Place(
         domain=action.failure_domain,
-        datastore=action.datastore_ref or "",
+        datastore=own,
         host=action.host_ref,
         addresses=tuple(GivenAddress(pool, ip_address(address)) for pool, _, address in given),
+        disks=tuple(one.datastore_ref or own for one in action.extra_disks),
     )
 
 
@@ -136,4 +138,7 @@ def _gib(size: int) -> str:
 
 def _shown(place: Place) -> str:
     parts = [place.domain, place.host or "", place.datastore]
+    parts += [
+        f"disk {n} on {ref}" for n, ref in enumerate(place.disks, 1) if ref != place.datastore
+    ]
     return " ".join([*filter(None, parts), *(str(one.address) for one in place.addresses)])

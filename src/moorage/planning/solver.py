@@ -5,142 +5,22 @@ out in parts, or after a restart, comes to the same places as one that is carrie
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from moorage.planning.address_choice import AddressChoice, GivenAddress
-
-_MIB = 1024**2
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """An ESXi host that machines can run on."""
-
-    ref: str
-    name: str
-    memory_mib: int
-    memory_used_mib: int
-    """Consumed now, by whatever runs there."""
-    datastores: frozenset[str]
-    networks: frozenset[str]
-    out_of_service: str = ""
-    """Why it takes no machine now, such as ``in maintenance mode``; empty when it does."""
-
-
-@dataclass(frozen=True, slots=True)
-class Datastore:
-    """A datastore that disks can lie on."""
-
-    ref: str
-    name: str
-    capacity_bytes: int
-    free_bytes: int
-    out_of_service: str = ""
-    copies: float = 1.0
-    """How often it writes each byte, of which its free space knows nothing: 2 on vSAN, whose
-    default policy mirrors; another storage policy says otherwise."""
-    replica_bytes: int = 0
-    """What the first clone there that copies nothing itself brings along for all others: the
-    replica of their template, which is not there yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reserved:
-    """What is kept for a machine while it runs."""
-
-    memory_mib: int = 0
-    cpu_mhz: int = 0
-
-
-NOTHING = Reserved()
-"""Kept for machines that ask for nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """A resource pool that sets limits, or whose reservations matter."""
-
-    ref: str
-    name: str
-    limit_mib: int | None = None
-    """Of memory; ``None``: no limit of its own."""
-    used_mib: int = 0
-    unreserved: Reserved | None = None
-    """What machines directly in it can still have reserved, from the pools above it too, where it
-    may take from those; ``None``: not known, or of no interest."""
-
-
-@dataclass(frozen=True, slots=True)
-class Domain:
-    """A failure domain, as it is in vCenter now."""
-
-    name: str
-    hosts: tuple[Host, ...]
-    datastores: tuple[Datastore, ...]
-    """Those that the domain allows."""
-    network: str
-    pins_host: bool
-    """Nobody else spreads machines over hosts: DRS is not fully automated."""
-    pools: tuple[Pool, ...] = ()
-    """That of the machines, and those above it. None: nothing limits them but the hosts."""
-    ip_pools: tuple[tuple[str, ...], ...] = ()
-    """Where machines here get their addresses from: of each card with static ones, in order."""
-    more_networks: frozenset[str] = frozenset()
-    """Of further cards; a host has to reach them too."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a machine goes."""
-
-    domain: str
-    datastore: str
-    host: str | None = None
-    """``None``: DRS chooses among the domain's hosts at power-on."""
-    addresses: tuple[GivenAddress, ...] = ()
-    """None: by DHCP."""
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """A machine to be placed."""
-
-    group: str
-    """Machines of one group keep apart: the control plane, or one pool."""
-    memory_mib: int
-    disk_bytes: Mapping[str, int]
-    """Datastore -> what the clone copies there, extra disks and its swap file left out."""
-    domains: tuple[str, ...]
-    extra_bytes: int = 0
-    """Of its extra disks, wherever it goes."""
-    given: Place | None = None
-    """The only place that will do: what a plan promised."""
-    reserved: Reserved = NOTHING
-
-
-@dataclass(frozen=True, slots=True)
-class Resident:
-    """A machine of ours that is there, or was placed and is being made."""
-
-    group: str
-    domain: str
-    host: str | None = None
-    datastore: str | None = None
-    memory_mib: int = 0
-    """What the hosts' figures do not hold yet; 0 for one that runs."""
-    disk_bytes: int = 0
-    """What the datastores' figures do not hold yet."""
-    reserved_mib: int = 0
-    """Of the memory: its swap file is smaller by that."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A machine that fits nowhere, and why, domain by domain."""
-
-    slot: Slot
-    reasons: tuple[str, ...]
+from moorage.planning.address_choice import AddressChoice
+from moorage.planning.disks import gib, spread
+from moorage.planning.estate import (
+    Datastore,
+    Domain,
+    Host,
+    Place,
+    Pool,
+    Refusal,
+    Resident,
+    Slot,
+    loads,
+)
 
 
 def solve(
@@ -177,17 +57,10 @@ def solve(
         answer = _place(slot, known, tally)
         answers.append(answer)
         if isinstance(answer, Place):
-            disk_bytes = tally.bring(slot, known[answer.domain], answer.datastore)
-            tally.add(
-                Resident(
-                    slot.group, answer.domain, answer.host, answer.datastore,
-                    slot.memory_mib, disk_bytes, slot.reserved.memory_mib,
-                )
-            )  # fmt: skip
-            for pool in known[answer.domain].pools:
-                tally.pool_mib[pool.ref] += slot.memory_mib
-                tally.reserved_mib[pool.ref] += slot.reserved.memory_mib
-                tally.reserved_mhz[pool.ref] += slot.reserved.cpu_mhz
+            domain = known[answer.domain]
+            copied = tally.bring(slot, domain, answer.datastore)
+            taken = loads(slot, answer, domain, copied)
+            tally.add(Resident(slot.group, answer.domain, answer.host, taken))
     return answers
 
 
@@ -198,12 +71,10 @@ class _Tally:
     addresses: AddressChoice
     in_domain: Counter[tuple[str, str]] = field(default_factory=Counter)
     on_host: Counter[tuple[str, str | None]] = field(default_factory=Counter)
-    memory_mib: Counter[str | None] = field(default_factory=Counter)
-    """By host, what its own figure does not hold yet."""
-    disk_bytes: Counter[str | None] = field(default_factory=Counter)
-    """The same by datastore, swap files included."""
-    pool_mib: Counter[str] = field(default_factory=Counter)
-    """By resource pool, what was placed just now."""
+    size_bytes: Counter[str] = field(default_factory=Counter)
+    """By datastore, what its own figure does not hold yet."""
+    memory_mib: Counter[str] = field(default_factory=Counter)
+    """The same by host and by resource pool."""
     reserved_mib: Counter[str] = field(default_factory=Counter)
     """The same of what is reserved."""
     reserved_mhz: Counter[str] = field(default_factory=Counter)
@@ -211,9 +82,9 @@ class _Tally:
     """Datastores that one of those placed brings the template's replica to."""
 
     def copied(self, slot: Slot, store: Datastore) -> int:
-        """Return what one more of these machines takes on a datastore, its swap file left out."""
+        """Return what is copied to a datastore for one more of these machines."""
         replica = 0 if store.ref in self.with_replica else store.replica_bytes
-        return (slot.disk_bytes[store.ref] or replica) + slot.extra_bytes
+        return slot.disk_bytes[store.ref] or replica
 
     def bring(self, slot: Slot, domain: Domain, datastore: str) -> int:
         """Return the same of the one that is placed there now; later ones find its replica."""
@@ -223,12 +94,22 @@ class _Tally:
             self.with_replica.add(datastore)
         return copied
 
+    def room(self, domain: Domain) -> dict[str, int]:
+        """Return what datastores have left; one with several factors counts with the largest."""
+        left: dict[str, int] = {}
+        for store in (*domain.datastores, *domain.disk_datastores):
+            free = int(store.free_bytes / store.copies) - self.size_bytes[store.ref]
+            left[store.ref] = min(free, left.get(store.ref, free))
+        return left
+
     def add(self, one: Resident) -> None:
         self.in_domain[one.group, one.domain] += 1
         self.on_host[one.group, one.host] += 1
-        self.memory_mib[one.host] += one.memory_mib
-        swap_mib = one.memory_mib - one.reserved_mib
-        self.disk_bytes[one.datastore] += one.disk_bytes + swap_mib * _MIB
+        for ref, load in one.loads.items():
+            self.size_bytes[ref] += load.size_bytes
+            self.memory_mib[ref] += load.memory_mib
+            self.reserved_mib[ref] += load.reserved.memory_mib
+            self.reserved_mhz[ref] += load.reserved.cpu_mhz
 
 
 def _place(slot: Slot, known: dict[str, Domain], tally: _Tally) -> Place | Refusal:
@@ -236,6 +117,9 @@ def _place(slot: Slot, known: dict[str, Domain], tally: _Tally) -> Place | Refus
         order = [name for name in slot.domains if name == slot.given.domain]
         if not order:
             return Refusal(slot, (f"{slot.given.domain}: not allowed any more",))
+        if len(slot.given.disks) != len(slot.disks):
+            return Refusal(slot, (f"{slot.given.domain}: it has other extra disks now",))
+        slot = _with_given_disks(slot, slot.given)
     else:
         order = sorted(slot.domains, key=lambda name: tally.in_domain[slot.group, name])
     reasons: list[str] = []
@@ -262,6 +146,17 @@ def _only(slot: Slot, domain: Domain) -> Domain:
     )
 
 
+def _with_given_disks(slot: Slot, given: Place) -> Slot:
+    """Return the machine with each extra disk where it has to be, or nowhere."""
+    disks = [
+        disk
+        if disk.datastores is None
+        else replace(disk, datastores=tuple(one for one in disk.datastores if one == datastore))
+        for disk, datastore in zip(slot.disks, given.disks, strict=True)
+    ]
+    return replace(slot, disks=tuple(disks))
+
+
 def _with_addresses(slot: Slot, domain: Domain, place: Place, tally: _Tally) -> Place | str:
     """Add the addresses that the machine gets; returns why there are none."""
     if not domain.ip_pools:
@@ -273,6 +168,17 @@ def _with_addresses(slot: Slot, domain: Domain, place: Place, tally: _Tally) -> 
 
 def _within(slot: Slot, domain: Domain, tally: _Tally) -> Place | str:
     """Choose inside one domain; returns why not, where nothing fits."""
+    hosts = _able_hosts(slot, domain)
+    if isinstance(hosts, str):
+        return hosts
+    for pool in domain.pools:
+        if lacking := _lacks(pool, slot, tally):
+            return lacking
+    return _on_datastore(slot, domain, hosts, tally)
+
+
+def _able_hosts(slot: Slot, domain: Domain) -> list[Host] | str:
+    """Return the hosts that can run the machine; why there is none, where there is none."""
     usable = [host for host in domain.hosts if not host.out_of_service]
     if not usable:
         return _none_usable(domain.hosts)
@@ -283,36 +189,42 @@ def _within(slot: Slot, domain: Domain, tally: _Tally) -> Place | str:
     large = [host for host in linked if host.memory_mib >= slot.memory_mib]
     if not large:
         return f"{slot.memory_mib} MiB of memory are more than any of {_names(linked)} has"
-    for pool in domain.pools:
-        if lacking := _lacks(pool, slot, tally):
-            return lacking
+    return large
+
+
+def _on_datastore(slot: Slot, domain: Domain, hosts: Sequence[Host], tally: _Tally) -> Place | str:
+    """Choose datastores, and the host where nobody else does; returns why not."""
     why: list[str] = []
-    room = {
-        store.ref: int(store.free_bytes / store.copies) - tally.disk_bytes[store.ref]
-        for store in domain.datastores
-    }
+    room = tally.room(domain)
+    beside = {one.ref: one for one in (*domain.disk_datastores, *domain.datastores)}
     for store in sorted(
         domain.datastores, key=lambda one: (tally.copied(slot, one), -room[one.ref], one.name)
     ):
-        reaching = [host for host in large if store.ref in host.datastores]
-        swap_mib = slot.memory_mib - slot.reserved.memory_mib
-        needed, free = tally.copied(slot, store) + swap_mib * _MIB, room[store.ref]
+        reaching = [host for host in hosts if store.ref in host.datastores]
+        needed = tally.copied(slot, store) + slot.beside_bytes + slot.swap_bytes
+        free = room[store.ref]
         if store.out_of_service:
             why.append(f"datastore {store.name} is {store.out_of_service}")
         elif not reaching:
-            why.append(f"none of {_names(large)} reaches datastore {store.name}")
+            why.append(f"none of {_names(hosts)} reaches datastore {store.name}")
         elif free < needed:
-            why.append(f"datastore {store.name} has {_gib(free)} free of {_gib(needed)} needed")
+            why.append(f"datastore {store.name} has {gib(free)} free of {gib(needed)} needed")
         else:
-            host = _best_host(slot, reaching, tally).ref if domain.pins_host else None
-            return Place(domain.name, store.ref, host)
-    return "; ".join(why) or "it names no datastore"
+            left = {**room, store.ref: free - needed}
+            found = spread(slot.disks, store.ref, beside, reaching, left)
+            if isinstance(found, str):
+                why.append(found)
+                continue
+            disks, able = found
+            host = _best_host(slot, able, tally).ref if domain.pins_host else None
+            return Place(domain.name, store.ref, host, disks=disks)
+    return "; ".join(dict.fromkeys(why)) or "it names no datastore"
 
 
 def _lacks(pool: Pool, slot: Slot, tally: _Tally) -> str:
     """Return why a resource pool takes no such machine any more, else ``""``."""
     if pool.limit_mib is not None:
-        left = pool.limit_mib - pool.used_mib - tally.pool_mib[pool.ref]
+        left = pool.limit_mib - pool.used_mib - tally.memory_mib[pool.ref]
         if left < slot.memory_mib:
             return (
                 f"resource pool {pool.name} has {max(0, left)} MiB left of its limit of "
@@ -352,7 +264,3 @@ def _none_usable(hosts: Sequence[Host]) -> str:
 
 def _names(hosts: Sequence[Host]) -> str:
     return ", ".join(host.name for host in hosts)
-
-
-def _gib(size: int) -> str:
-    return f"{max(0, size) / 1024**3:.1f} GiB"

@@ -6,8 +6,24 @@ from pydantic import Field
 
 from moorage.resources.cluster import FailureDomain
 from moorage.resources.kubernetes import Role, Taint
-from moorage.resources.meta import Model, Name, Ownership, Resource, Scope, Spec, Status
+from moorage.resources.meta import (
+    InventoryPath,
+    Model,
+    Name,
+    Ownership,
+    Resource,
+    Scope,
+    Spec,
+    Status,
+)
 from moorage.resources.size import CPUAllocation, ExtraDisk, MemoryAllocation
+
+
+class MachineDisk(ExtraDisk):
+    """An extra disk of one machine."""
+
+    placed_on: InventoryPath | None = None
+    """The datastore that was chosen for it; ``None``: the machine's."""
 
 
 class MachineSpec(Spec):
@@ -37,15 +53,11 @@ class MachineSpec(Spec):
     cpus: int
     memory_mib: int
     disk_gib: int | None = None
-    extra_disks: list[ExtraDisk] = Field(default_factory=list)
+    extra_disks: list[MachineDisk] = Field(default_factory=list)
     cpu_allocation: CPUAllocation | None = None
     memory_allocation: MemoryAllocation | None = None
     labels: dict[str, str] = Field(default_factory=dict)
     taints: list[Taint] = Field(default_factory=list)
-
-    def extra_bytes(self) -> int:
-        """Return the size of all extra disks."""
-        return sum(disk.size_gib for disk in self.extra_disks) * 1024**3
 
 
 class OffPlan(Model):

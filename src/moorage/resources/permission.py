@@ -1,5 +1,6 @@
 """What is asked of, and answered by, the operation that checks an account's privileges."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Self
 
@@ -9,6 +10,7 @@ from moorage.resources.check import Check
 from moorage.resources.cluster import Cluster, ClusterName, ClusterSpec
 from moorage.resources.meta import InventoryPath, Model
 from moorage.resources.nodepool import PoolDocument
+from moorage.resources.size import MachineSize
 
 
 class CheckTarget(Model):
@@ -39,26 +41,38 @@ class CheckTarget(Model):
         return self
 
     @classmethod
-    def of_cluster(cls, cluster: Cluster) -> list[Self]:
-        """Return what a cluster's placement names: by failure domain, datastore and network."""
+    def of_cluster(cls, cluster: Cluster, pools: Iterable[MachineSize] = ()) -> list[Self]:
+        """Return what a cluster's placement names: by failure domain, datastore and network.
+
+        Also what extra disks of its control plane name, and of these pools.
+        """
         placement = cluster.spec.placement
-        return [
-            cls(
-                datacenter=placement.datacenter,
-                folder=placement.folder,
-                folder_per_cluster=placement.folder_per_cluster,
-                template=placement.template,
-                compute_cluster=domain.compute_cluster,
-                resource_pool=domain.resource_pool,
-                datastore=datastore or None,
-                datastore_is_cluster=domain.datastore_cluster is not None,
-                storage_policy=domain.storage_policy,
-                network=network,
-            )
-            for domain in placement.failure_domains
-            for datastore in domain.storage()
-            for network, _ in domain.cards()
-        ]
+        sizes = (cluster.spec.control_plane, *pools)
+        disks = [disk for size in sizes for disk in size.extra_disks if disk.has_own_place]
+        found: list[Self] = []
+        for domain in placement.failure_domains:
+            places = [
+                (datastore or None, domain.storage_policy, domain.datastore_cluster is not None)
+                for datastore in domain.storage()
+            ]
+            places += [(disk.datastore, disk.storage_policy, False) for disk in disks]
+            found += [
+                cls(
+                    datacenter=placement.datacenter,
+                    folder=placement.folder,
+                    folder_per_cluster=placement.folder_per_cluster,
+                    template=placement.template,
+                    compute_cluster=domain.compute_cluster,
+                    resource_pool=domain.resource_pool,
+                    datastore=datastore,
+                    datastore_is_cluster=is_cluster,
+                    storage_policy=policy,
+                    network=network,
+                )
+                for datastore, policy, is_cluster in dict.fromkeys(places)
+                for network, _ in domain.cards()
+            ]
+        return found
 
 
 class CheckedCluster(Model):

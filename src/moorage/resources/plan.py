@@ -92,6 +92,10 @@ class PlannedDisk(Model):
     size_gib: int
     thin: bool
     datastore: str
+    datastore_ref: str | None = None
+    """Of a new one."""
+    storage_policy: str | None = None
+    """What it follows there, if it names one itself."""
 
 
 class PlannedReplica(Model):
@@ -146,7 +150,6 @@ class PlannedMachine(Model):
     bytes_to_copy: int = 0
     """Of the template, by its full clone."""
     extra_disks: list[PlannedDisk] = Field(default_factory=list)
-    """Of a new one."""
     reason: str
 
 

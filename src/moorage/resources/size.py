@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from moorage.resources.meta import Model
+from moorage.resources.meta import InventoryPath, Model
 
 Shares = Literal["low", "normal", "high"] | Annotated[int, Field(ge=1, le=1_000_000)]
 """How much a machine gets where there is not enough for all, beside others of its resource pool:
@@ -17,6 +17,17 @@ class ExtraDisk(Model):
     size_gib: int = Field(ge=1, le=62 * 1024)
     thin: bool = True
     """Takes space as it is written; else all of it when the machine is made."""
+    datastore: InventoryPath | None = None
+    """It lies on this datastore; without it and ``storagePolicy``, on the machine's, by the
+    failure domain's policy."""
+    storage_policy: InventoryPath | None = None
+    """Name (or identifier) of the storage policy that it follows. Without a datastore, it lies on
+    the machine's if that satisfies the policy, else on the one with most space of those that do."""
+
+    @property
+    def has_own_place(self) -> bool:
+        """Tell whether it says itself where it lies."""
+        return self.datastore is not None or self.storage_policy is not None
 
 
 class CPUAllocation(Model):
@@ -61,8 +72,7 @@ class MachineSize(Model):
     disk_gib: int | None = Field(default=None, ge=1, le=62 * 1024)
     """System disk; ``None`` keeps the template's size (linked clones stay possible)."""
     extra_disks: list[ExtraDisk] = Field(default_factory=list, max_length=8)
-    """On the machine's datastore, in this order after the template's disks."""
-
+    """In this order after the template's disks."""
     cpu_allocation: CPUAllocation | None = None
     """Reservation, limit and shares of processor time; ``None``: as the template has it."""
     memory_allocation: MemoryAllocation | None = None
@@ -83,7 +93,3 @@ class MachineSize(Model):
                 "swap what the node takes for memory"
             )
         return self
-
-    def extra_bytes(self) -> int:
-        """Return the size of all extra disks."""
-        return sum(disk.size_gib for disk in self.extra_disks) * 1024**3

@@ -18,6 +18,7 @@ from moorage.vsphere.types import (
     Allocation,
     CloneMode,
     CloneRequest,
+    NewDisk,
     OwnerMark,
     ResolvedTarget,
 )
@@ -129,7 +130,7 @@ def clone_spec(session: Session, request: CloneRequest) -> Any:
             host=session.ref(vim.HostSystem, request.host) if request.host else None,
             diskMoveType=how,
             disk=_disk_locators(session, where, how),
-            profile=_profile(where),
+            profile=_profile(where.storage_profile),
         ),
         snapshot=session.ref(vim.vm.Snapshot, where.template.snapshot)
         if linked and where.template.snapshot
@@ -145,7 +146,7 @@ def clone_spec(session: Session, request: CloneRequest) -> Any:
             deviceChange=[
                 *_nic_changes(where.template.nics, (where.network, *where.more_networks)),
                 *_disk_changes(request),
-                *_extra_disks(request),
+                *_extra_disks(session, request),
             ],
             extraConfig=[
                 vim.option.OptionValue(key=key, value=value)
@@ -197,7 +198,7 @@ def _disk_changes(request: CloneRequest) -> list[Any]:
     return [vim.vm.device.VirtualDeviceSpec(operation="edit", device=device)]
 
 
-def _extra_disks(request: CloneRequest) -> list[Any]:
+def _extra_disks(session: Session, request: CloneRequest) -> list[Any]:
     """Return new empty disks, on the controller of the template's first one."""
     if not request.extra_disks:
         return []
@@ -212,25 +213,34 @@ def _extra_disks(request: CloneRequest) -> list[Any]:
             f"and extraDisks asks for {len(request.extra_disks)}",
         )
     changes = []
-    for index, (size_gib, thin) in enumerate(request.extra_disks):
+    for index, disk in enumerate(request.extra_disks):
+        size = disk.size_gib * _GIB
         device = vim.vm.device.VirtualDisk(
             key=_NEW_DISK_KEY - index,
             controllerKey=controller,
             unitNumber=free[index],
-            capacityInBytes=size_gib * _GIB,
-            capacityInKB=size_gib * _GIB // 1024,
-            backing=vim.vm.device.VirtualDisk.FlatVer2BackingInfo(
-                fileName="", diskMode="persistent", thinProvisioned=thin
-            ),
+            capacityInBytes=size,
+            capacityInKB=size // 1024,
+            backing=_new_backing(session, disk),
         )
+        own = disk.profile if disk.datastore else request.target.storage_profile
         change = vim.vm.device.VirtualDeviceSpec(
-            operation="add",
-            fileOperation="create",
-            device=device,
-            profile=_profile(request.target),
+            operation="add", fileOperation="create", device=device, profile=_profile(own)
         )
         changes.append(change)
     return changes
+
+
+def _new_backing(session: Session, disk: NewDisk) -> Any:
+    """Return the file of a new disk: vCenter chooses its name, on the datastore that is named."""
+    backing = vim.vm.device.VirtualDisk.FlatVer2BackingInfo(
+        fileName="", diskMode="persistent", thinProvisioned=disk.thin
+    )
+    if disk.datastore:
+        # The reference alone is "not used for configuration": the path in brackets counts.
+        backing.fileName = f"[{disk.datastore_name}]"
+        backing.datastore = session.ref(vim.Datastore, disk.datastore)
+    return backing
 
 
 def _allocation(asked: Allocation | None) -> Any:
@@ -248,9 +258,8 @@ def _allocation(asked: Allocation | None) -> Any:
     return vim.ResourceAllocationInfo(reservation=asked.reservation, limit=limit, shares=shares)
 
 
-def _profile(where: ResolvedTarget) -> list[Any]:
-    """Return the storage policy, as whatever follows it bears it; nothing without one."""
-    profile = where.storage_profile
+def _profile(profile: str) -> list[Any]:
+    """Return a storage policy, as whatever follows it bears it; nothing without one."""
     return [vim.vm.DefinedProfileSpec(profileId=profile)] if profile else []
 
 
@@ -261,7 +270,10 @@ def _disk_locators(session: Session, where: ResolvedTarget, how: str) -> list[An
     store = session.ref(vim.Datastore, where.datastore)
     return [
         vim.vm.RelocateSpec.DiskLocator(
-            diskId=disk.key, datastore=store, diskMoveType=how, profile=_profile(where)
+            diskId=disk.key,
+            datastore=store,
+            diskMoveType=how,
+            profile=_profile(where.storage_profile),
         )
         for disk in where.template.disks
     ]

@@ -6,6 +6,7 @@ nothing, most of the time. What is in or out of service is in memory, pushed by 
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -13,18 +14,19 @@ from typing import Any
 import anyio
 from pyVmomi import vim
 
-from moorage.planning.solver import Datastore, Domain, Host, Pool, Reserved, Resident
+from moorage.kit.errors import FieldFault, InvalidError, UnavailableError
+from moorage.planning.estate import Datastore, Domain, Host, Pool, Reserved, Resident
 from moorage.resources.estate import EstateDatacenter
 from moorage.vsphere.outline import outline
-from moorage.vsphere.places import POOLS, Place, Places
-from moorage.vsphere.policies import MIRRORS, Policies
+from moorage.vsphere.places import POOLS, Place, Places, encode
+from moorage.vsphere.policies import MIRRORS, Policies, settle
 from moorage.vsphere.properties import Values, Want, retrieve
-from moorage.vsphere.resolve import each_datastore
+from moorage.vsphere.resolve import Resolver, each_datastore
 from moorage.vsphere.rules import Rules
 from moorage.vsphere.session import Session
 from moorage.vsphere.stream import Stream
 from moorage.vsphere.template import TemplateInfo
-from moorage.vsphere.types import ResolvedTarget, Target
+from moorage.vsphere.types import DiskStorage, ResolvedTarget, Target
 
 _MIB = 1024**2
 _FRESH_S = 15.0
@@ -56,13 +58,18 @@ class Estate:
         self._promised: list[tuple[float, Resident]] = []
 
     async def domains(
-        self, targets: Mapping[str, Sequence[ResolvedTarget]], *, reserving: bool = False
+        self,
+        targets: Mapping[str, Sequence[ResolvedTarget]],
+        *,
+        reserving: bool = False,
+        for_disks: Sequence[DiskStorage] = (),
     ) -> list[Domain]:
         """Return failure domains as they are now.
 
         Args:
             targets: By name; each with a target for each of its datastores.
             reserving: Whether machines there want anything reserved.
+            for_disks: Where extra disks of machines there may lie.
 
         One call at most for all of them; none when everything was read a moment ago. What the
         account may do with rules is asked besides, once for many minutes.
@@ -76,6 +83,12 @@ class Estate:
                 for moref, kind in self._objects(one, reserving).items()
                 if moref not in self._read or self._read[moref][0] < old
             }
+            lacking |= {
+                moref: "Datastore"
+                for disk in for_disks
+                for moref in disk.paths
+                if moref not in self._read or self._read[moref][0] < old
+            }
             if lacking:
                 asked_at = time.monotonic()
                 what, wants = "read hosts and datastores", _wants(lacking)
@@ -87,13 +100,19 @@ class Estate:
             if places.is_compute_cluster(one.compute_cluster)
             and await self._rules.keeps(one.compute_cluster)
         }
+        disks = tuple(
+            self._datastore(moref, disk.copies) for disk in for_disks for moref in disk.paths
+        )
         return [
-            self._domain(
-                name,
-                there,
-                places,
-                keeps_rules=there[0].compute_cluster in kept,
-                reserving=reserving,
+            replace(
+                self._domain(
+                    name,
+                    there,
+                    places,
+                    keeps_rules=there[0].compute_cluster in kept,
+                    reserving=reserving,
+                ),
+                disk_datastores=disks,
             )
             for name, there in targets.items()
             if there
@@ -110,6 +129,42 @@ class Estate:
             found = await self.policies.called(target.storage_policy)
             fitting = found[0].datastores if len(found) == 1 else None
         return each_datastore(self._stream.places, target, fitting)
+
+    async def disk_storage(self, targets: Sequence[Target]) -> DiskStorage:
+        """Return where an extra disk may lie; some host of one failure domain reaches each.
+
+        From memory; who satisfies a policy is asked now and then.
+
+        Args:
+            targets: Failure domains of one datacenter, each with datastore and policy of the disk.
+
+        Raises:
+            InvalidError: With all faults, at the field paths of the targets.
+            UnavailableError: The inventory is not complete now.
+        """
+        inventory, where = self._stream.inventory, f"vCenter {self._session.endpoint.host}"
+        if not inventory.synced.is_set():
+            raise UnavailableError(f"the inventory of {where} is not complete: {inventory.why_not}")
+        faults: dict[tuple[str, str], FieldFault] = {}
+        found: dict[str, tuple[str, Place]] = {}
+        policy = None
+        for one in [each for asked in targets for each in await self.each_datastore(asked)]:
+            resolver = Resolver(self._stream.places, (), one)
+            place = resolver.datastore_of_disk()
+            if one.storage_policy is not None:
+                named = await self.policies.called(one.storage_policy)
+                policy = settle(named, self.policies.names, resolver, place) or policy
+            faults |= {(fault.path, fault.message): fault for fault in resolver.faults}
+            if place is not None and not resolver.faults:
+                found[place.moref] = one.datastore, place
+        if not found:
+            raise InvalidError(f"{where} has not what is asked for", tuple(faults.values()))
+        return DiskStorage(
+            paths={moref: path for moref, (path, _) in found.items()},
+            names={moref: encode(place.name) for moref, (_, place) in found.items()},
+            profile=policy.profile if policy is not None else "",
+            copies=policy.copies if policy is not None else None,
+        )
 
     def wants(self, datastore: str, network: str) -> list[Want]:
         """Return what to read of a datastore, and of the hosts that reach it and a network.
@@ -183,7 +238,7 @@ class Estate:
         return Domain(
             name=name,
             hosts=tuple(self._host(host) for host in places.hosts(target.compute_cluster)),
-            datastores=tuple(self._datastore(one, places) for one in targets),
+            datastores=tuple(self._datastore(one.datastore, one.storage_copies) for one in targets),
             network=target.network.moref,
             more_networks=frozenset(one.moref for one in target.more_networks),
             # DRS keeps machines apart by our rules; where there can be none, it does not.
@@ -204,9 +259,8 @@ class Estate:
             out_of_service=place.out_of_service(),
         )
 
-    def _datastore(self, target: ResolvedTarget, places: Places) -> Datastore:
-        moref = target.datastore
-        values, place = self._values(moref), places.get(moref)
+    def _datastore(self, moref: str, copies: float | None) -> Datastore:
+        values, place = self._values(moref), self._stream.places.get(moref)
         capacity, free = (int(values.get(path) or 0) for path in _DATASTORE[:2])
         is_vsan = str(values.get("summary.type")).lower() == _VSAN
         return Datastore(
@@ -215,7 +269,7 @@ class Estate:
             capacity_bytes=capacity,
             free_bytes=free,
             out_of_service=place.out_of_service() if place is not None else "gone from vCenter",
-            copies=(target.storage_copies or MIRRORS) if is_vsan else 1.0,
+            copies=(copies or MIRRORS) if is_vsan else 1.0,
         )
 
     def _values(self, moref: str) -> Values:

@@ -136,6 +136,18 @@ class Resolver:
         near_by = [one for one in inside if one.moref in reached]
         return sorted(near_by or inside, key=lambda one: one.name)
 
+    def datastore_of_disk(self) -> Place | None:
+        """Look up the datastore alone, which some host of the compute cluster has to reach."""
+        datacenter = self.find_datacenter()
+        place = self._datastore(datacenter) if datacenter is not None else None
+        if datacenter is None or place is None or place.moref in self._reached(datacenter):
+            return place
+        self.fault(
+            "datastore",
+            f"no host of {self.target.compute_cluster} reaches datastore {place.name}",
+        )
+        return None
+
     def _datastore(self, datacenter: Place) -> Place | None:
         if self.target.datastore_is_cluster:
             return next(iter(self.datastores_of_cluster()), None)

@@ -261,6 +261,34 @@ class Allocation:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskStorage:
+    """Where an extra disk may lie."""
+
+    paths: Mapping[str, str]
+    """Moref of each datastore -> how it is named; there is one at least."""
+    names: Mapping[str, str]
+    """Moref -> name, in vCenter's escaping."""
+    profile: str = ""
+    """Identifier of the storage policy that it follows; empty: the datastore's own."""
+    copies: float | None = None
+    """How often vSAN writes each byte by that policy; ``None`` without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewDisk:
+    """An empty disk to be made with a VM."""
+
+    size_gib: int
+    thin: bool = True
+    datastore: str | None = None
+    """Moref; ``None``: it lies, and is stored, as the VM's other disks are."""
+    datastore_name: str = ""
+    """Name of that datastore, in vCenter's escaping."""
+    profile: str = ""
+    """Identifier of the storage policy that it follows there."""
+
+
+@dataclass(frozen=True, slots=True)
 class CloneRequest:
     """One VM to make. Name and UID are chosen and stored before this is asked for."""
 
@@ -273,8 +301,7 @@ class CloneRequest:
     memory_mib: int | None = None
     guestinfo: Mapping[str, str] = field(default_factory=dict, repr=False)
     disk_gib: int | None = None
-    extra_disks: tuple[tuple[int, bool], ...] = ()
-    """Of each new disk the size in GiB, and whether it is thin."""
+    extra_disks: tuple[NewDisk, ...] = ()
     cpu_allocation: Allocation | None = None
     """``None``: as the template has it."""
     memory_allocation: Allocation | None = None

@@ -203,6 +203,7 @@ type clonePlan struct {
 	datastore   ref
 	copied      int64 // bytes
 	host        *simulator.HostSystem
+	newDisks    map[int]*simulator.Datastore                    // of disks that the configuration puts elsewhere, by number of the change
 	policies    map[string]string                               // names of storage policies, by what follows them
 	parents     map[int32]*types.VirtualDiskFlatVer2BackingInfo // by disk key, of disks that hang on another
 }
@@ -223,7 +224,10 @@ func (s *Server) planClone(ctx *simulator.Context, from *source, req *types.Clon
 		return nil, refused
 	}
 	plan.datastore = datastore.Self
-	if plan.policies, refused = s.policies.check(&req.Spec, datastore); refused != nil {
+	if plan.newDisks, refused = s.newDiskStores(req); refused != nil {
+		return plan, refused
+	}
+	if plan.policies, refused = s.policies.check(&req.Spec, datastore, plan.newDisks); refused != nil {
 		return plan, refused
 	}
 	if refused := s.clonePool(plan, from, where); refused != nil {
@@ -293,6 +297,9 @@ func (s *Server) cloneHost(ctx *simulator.Context, plan *clonePlan, where types.
 			mounts = append(mounts, *parent.Datastore)
 		}
 	}
+	for _, store := range plan.newDisks {
+		mounts = append(mounts, store.Self)
+	}
 	lacks := func(host *simulator.HostSystem) bool {
 		return slices.ContainsFunc(mounts, func(store ref) bool { return !slices.Contains(host.Datastore, store) })
 	}
@@ -321,7 +328,7 @@ func (s *Server) cloneHost(ctx *simulator.Context, plan *clonePlan, where types.
 		return refuseText(&types.InvalidArgument{InvalidProperty: "spec.location.host"},
 			"A specified parameter was not correct: spec.location.host (it is not of the resource pool's compute resource)")
 	}
-	return refuseText(&types.NoCompatibleHost{}, fmt.Sprintf("No host is compatible with the virtual machine: none of %s mounts datastore %s and those of the parents of its disks.", compute.Name, datastore.Name))
+	return refuseText(&types.NoCompatibleHost{}, fmt.Sprintf("No host is compatible with the virtual machine: none of %s mounts datastore %s and those of its other disks and their parents.", compute.Name, datastore.Name))
 }
 
 func (s *Server) computeOf(pool ref) *mo.ComputeResource {

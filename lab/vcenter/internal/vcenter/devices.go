@@ -25,8 +25,12 @@ func (s *Server) cloneDevices(ctx *simulator.Context, plan *clonePlan, from *sou
 		changes = append(changes, req.Spec.Config.DeviceChange...)
 	}
 	kept := map[int32]bool{} // NICs whose address the request has set
+	elsewhere := map[types.BaseVirtualDevice]*simulator.Datastore{}
 	for i, change := range changes {
 		spec := change.GetVirtualDeviceConfigSpec()
+		if store := plan.newDisks[i-len(req.Spec.Location.DeviceChange)]; store != nil {
+			elsewhere[spec.Device] = store
+		}
 		var refused *refusal
 		if devices, refused = applyChange(devices, spec, i, plan.parents); refused != nil {
 			return refused
@@ -40,7 +44,11 @@ func (s *Server) cloneDevices(ctx *simulator.Context, plan *clonePlan, from *sou
 		spec := &types.VirtualDeviceConfigSpec{Operation: types.VirtualDeviceConfigSpecOperationAdd, Device: device}
 		switch d := device.(type) {
 		case *types.VirtualDisk:
-			d.Backing = freshBacking(d)
+			fresh := freshBacking(d)
+			if store := elsewhere[device]; store != nil {
+				fresh.FileName = fmt.Sprintf("[%s]", store.Name)
+			}
+			d.Backing = fresh
 			spec.FileOperation = types.VirtualDeviceConfigSpecFileOperationCreate
 		case types.BaseVirtualEthernetCard:
 			card := d.GetVirtualEthernetCard()
@@ -209,20 +217,81 @@ func (s *Server) checkNetwork(ctx *simulator.Context, host *simulator.HostSystem
 	return nil
 }
 
-// enoughSpace fails a clone that its datastore has no room for.
-func (s *Server) enoughSpace(ctx *simulator.Context, plan *clonePlan, datastore *simulator.Datastore) *refusal {
-	var need int64
-	for _, change := range plan.config.DeviceChange {
-		if disk, ok := change.GetVirtualDeviceConfigSpec().Device.(*types.VirtualDisk); ok && plan.parents[disk.Key] == nil {
-			need += disk.CapacityInBytes
+// newDiskStores finds the datastores that new disks of the configuration name, by number of the change. The path in
+// brackets counts: the reference beside it "is not used for configuration" (VirtualDeviceFileBackingInfo, datastore).
+func (s *Server) newDiskStores(req *types.CloneVM_Task) (map[int]*simulator.Datastore, *refusal) {
+	found := map[int]*simulator.Datastore{}
+	if req.Spec.Config == nil {
+		return found, nil
+	}
+	for i, change := range req.Spec.Config.DeviceChange {
+		named, store := s.newDiskStore(change.GetVirtualDeviceConfigSpec(), req.Folder)
+		switch {
+		case named == "":
+		case store == nil:
+			return nil, refuseText(&types.InvalidDatastorePath{
+				InvalidDatastore: types.InvalidDatastore{Name: named}, DatastorePath: named,
+			}, fmt.Sprintf("Invalid datastore path '%s'.", named))
+		default:
+			found[i] = store
 		}
 	}
-	plan.copied = need
-	var free int64
-	ctx.WithLock(datastore, func() { free = datastore.Summary.FreeSpace })
-	if need > free {
-		return refuseText(&types.NoDiskSpace{Datastore: datastore.Name},
-			fmt.Sprintf("Insufficient disk space on datastore '%s'.", datastore.Name))
+	return found, nil
+}
+
+// newDiskStore answers what a new disk's file is to be called, if it says so, and on which datastore that is.
+func (s *Server) newDiskStore(spec *types.VirtualDeviceConfigSpec, folder ref) (string, *simulator.Datastore) {
+	disk, ok := spec.Device.(*types.VirtualDisk)
+	if !ok || spec.Operation != types.VirtualDeviceConfigSpecOperationAdd || disk.Backing == nil {
+		return "", nil
+	}
+	backing, ok := disk.Backing.(types.BaseVirtualDeviceFileBackingInfo)
+	if !ok || backing.GetVirtualDeviceFileBackingInfo().FileName == "" {
+		return "", nil
+	}
+	name := backing.GetVirtualDeviceFileBackingInfo().FileName
+	var path object.DatastorePath
+	in, _ := s.registry.Get(folder).(*simulator.Folder)
+	if in == nil || !path.FromString(name) || path.Path != "" { // the lab names all files itself
+		return name, nil
+	}
+	dc := s.datacenterOf(in)
+	if dc == nil {
+		return name, nil
+	}
+	store, _ := s.registry.FindByName(path.Datastore, dc.Datastore).(*simulator.Datastore)
+	return name, store
+}
+
+// enoughSpace fails a clone that its datastores have no room for.
+func (s *Server) enoughSpace(ctx *simulator.Context, plan *clonePlan, datastore *simulator.Datastore) *refusal {
+	need := map[string]int64{}
+	stores := []*simulator.Datastore{datastore}
+	for _, store := range plan.newDisks {
+		if !slices.Contains(stores, store) {
+			stores = append(stores, store)
+		}
+	}
+	for _, change := range plan.config.DeviceChange {
+		disk, ok := change.GetVirtualDeviceConfigSpec().Device.(*types.VirtualDisk)
+		if !ok || plan.parents[disk.Key] != nil {
+			continue
+		}
+		plan.copied += disk.CapacityInBytes
+		on := datastore.Name
+		var path object.DatastorePath
+		if path.FromString(disk.Backing.(*types.VirtualDiskFlatVer2BackingInfo).FileName) {
+			on = path.Datastore
+		}
+		need[on] += disk.CapacityInBytes
+	}
+	for _, store := range stores {
+		var free int64
+		ctx.WithLock(store, func() { free = store.Summary.FreeSpace })
+		if need[store.Name] > free {
+			return refuseText(&types.NoDiskSpace{Datastore: store.Name},
+				fmt.Sprintf("Insufficient disk space on datastore '%s'.", store.Name))
+		}
 	}
 	return nil
 }

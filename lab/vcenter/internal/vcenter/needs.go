@@ -218,6 +218,12 @@ func (s *Server) needsOfClone(vm *simulator.VirtualMachine, req *types.CloneVM_T
 		return nil, refused
 	}
 	out = append(out, more...)
+	// Web Services API, CreateVM_Task: on all datastores where the machine and its disks are created.
+	for _, change := range config.DeviceChange {
+		if _, store := s.newDiskStore(change.GetVirtualDeviceConfigSpec(), req.Folder); store != nil {
+			out = append(out, need{"Datastore.AllocateSpace", store.Self})
+		}
+	}
 	// Common Tasks, vSphere Security: Network.Assign on every network that the machine will be on.
 	changed := map[int32]bool{}
 	for _, change := range config.DeviceChange {

@@ -224,11 +224,18 @@ func asked(spec *types.VirtualMachineCloneSpec) map[string][]types.BaseVirtualMa
 	return out
 }
 
-// check refuses a clone with a policy that there is not, or that its datastore does not satisfy. It gives
+// check refuses a clone with a policy that there is not, or that the datastore does not satisfy. It gives
 // the names of the policies: of the machine's home, and of its disks by key or as changes.
-func (p *policies) check(spec *types.VirtualMachineCloneSpec, store *simulator.Datastore) (map[string]string, *refusal) {
-	names := map[string]string{}
+func (p *policies) check(spec *types.VirtualMachineCloneSpec, home *simulator.Datastore, newDisks map[int]*simulator.Datastore) (map[string]string, *refusal) {
+	names, stores := map[string]string{}, map[string]*simulator.Datastore{}
+	for i, store := range newDisks {
+		stores[fmt.Sprintf("change %d", i)] = store
+	}
 	for what, given := range asked(spec) {
+		store := home
+		if other := stores[what]; other != nil {
+			store = other
+		}
 		defined, ok := given[0].(*types.VirtualMachineDefinedProfileSpec)
 		if !ok || len(given) > 1 {
 			return nil, refuseText(&types.NotSupported{}, "The lab takes one defined profile for each object.")

@@ -2,18 +2,19 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from moorage.controllers.gateway.accounts.opened import opened
 from moorage.controllers.gateway.env import Env
-from moorage.controllers.gateway.placement.placing import vcenter_of
+from moorage.controllers.gateway.placement.place import vcenter_of
 from moorage.engine import DONE, Outcome, step
 from moorage.kit.errors import MoorageError, UnavailableError
 from moorage.permissions import wanted_features
 from moorage.resources import CloudAccount, Cluster
 from moorage.resources.account import CheckedPrivileges
 from moorage.resources.permission import CheckResult, CheckTarget, Finding, FindingState
+from moorage.resources.size import MachineSize
 from moorage.vsphere import Target
 
 PRIVILEGES_SUFFICIENT = "PrivilegesSufficient"
@@ -66,13 +67,15 @@ async def ensure_privileges_checked(account: CloudAccount, env: Env) -> Outcome:
     return DONE
 
 
-async def missing_privileges(cluster: Cluster, env: Env) -> str:
+async def missing_privileges(cluster: Cluster, pools: Iterable[MachineSize], env: Env) -> str:
     """Say what the account lacks on the places of a cluster, in one call; ``""`` for nothing.
+
+    Those that the extra disks of its pools name are among them.
 
     Raises ``UnavailableError`` while vCenter cannot answer.
     """
     vcenter = vcenter_of(cluster.spec.account, env)
-    targets = CheckTarget.of_cluster(cluster)
+    targets = CheckTarget.of_cluster(cluster, pools)
     result = await vcenter.access.check(
         [target_of(one) for one in targets], wanted_features(targets)
     )

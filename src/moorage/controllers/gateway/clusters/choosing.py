@@ -20,6 +20,7 @@ from moorage.controllers.gateway.machines.records import (
     pools_of,
     worker_machine,
 )
+from moorage.controllers.gateway.placement.disks import disk_places
 from moorage.controllers.gateway.placement.following import (
     OUTDATED,
     Followed,
@@ -27,14 +28,13 @@ from moorage.controllers.gateway.placement.following import (
     plan_to_follow,
     say_followed,
 )
-from moorage.controllers.gateway.placement.place import targets_of_cluster
+from moorage.controllers.gateway.placement.place import targets_of_cluster, vcenter_of
 from moorage.controllers.gateway.placement.placing import (
     ROOM_AGAIN_S,
     Sites,
     look_at_sites,
     promise,
     reserved_by,
-    vcenter_of,
 )
 from moorage.engine import DONE, Outcome, Store, Wait, step, wait
 from moorage.ipam import read_pool, take
@@ -56,12 +56,12 @@ from moorage.planning import (
     differences,
     slot_of,
 )
-from moorage.planning.solver import NOTHING
+from moorage.planning.estate import NOTHING
 from moorage.resources import Cluster, IPPool, Machine, NodePool
 from moorage.resources.cluster import Unplaced
 from moorage.resources.size import MachineSize
 from moorage.resources.spans import Address
-from moorage.vsphere import Target
+from moorage.vsphere import DiskStorage, Target
 
 _ASKED_AT_A_TIME = 32
 _GRANTED_S = 60.0
@@ -116,7 +116,7 @@ async def ensure_machines(cluster: Cluster, env: Env) -> Outcome:
     choice = Choice()
     if not isinstance(followed, Wait):
         seen = await survey(cluster, pools, machines, env)
-        if followed is not None and (lacking := await _not_permitted(cluster, seen, env)):
+        if followed is not None and (lacking := await _not_permitted(cluster, pools, seen, env)):
             return lacking
         choice = await _carry_out(cluster, pools, seen, followed, env)
     founders = [machine for machine in machines if machine.spec.pool is None]
@@ -132,11 +132,13 @@ async def ensure_machines(cluster: Cluster, env: Env) -> Outcome:
     return DONE
 
 
-async def _not_permitted(cluster: Cluster, seen: Survey, env: Env) -> Wait | None:
+async def _not_permitted(
+    cluster: Cluster, pools: Iterable[NodePool], seen: Survey, env: Env
+) -> Wait | None:
     """Return what to wait for before a plan is carried out, if the account lacks privileges."""
     if seen.sites is None:
         return None
-    lacking = await missing_privileges(cluster, env)
+    lacking = await missing_privileges(cluster, [one.spec for one in pools], env)
     return wait("PrivilegesMissing", lacking, after=_GRANTED_S) if lacking else None
 
 
@@ -167,10 +169,13 @@ async def survey(
     reserving = any(group.reserved != NOTHING for group in lacking)
     judged: dict[str | None, Group] = {group.pool: group for group in groups}
     wanted: set[str] = set()
+    for_disks: list[DiskStorage] = []
     for group in lacking:
         try:
+            beside = await disk_places(cluster, sizes[group.pool], group.domains, env)
+            storage = [*for_disks, *beside.storage]
             looked = await look_at_sites(
-                cluster, wanted | set(group.domains), env, reserving=reserving
+                cluster, wanted | {*group.domains}, env, reserving=reserving, for_disks=storage
             )
             disk_bytes = looked.disk_bytes(cluster, sizes[group.pool], group.domains)
         except TerminalError as error:
@@ -178,10 +183,9 @@ async def survey(
                 raise
             judged[group.pool] = replace(group, fault=Fault(error.reason, str(error)))
             continue
-        sites = looked
+        sites, for_disks = looked, storage
         wanted |= set(group.domains)
-        extra_bytes = sizes[group.pool].extra_bytes()
-        judged[group.pool] = replace(group, disk_bytes=disk_bytes, extra_bytes=extra_bytes)
+        judged[group.pool] = replace(group, disk_bytes=disk_bytes, disks=beside.disks)
     promised = vcenter_of(cluster.spec.account, env).estate.promised()
     domains = sites.domains if sites else ()
     snapshot = Snapshot([*judged.values()], machines, domains, promised, vip=vip)
@@ -365,7 +369,8 @@ class _Making:
 
     def _machine(self, new: NewMachine) -> Machine:
         assert self.seen.sites is not None  # noqa: S101 - nothing is made without a place
-        spot = self.seen.sites.spot(new.place)
+        size = self.cluster.spec.control_plane if new.pool is None else self.pools[new.pool].spec
+        spot = self.seen.sites.spot(new.place, size.extra_disks)
         uid = self.promise.uids.get((new.pool, new.ordinal)) or new_uid()
         if new.pool is not None:
             return worker_machine(self.env, self.cluster, self.pools[new.pool], spot, uid)

@@ -21,8 +21,8 @@ from moorage.controllers.gateway.machines.inside import (
 from moorage.controllers.gateway.machines.records import pools_of
 from moorage.controllers.gateway.placement.folder import ensure_folder, ensure_no_folder
 from moorage.controllers.gateway.placement.following import waits_for_decision
-from moorage.controllers.gateway.placement.place import ensure_placement
 from moorage.controllers.gateway.placement.placing import ROOM_AGAIN_S
+from moorage.controllers.gateway.placement.resolved import ensure_placement
 from moorage.engine import DONE, Outcome, StepReconciler, step, wait
 from moorage.kit.errors import ForbiddenError
 from moorage.resources import (

@@ -40,6 +40,7 @@ from moorage.controllers.gateway.machines.teardown import (
     ensure_no_vm,
     ensure_permitted,
 )
+from moorage.controllers.gateway.placement.disks import new_disks
 from moorage.controllers.gateway.placement.following import OUTDATED, planned_place
 from moorage.controllers.gateway.placement.place import resolve_machine
 from moorage.controllers.gateway.placement.placing import ROOM_AGAIN_S, place_again
@@ -134,7 +135,7 @@ async def _clone(machine: Machine, env: Env) -> Outcome:
         cpus=machine.spec.cpus,
         memory_mib=machine.spec.memory_mib,
         disk_gib=machine.spec.disk_gib,
-        extra_disks=tuple((one.size_gib, one.thin) for one in machine.spec.extra_disks),
+        extra_disks=await new_disks(machine, vcenter),
         cpu_allocation=cpu_allocation(machine.spec),
         memory_allocation=memory_allocation(machine.spec),
         host=machine.spec.host,
@@ -213,8 +214,7 @@ async def _place_again(machine: Machine, cluster: Cluster, env: Env) -> Wait | N
     if isinstance(spot, str):
         return wait("NoRoom", f"there is no room for it: {spot}", after=ROOM_AGAIN_S)
     machine.status.clone_failed, machine.status.off_plan = False, None
-    if (spot.domain, spot.host) != (machine.spec.failure_domain, machine.spec.host):
-        machine.spec.failure_domain, machine.spec.host = spot.domain, spot.host
+    if spot.take(machine):
         stored = await env.store.put_spec(machine, if_version=machine.metadata.resource_version)
         machine.metadata = stored.metadata
     return None

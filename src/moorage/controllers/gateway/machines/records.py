@@ -14,8 +14,10 @@ from moorage.controllers.gateway.placement.placing import Spot
 from moorage.engine import lease
 from moorage.kit.ids import uid_suffix
 from moorage.resources import Cluster, Machine, Metadata, NodePool
+from moorage.resources.cluster import ControlPlane
 from moorage.resources.kubernetes import Role
 from moorage.resources.machine import MachineSpec
+from moorage.resources.nodepool import NodePoolSpec
 from moorage.resources.size import MachineSize
 from moorage.resources.vmname import vm_name
 
@@ -81,7 +83,7 @@ def control_plane_machine(
         uid,
         pool=None,
         role=Role.CONTROL_PLANE,
-        sized={**_sized(shape), "labels": shape.labels, "taints": shape.taints},
+        shape=shape,
     )
 
 
@@ -96,12 +98,8 @@ def worker_machine(env: Env, cluster: Cluster, pool: NodePool, spot: Spot, uid: 
         uid,
         pool=shape.pool,
         role=Role.WORKER,
-        sized={**_sized(shape), "labels": shape.labels, "taints": shape.taints},
+        shape=shape,
     )
-
-
-def _sized(shape: MachineSize) -> dict[str, object]:
-    return {name: getattr(shape, name) for name in MachineSize.model_fields}
 
 
 def _vm_name(cluster: Cluster, pool: str | None, uid: str) -> str | None:
@@ -122,7 +120,7 @@ def _machine(
     *,
     pool: str | None,
     role: Role,
-    sized: dict[str, object],
+    shape: ControlPlane | NodePoolSpec,
 ) -> Machine:
     placement = cluster.spec.placement
     spec = MachineSpec.model_validate(
@@ -140,7 +138,10 @@ def _machine(
             "failure_domain": spot.domain,
             "host": spot.host,
             "clone_mode": cluster.spec.clone_mode,
-            **sized,
+            **{name: getattr(shape, name) for name in MachineSize.model_fields},
+            "labels": shape.labels,
+            "taints": shape.taints,
+            "extra_disks": spot.placed(shape.extra_disks),
         }
     )
     return Machine(

@@ -108,7 +108,8 @@ async def planned_place(
         return None
     if followed.is_outdated:
         return waits_for_decision(cluster)
-    return Planned(plan.metadata.uid, action.datastore, action.host_ref)
+    disks = tuple(one.datastore for one in action.extra_disks)
+    return Planned(plan.metadata.uid, action.datastore, action.host_ref, disks)
 
 
 def _broken(plan: Plan, machines: Sequence[Machine]) -> list[str]:

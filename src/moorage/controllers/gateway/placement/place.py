@@ -1,28 +1,22 @@
-"""Are the places that a cluster names really there? Asked before anything is made."""
+"""What documents name of vCenter, as what is looked up there."""
 
 from moorage.controllers.gateway.env import Env
-from moorage.engine import DONE, Outcome, Wait, step
-from moorage.kit.errors import DeferredError, FieldFault, InvalidError, TerminalError
+from moorage.engine import Wait
+from moorage.kit.errors import DeferredError, InvalidError, UnavailableError
 from moorage.resources import Cluster
 from moorage.resources.cluster import FailureDomain
 from moorage.resources.machine import MachineSpec
-from moorage.vsphere import ResolvedTarget, Target, VCenter, unfit
+from moorage.vsphere import ResolvedTarget, Target, VCenter
 
 _LOOK_AGAIN_S = 10.0
 
 
-@step("PlacementResolved")
-async def ensure_placement(cluster: Cluster, env: Env) -> Outcome:
-    """Look up every name of the placement, and report all that are wrong at once."""
-    vcenter = env.accounts.get(cluster.spec.account)
+def vcenter_of(account: str, env: Env) -> VCenter:
+    """Return the account's vCenter; raises ``UnavailableError``."""
+    vcenter = env.accounts.get(account)
     if vcenter is None:
-        return account_not_ready(cluster.spec.account)
-    faults = await placement_faults(cluster, vcenter)
-    if faults:
-        raise TerminalError(
-            "PlacementInvalid", str(InvalidError("the placement cannot be used", tuple(faults)))
-        )
-    return DONE
+        raise UnavailableError(f"cloud account {account} is not connected")
+    return vcenter
 
 
 def account_not_ready(account: str) -> Wait:
@@ -32,27 +26,6 @@ def account_not_ready(account: str) -> Wait:
         f"cloud account {account} is not connected: see `moorage accounts describe {account}`",
         after=5,
     )
-
-
-async def placement_faults(cluster: Cluster, vcenter: VCenter) -> list[FieldFault]:
-    """Return what is wrong with the places and the template that a cluster names, all at once.
-
-    Places are wrong too when no host in service reaches datastore and networks together.
-    """
-    faults: dict[str, FieldFault] = {}
-    for _, _, target in await each_target(cluster, vcenter):
-        try:
-            resolved = await vcenter.resolve(target)
-        except InvalidError as error:
-            faults.update({fault.path: fault for fault in error.faults})
-        else:
-            why = unfit(
-                resolved.template, cluster.spec.kubernetes_version, vcenter.api_version or ""
-            )
-            if why:
-                path = "spec.placement.template"
-                faults[path] = FieldFault(path, "; ".join(why))
-    return [*faults.values()]
 
 
 def targets_of_cluster(cluster: Cluster) -> list[tuple[str, str, Target]]:
@@ -106,7 +79,12 @@ async def resolve_machine(vcenter: VCenter, spec: MachineSpec) -> ResolvedTarget
     try:
         return await vcenter.resolve(target_of_machine(spec))
     except InvalidError as error:
-        raise DeferredError("PlacementInvalid", str(error), _LOOK_AGAIN_S) from error
+        raise look_again(error) from error
+
+
+def look_again(error: InvalidError) -> DeferredError:
+    """Return what a machine raises whose place is not to be seen."""
+    return DeferredError("PlacementInvalid", str(error), _LOOK_AGAIN_S)
 
 
 def _target(

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from moorage.controllers.gateway.env import Env
-from moorage.controllers.gateway.placement.place import each_target
+from moorage.controllers.gateway.placement.disks import disk_places
+from moorage.controllers.gateway.placement.place import each_target, vcenter_of
 from moorage.controllers.gateway.placement.zones import located_domains
 from moorage.controllers.gateway.templates.sources import LinkSource, link_source
-from moorage.kit.errors import InvalidError, TerminalError, UnavailableError
+from moorage.kit.errors import InvalidError, TerminalError
 from moorage.planning import (
     ELSEWHERE,
     Place,
@@ -15,15 +16,16 @@ from moorage.planning import (
     Resident,
     Slot,
     group_name,
+    loads,
     resident_of,
     solve,
 )
-from moorage.planning.solver import NOTHING, Domain, Reserved
+from moorage.planning.estate import NOTHING, Domain, Reserved
 from moorage.resources import Cluster, Machine
 from moorage.resources.cluster import FailureDomain
-from moorage.resources.machine import MachineSpec
-from moorage.resources.size import MachineSize
-from moorage.vsphere import ResolvedTarget, VCenter, copied_bytes
+from moorage.resources.machine import MachineDisk, MachineSpec
+from moorage.resources.size import ExtraDisk, MachineSize
+from moorage.vsphere import DiskStorage, ResolvedTarget, VCenter, copied_bytes
 
 ROOM_AGAIN_S = 15.0
 """Room comes when somebody makes some, and nobody tells of it."""
@@ -36,6 +38,29 @@ class Spot:
     domain: FailureDomain
     """With the one datastore that was chosen, and with region and zone."""
     host: str | None
+    disks: tuple[str | None, ...] = ()
+    """How the datastore of each extra disk is named that has a place of its own."""
+
+    def placed(self, disks: Iterable[ExtraDisk]) -> list[MachineDisk]:
+        """Return extra disks as a machine here has them."""
+        return [
+            MachineDisk(
+                size_gib=disk.size_gib,
+                thin=disk.thin,
+                datastore=disk.datastore,
+                storage_policy=disk.storage_policy,
+                placed_on=path,
+            )
+            for disk, path in zip(disks, self.disks, strict=True)
+        ]
+
+    def take(self, machine: Machine) -> bool:
+        """Let a machine go here; tells whether it was to go elsewhere."""
+        spec = machine.spec
+        before = spec.failure_domain, spec.host, spec.extra_disks
+        after = self.domain, self.host, self.placed(spec.extra_disks)
+        spec.failure_domain, spec.host, spec.extra_disks = after
+        return before != after
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +74,8 @@ class Sites:
     """By name; one for each datastore."""
     paths: Mapping[str, str]
     """Moref of a datastore -> how the document names it."""
+    disk_paths: Mapping[str, str]
+    """The same of those of extra disks with a place of their own."""
     sources: Mapping[str, LinkSource]
     """Moref of a datastore -> what linked clones there would hang on."""
 
@@ -57,10 +84,14 @@ class Sites:
         targets = [one for several in self.targets.values() for one in several]
         return targets[0].template.digest if targets else ""
 
-    def spot(self, place: Place) -> Spot:
-        """Return a place as a Machine holds it."""
-        datastore = self.paths[place.datastore]
-        return Spot(self.located[place.domain].on_datastore(datastore), place.host)
+    def spot(self, place: Place, disks: Iterable[ExtraDisk]) -> Spot:
+        """Return a place as a Machine with such extra disks holds it."""
+        domain = self.located[place.domain].on_datastore(self.paths[place.datastore])
+        paths = [
+            self.disk_paths[ref] if disk.has_own_place else None
+            for disk, ref in zip(disks, place.disks, strict=True)
+        ]
+        return Spot(domain, place.host, tuple(paths))
 
     def disk_bytes(
         self, cluster: Cluster, size: MachineSize | MachineSpec, domains: Iterable[str]
@@ -88,11 +119,17 @@ def reserved_by(size: MachineSize | MachineSpec) -> Reserved:
 
 
 async def look_at_sites(
-    cluster: Cluster, names: Iterable[str], env: Env, *, reserving: bool = False
+    cluster: Cluster,
+    names: Iterable[str],
+    env: Env,
+    *,
+    reserving: bool = False,
+    for_disks: Sequence[DiskStorage] = (),
 ) -> Sites:
     """Look at these failure domains of a cluster, as they are now.
 
-    With ``reserving`` also at what resource pools can still reserve.
+    With ``reserving`` also at what resource pools can still reserve, and always at where extra
+    disks may lie.
 
     Raises ``UnavailableError`` while vCenter cannot be asked, and ``TerminalError`` when the
     placement names what is not there, or tags of zones cannot be used.
@@ -124,9 +161,12 @@ async def look_at_sites(
                 for store in domain.datastores
             ),
         )
-        for domain in await vcenter.estate.domains(targets, reserving=reserving)
+        for domain in await vcenter.estate.domains(
+            targets, reserving=reserving, for_disks=for_disks
+        )
     )
-    return Sites(domains, located, targets, paths, sources)
+    disk_paths = {moref: path for one in for_disks for moref, path in one.paths.items()}
+    return Sites(domains, located, targets, paths, disk_paths, sources)
 
 
 def promise(vcenter: VCenter, sites: Sites, placed: Iterable[tuple[Place, Slot]]) -> None:
@@ -139,17 +179,14 @@ def promise(vcenter: VCenter, sites: Sites, placed: Iterable[tuple[Place, Slot]]
     """
     brought: set[str] = set()
     residents: list[Resident] = []
+    domains = {domain.name: domain for domain in sites.domains}
     for place, slot in placed:
         copied = slot.disk_bytes[place.datastore]
         if not copied and place.datastore not in brought:
             brought.add(place.datastore)
             copied = sites.sources[place.datastore].bytes_to_copy
-        taken = copied + slot.extra_bytes
-        residents.append(
-            Resident(
-                ELSEWHERE, place.domain, place.host, place.datastore, slot.memory_mib, taken
-            )
-        )  # fmt: skip
+        taken = loads(slot, place, domains[place.domain], copied)
+        residents.append(Resident(ELSEWHERE, place.domain, place.host, taken))
     vcenter.estate.promise(residents)
 
 
@@ -162,6 +199,8 @@ class Planned:
     datastore: str
     host: str | None
     """Moref; ``None``: any."""
+    disks: tuple[str, ...] = ()
+    """Datastores of the extra disks."""
 
 
 async def place_again(
@@ -187,20 +226,26 @@ async def place_again(
     """
     name, spec = machine.spec.failure_domain.name, machine.spec
     reserved = reserved_by(spec)
-    sites = await look_at_sites(cluster, [name], env, reserving=reserved != NOTHING)
     vcenter = vcenter_of(cluster.spec.account, env)
+    disks = await disk_places(cluster, spec, [name], env)
+    sites = await look_at_sites(
+        cluster, [name], env, reserving=reserved != NOTHING, for_disks=disks.storage
+    )
     given = None
     if planned is not None:
         stores = [ref for ref, path in sites.paths.items() if path == planned.datastore]
         if not stores:
             return f"datastore {planned.datastore} is not one of failure domain {name} any more"
-        given = Place(name, stores[0], planned.host)
+        refs = {path: ref for ref, path in {**sites.disk_paths, **sites.paths}.items()}
+        given = Place(
+            name, stores[0], planned.host, disks=tuple(refs.get(one, "") for one in planned.disks)
+        )
     slot = Slot(
         group_name(spec.pool),
         spec.memory_mib,
         sites.disk_bytes(cluster, spec, [name]),
         (name,),
-        spec.extra_bytes(),
+        disks.disks,
         given,
         reserved,
     )
@@ -214,15 +259,7 @@ async def place_again(
         return "; ".join(answer.reasons)
     if not only_look:
         promise(vcenter, sites, [(answer, slot)])
-    return sites.spot(answer)
-
-
-def vcenter_of(account: str, env: Env) -> VCenter:
-    """Return the account's vCenter; raises ``UnavailableError``."""
-    vcenter = env.accounts.get(account)
-    if vcenter is None:
-        raise UnavailableError(f"cloud account {account} is not connected")
-    return vcenter
+    return sites.spot(answer, spec.extra_disks)
 
 
 def _static_cards(domain: FailureDomain) -> tuple[tuple[str, ...], ...]:

@@ -97,7 +97,7 @@ async def _placed_anew(machine: Machine, subject: Subject, env: Env) -> Machine 
     if isinstance(spot, str):
         return spot
     placed = machine.copy_deep()
-    placed.spec.failure_domain, placed.spec.host = spot.domain, spot.host
+    spot.take(placed)
     return placed
 
 
@@ -141,7 +141,16 @@ def _new(
         replica=(sites.sources[place.datastore].replica or None) if not copied else None,
         bytes_to_copy=copied,
         extra_disks=[
-            PlannedDisk(size_gib=one.size_gib, thin=one.thin, datastore=datastore) for one in disks
+            PlannedDisk(
+                size_gib=disk.size_gib,
+                thin=disk.thin,
+                datastore=path or datastore,
+                datastore_ref=ref,
+                storage_policy=disk.storage_policy,
+            )
+            for disk, path, ref in zip(
+                disks, sites.spot(place, disks).disks, place.disks, strict=True
+            )
         ],
         reason=why,
     )
@@ -168,6 +177,15 @@ def _known(
         network=spec.failure_domain.network,
         addresses=[*claims.get(machine.metadata.uid, ())],
         template=spec.template,
+        extra_disks=[
+            PlannedDisk(
+                size_gib=disk.size_gib,
+                thin=disk.thin,
+                datastore=disk.placed_on or spec.failure_domain.storage()[0],
+                storage_policy=disk.storage_policy,
+            )
+            for disk in spec.extra_disks
+        ],
         reason=why,
     )
 

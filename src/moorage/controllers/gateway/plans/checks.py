@@ -12,12 +12,12 @@ from moorage.controllers.gateway.accounts.privileges import missing_privileges
 from moorage.controllers.gateway.clusters.choosing import Survey, choose_now
 from moorage.controllers.gateway.clusters.endpoint import address_shortage
 from moorage.controllers.gateway.env import Env
-from moorage.controllers.gateway.placement.place import placement_faults
-from moorage.controllers.gateway.placement.placing import vcenter_of
+from moorage.controllers.gateway.placement.place import vcenter_of
+from moorage.controllers.gateway.placement.resolved import placement_faults
 from moorage.controllers.gateway.plans.subject import Subject, see
 from moorage.kit.errors import FieldFault, ForbiddenError, TerminalError
 from moorage.planning import Choice, PoolAddresses
-from moorage.resources import Cluster, IPPool
+from moorage.resources import IPPool
 from moorage.resources.check import Check
 
 
@@ -127,12 +127,15 @@ def _surge_room(choice: Choice, pools: Sequence[PoolAddresses]) -> Check:
     return _check("AddressHeadRoom", wrong, blocking=False)
 
 
-async def privileges_of(cluster: Cluster, env: Env) -> Check:
+async def privileges_of(subject: Subject, env: Env) -> Check:
     """Return the check of the account's privileges on all places of a cluster; one call.
 
     Raises ``UnavailableError`` while vCenter cannot answer.
     """
-    return _check("Privileges", await missing_privileges(cluster, env))
+    return _check(
+        "Privileges",
+        await missing_privileges(subject.cluster, [one.spec for one in subject.pools], env),
+    )
 
 
 def _sharing(seen: Survey, choice: Choice) -> list[str]:

@@ -69,7 +69,7 @@ async def _plan(plan: Plan, before: Cluster | None, env: Env) -> Outcome:
     looked, checks = await look(subject, env)
     checks += [
         *await account_checks(spec.proposed.account, env),
-        await privileges_of(subject.cluster, env),
+        await privileges_of(subject, env),
     ]
     if looked is None:
         return _refuse(plan, checks, env)

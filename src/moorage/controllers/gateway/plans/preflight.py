@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from moorage.controllers.gateway.accounts.privileges import target_of
 from moorage.controllers.gateway.env import Env
-from moorage.controllers.gateway.placement.placing import vcenter_of
+from moorage.controllers.gateway.placement.place import vcenter_of
 from moorage.controllers.gateway.plans.checks import (
     account_checks,
     look,

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from moorage.controllers.gateway.clusters.choosing import Survey, survey
 from moorage.controllers.gateway.clusters.endpoint import vip_of
 from moorage.controllers.gateway.env import Env
-from moorage.controllers.gateway.placement.placing import vcenter_of
+from moorage.controllers.gateway.placement.place import vcenter_of
 from moorage.kit.errors import TerminalError
-from moorage.planning.solver import Domain
+from moorage.planning.estate import Domain
 from moorage.resources import Cluster, IPAddress, IPPool, Machine, Metadata, NodePool
 from moorage.resources.cluster import ClusterSpec
 from moorage.resources.nodepool import PoolDocument, pool_of_document
