@@ -19,6 +19,7 @@ OWN = {
     "getInstallation",
     "listPermissions",
     "listSessions",
+    "getSecondFactor",
     "beginSecondFactor",
     "confirmSecondFactor",
     "removeSecondFactor",

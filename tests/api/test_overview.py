@@ -1,6 +1,7 @@
 """Clusters at a glance: counts of all, a page of those that are wanted, kept up to date."""
 
 from moorage.resources import Cluster
+from moorage.resources.phase import DELETION_HELD
 from tests.api.world import World, a_cluster
 
 PATH = "/v1/projects/default/overview/clusters"
@@ -34,6 +35,12 @@ async def test_a_look_sees_what_has_changed_since_the_last_one(world: World) -> 
 
     (seen,) = (await world.ok("GET", PATH, state="WaitingForNodes"))["items"]
     assert (seen["message"], seen["nodesReady"], seen["nodes"]) == ("two are missing", 1, 3)
+    assert (seen["held"], (await world.ok("GET", PATH, held=True))["items"]) == (False, [])
+    cluster.status.set_condition("VMsGone", "False", DELETION_HELD, "too many", now=now)
+    await world.hub.store.put_status(cluster)
+    held = await world.ok("GET", PATH, held=True, gateway="site-1")
+    assert (held["held"], [one["name"] for one in held["items"]]) == (1, ["one"])
+    assert (await world.ok("GET", PATH, gateway="site-2"))["items"] == []
     elsewhere = await world.ok("GET", "/v1/projects/other/overview/clusters")
     assert (elsewhere["total"], elsewhere["items"]) == (0, [])
 

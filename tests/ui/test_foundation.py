@@ -47,13 +47,15 @@ async def test_the_own_password_is_changed(stranger: Browser, world: World) -> N
     page = await stranger.look("/ui/p/default/account")
     new = "another long enough sentence"
     other = await stranger.submit(
-        page, "/account", status=422, current=PASSWORD, new=new, again="not it"
+        page, "/account/password", status=422, current=PASSWORD, new=new, again="not it"
     )
     assert "is not the same" in other.text
-    wrong = await stranger.submit(page, "/account", status=422, current="no", new=new, again=new)
+    wrong = await stranger.submit(
+        page, "/account/password", status=422, current="no", new=new, again=new
+    )
     assert "is not your password" in wrong.text
     assert new not in wrong.html
-    done = await stranger.submit(page, "/account", current=PASSWORD, new=new, again=new)
+    done = await stranger.submit(page, "/account/password", current=PASSWORD, new=new, again=new)
     assert "every other session" in done.text
     await world.log_in("alice", new)
 

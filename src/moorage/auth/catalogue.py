@@ -110,6 +110,7 @@ OPERATIONS: dict[str, Need] = {
     "createAPIKey": _OWN,
     "listAPIKeys": _OWN,
     "revokeAPIKey": _OWN,
+    "getSecondFactor": _OWN,
     "beginSecondFactor": _OWN,
     "confirmSecondFactor": _OWN,
     "removeSecondFactor": _OWN,

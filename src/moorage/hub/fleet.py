@@ -8,7 +8,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from moorage.resources import Cluster
-from moorage.resources.phase import phase_of
+from moorage.resources.phase import DELETION_HELD, phase_of
 from moorage.resources.selector import Requirement, matches
 from moorage.store.codec import Stored
 from moorage.store.view import View
@@ -33,6 +33,8 @@ class Glance:
     created_at: str
     message: str = ""
     """What it waits for; empty when it is Ready."""
+    held: bool = False
+    """Its deletion waits for an approval beside vCenter."""
     labels: dict[str, str] = field(default_factory=dict)
 
 
@@ -71,6 +73,9 @@ class Filter:
     """Part of a name."""
     state: str = ""
     version: str = ""
+    gateway: str = ""
+    held: bool = False
+    """Only those whose deletion is held."""
     selector: tuple[Requirement, ...] = ()
 
     def wants(self, one: Glance) -> bool:
@@ -79,6 +84,8 @@ class Filter:
             self.search in one.name
             and self.state in ("", one.state)
             and self.version in ("", one.version)
+            and self.gateway in ("", one.gateway)
+            and (one.held or not self.held)
             and matches(self.selector, one.labels)
         )
 
@@ -109,5 +116,6 @@ def _glance(row: Stored) -> Glance:
         nodes_ready=status.get("nodesReady", 0),
         created_at=meta.get("createdAt") or "",
         message="" if ready.get("status") == "True" else ready.get("message", "")[:_LONGEST],
+        held=any(one["reason"] == DELETION_HELD for one in status.get("conditions", ())),
         labels=meta.get("labels") or {},
     )

@@ -8,6 +8,8 @@ Tone = Literal["good", "busy", "bad", "leaving"]
 """How a phase is shown: reached, on its way, not without a person, going."""
 
 DELETING, PENDING, READY = "Deleting", "Pending", "Ready"
+DELETION_HELD = "DeletionHeld"
+"""Reason of a condition: the gateway's brake holds the deletion until somebody approves it."""
 
 HOPELESS = frozenset(
     {

@@ -11,9 +11,8 @@ from pydantic import BaseModel
 from moorage.engine import Store
 from moorage.kit.clock import Clock
 from moorage.resources import Cluster, Machine
+from moorage.resources.phase import DELETION_HELD
 
-_HELD = "DeletionHeld"
-"""Reason of the condition of whatever waits for an approval."""
 CLUSTERS_PER_HOUR = 5
 MACHINES_PER_HOUR = 50
 LOOK_AGAIN_S = 5.0
@@ -166,7 +165,7 @@ def _was_made(machine: Machine) -> bool:
 
 def _is_held(resource: Cluster | Machine) -> bool:
     claims = resource.status.conditions
-    return resource.is_deleting and any(claim.reason == _HELD for claim in claims)
+    return resource.is_deleting and any(claim.reason == DELETION_HELD for claim in claims)
 
 
 async def _load(store: Store) -> _State:

@@ -58,10 +58,23 @@ class SecondFactorCode(Model):
     code: Code
 
 
+class SecondFactor(Model):
+    """Whether a code is asked for at login."""
+
+    confirmed: bool
+
+
 class RecoveryCodes(Model):
     """Each stands in for the app once. Shown only here."""
 
     recovery_codes: list[str]
+
+
+@router.get("/whoami/totp", operation_id="getSecondFactor", summary="Do you use an app?")
+async def get_second_factor(hub: HubDep, principal: PrincipalDep) -> SecondFactor:
+    """Tell whether you are asked for a code of an authenticator app at login."""
+    found = await totp.find_totp(hub.store, principal.username)
+    return SecondFactor(confirmed=found is not None and found.confirmed_at is not None)
 
 
 @router.post(

@@ -39,6 +39,8 @@ class ClusterGlance(Model):
     created_at: datetime | None = None
     message: str = ""
     """What it waits for; its own conditions say all of it."""
+    held: bool = False
+    """The gateway's brake holds its deletion until somebody approves it beside vCenter."""
     labels: dict[str, str] = Field(default_factory=dict)
 
 
@@ -51,6 +53,8 @@ class ClusterOverview(Model):
     """Of all clusters of the project."""
     versions: dict[str, int]
     """Of all clusters of the project."""
+    held: int
+    """Of all clusters of the project: deletions that wait for an approval."""
     matching: int
     """How many fulfil what was asked for."""
     items: list[ClusterGlance]
@@ -70,6 +74,8 @@ async def overview_clusters(
     search: Annotated[str, Query(max_length=63, description="Part of a name.")] = "",
     state: Annotated[str, Query(max_length=63)] = "",
     version: Annotated[str, Query(max_length=32)] = "",
+    gateway: Annotated[str, Query(max_length=63)] = "",
+    held: Annotated[bool, Query(description="Only those whose deletion is held.")] = False,
     label_selector: Selecting = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = PAGE,
     continue_: Annotated[str | None, Query(alias="continue", max_length=512)] = None,
@@ -83,13 +89,14 @@ async def overview_clusters(
         for one in (await hub.store.view(Fleet)).of(scope.project)
         if reach.is_everything or reach.includes(one.labels)
     ]
-    wanted = Filter(search, state, version, selector)
+    wanted = Filter(search, state, version, gateway, held, selector)
     found = [one for one in clusters if wanted.wants(one)]
     rest = [one for one in found if place is None or one.name > place[0]]
     return ClusterOverview(
         total=len(clusters),
         states=count(clusters, "state"),
         versions=count(clusters, "version"),
+        held=sum(one.held for one in clusters),
         matching=len(found),
         items=[_shown(one) for one in rest[:limit]],
         continue_=page_token(rest[limit - 1].name) if len(rest) > limit else None,

@@ -60,6 +60,32 @@ def progress_of(machines: Sequence[Mapping[str, Any]], now: datetime) -> dict[st
     return bars
 
 
+class Step(NamedTuple):
+    """One line of a machine's own timeline."""
+
+    stage: int
+    """Index in ``STAGES``; -1 for what goes on now."""
+    name: str
+    seconds: float | None
+    """``None``: not reached yet."""
+    reached: str
+    """RFC 3339; empty: not yet."""
+
+
+def steps_of(machine: Mapping[str, Any], now: datetime) -> list[Step]:
+    """Return all stages of one machine in order, reached or not."""
+    reached = machine.get("status", {}).get("timeline", {})
+    took = {stage: seconds for stage, _, seconds in _spans(machine, now)}
+    steps = [
+        Step(stage, label, took.get(stage), reached.get(key, "") if stage in took else "")
+        for stage, (key, label) in enumerate(STAGES)
+    ]
+    if -1 in took:
+        at = next((n for n, one in enumerate(steps) if one.seconds is None), len(steps))
+        steps.insert(at, Step(-1, "waits", took[-1], ""))
+    return steps
+
+
 def _spans(machine: Mapping[str, Any], now: datetime) -> list[tuple[int, str, float]]:
     """Return stage, name and seconds; what was reached later than what follows counts nothing."""
     began = read_moment(machine["metadata"].get("createdAt"))

@@ -23,6 +23,7 @@ NAVIGATION = (
     ("gateways", "Gateways", "gateways"),
     ("ippools", "IP pools", "ippools"),
     ("accounts", "Accounts", "accounts"),
+    ("access", "Access", "projects"),
     ("audit", "Audit", "audit"),
 )
 """What is on the left: path below the project, what it is called, and what one must be able to

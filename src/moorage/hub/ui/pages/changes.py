@@ -63,12 +63,6 @@ async def replace_machine(page: Page) -> Response:
     return page.go("clusters", page.name)
 
 
-async def collect_logs(page: Page) -> Response:
-    """Ask a machine's node for its logs, through its mailbox in vCenter."""
-    operation = await operate(page, "logs", "Machine", page.field("machine"))
-    return page.go("operations", operation["metadata"]["name"])
-
-
 async def check(page: Page) -> Response:
     """Ask whether the account may do all that this cluster's places need."""
     found = await page.api.get("projects", page.project, "clusters", page.name)
@@ -77,12 +71,6 @@ async def check(page: Page) -> Response:
     operation = await operate(
         page, "check", "CloudAccount", cluster.spec.account, {"targets": targets}
     )
-    return page.go("operations", operation["metadata"]["name"])
-
-
-async def browse(page: Page) -> Response:
-    """Ask an account's gateway what there is in its vCenter."""
-    operation = await operate(page, "estate", "CloudAccount", page.name)
     return page.go("operations", operation["metadata"]["name"])
 
 

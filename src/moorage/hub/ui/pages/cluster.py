@@ -18,6 +18,7 @@ TABS = (
     ("topology", "Topology"),
     ("pools", "Node pools"),
     ("events", "Events"),
+    ("logs", "Logs"),
     ("yaml", "YAML"),
     ("settings", "Settings"),
 )
@@ -26,11 +27,11 @@ _PAGE = 100
 
 async def show(page: Page) -> Response:
     """Show facts, conditions and the way of each machine."""
-    cluster, machines = await _cluster(page), await machines_of(page)
+    cluster, machines = await cluster_of(page), await machines_of(page)
     items = sorted(machines["items"], key=_ready_last)
     bars = progress_of(items, SystemClock().now())
     after = machines.get("continue")
-    return _tab(
+    return tab(
         page,
         "cluster.html",
         cluster,
@@ -44,7 +45,7 @@ async def show(page: Page) -> Response:
 
 async def topology(page: Page) -> Response:
     """Show failure domain, host and machine as a tree."""
-    cluster, machines = await _cluster(page), await machines_of(page)
+    cluster, machines = await cluster_of(page), await machines_of(page)
     domains: dict[str, dict[str, list[Json]]] = {
         one["name"]: {} for one in cluster["spec"]["placement"]["failureDomains"]
     }
@@ -54,7 +55,7 @@ async def topology(page: Page) -> Response:
         hosts.setdefault(spec.get("host", ""), []).append(machine)
     places = {one["name"]: one for one in cluster["spec"]["placement"]["failureDomains"]}
     after = machines.get("continue")
-    return _tab(
+    return tab(
         page,
         "cluster-topology.html",
         cluster,
@@ -87,10 +88,10 @@ async def pools_page(
         asked: What the form for a new pool said.
         mistyped: Name of the pool to be removed that was not typed.
     """
-    return _tab(
+    return tab(
         page,
         "cluster-pools.html",
-        await _cluster(page),
+        await cluster_of(page),
         status=problem.status if problem else 422 if mistyped else 200,
         pools=await pools_of(page),
         asked=asked or {},
@@ -102,32 +103,19 @@ async def pools_page(
 async def events(page: Page) -> Response:
     """Show what happened, the newest first."""
     found = await page.api.get("projects", page.project, "events", cluster=page.name, limit=200)
-    return _tab(page, "cluster-events.html", await _cluster(page), events=found["items"])
+    return tab(page, "cluster-events.html", await cluster_of(page), events=found["items"])
 
 
 async def yaml(page: Page) -> Response:
     """Show the cluster with its pools as people write it."""
-    cluster = await _cluster(page)
+    cluster = await cluster_of(page)
     text = to_yaml(compact(cluster, await pools_of(page)))
-    return _tab(page, "cluster-yaml.html", cluster, text=text, whole=to_yaml(cluster))
+    return tab(page, "cluster-yaml.html", cluster, text=text, whole=to_yaml(cluster))
 
 
 async def compact_of(page: Page) -> Json:
     """Return the cluster with its pools as one document."""
-    return compact(await _cluster(page), await pools_of(page))
-
-
-async def settings(page: Page) -> Response:
-    """Show the danger zone."""
-    return _tab(page, "cluster-settings.html", await _cluster(page))
-
-
-async def delete(page: Page) -> Response:
-    """Ask for deletion, when its name was typed."""
-    if page.field("name") != page.name:
-        return _tab(page, "cluster-settings.html", await _cluster(page), mistyped=True, status=422)
-    await page.api.send("DELETE", "projects", page.project, "clusters", page.name)
-    return page.go("clusters", page.name)
+    return compact(await cluster_of(page), await pools_of(page))
 
 
 async def machines_of(page: Page) -> Json:
@@ -159,11 +147,13 @@ async def pools_of(page: Page) -> list[Json]:
     return found
 
 
-async def _cluster(page: Page) -> Json:
+async def cluster_of(page: Page) -> Json:
+    """Return the cluster that the path names."""
     return await page.api.get("projects", page.project, "clusters", page.name)
 
 
-def _tab(page: Page, template: str, cluster: Json, *, status: int = 200, **shown: Any) -> Response:
+def tab(page: Page, template: str, cluster: Json, *, status: int = 200, **shown: Any) -> Response:
+    """Show one of the cluster's tabs."""
     tabs = [
         (page.url("clusters", page.name, *([path] if path else [])), label) for path, label in TABS
     ]

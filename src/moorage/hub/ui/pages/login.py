@@ -2,7 +2,7 @@
 
 from starlette.responses import RedirectResponse, Response
 
-from moorage.hub.ui.api import ProblemError
+from moorage.hub.ui.api import Json, ProblemError
 from moorage.hub.ui.door import ROOT
 from moorage.hub.ui.page import Page, url
 
@@ -15,7 +15,13 @@ async def show(page: Page) -> Response:
 async def log_in(page: Page) -> Response:
     """Open a session: its cookie comes from the API."""
     wanted, username = _ours(page.field("next")), page.field("username")
-    body = {"username": username, "password": page.form.get("password", [""])[0], "cookie": True}
+    body: Json = {
+        "username": username,
+        "password": page.form.get("password", [""])[0],
+        "cookie": True,
+    }
+    if code := page.field("code"):
+        body["code"] = code
     try:
         answer = await page.api.send("POST", "login", body=body)
     except ProblemError as problem:

@@ -26,6 +26,7 @@ async def show(page: Page) -> Response:
         pools=pools,
         waits=[
             *_of_clusters(page, clusters["states"]),
+            *_of_deletions(page, clusters["held"]),
             *_of_gateways(page, gateways),
             *_of_accounts(page, accounts),
             *_of_pools(page, pools),
@@ -64,6 +65,17 @@ def _of_clusters(page: Page, states: Mapping[str, int]) -> list[Wait]:
         for state, number in states.items()
         if tone_of(state) == "bad"
     ]
+
+
+def _of_deletions(page: Page, held: int) -> list[Wait]:
+    if not held:
+        return []
+    why = (
+        "More than usual would be deleted within an hour: approve it beside vCenter with "
+        "`moorage-gateway deletions approve`."
+    )
+    what = f"{held} deletion{'s' if held > 1 else ''} held"
+    return [{"what": what, "why": why, "where": page.url("clusters", held="yes")}]
 
 
 def _of_gateways(page: Page, gateways: list[Json]) -> list[Wait]:

@@ -1,4 +1,4 @@
-"""What clusters stand on: gateways, IP pools, accounts, and the audit log."""
+"""IP pools with their addresses, and the audit log."""
 
 from ipaddress import ip_address
 from typing import Any, NamedTuple
@@ -14,46 +14,6 @@ from moorage.resources import IPPool
 _POOL_FIELDS = ("gateway", "start", "end", "prefix", "router")
 _MOST_SHOWN = 1024
 """Addresses of a pool that are drawn one by one."""
-
-
-async def gateways(page: Page, problem: ProblemError | None = None) -> Response:
-    """List gateways."""
-    return page.html(
-        "gateways.html",
-        status=problem.status if problem else 200,
-        gateways=await every(page, "gateways"),
-        problem=problem,
-        asked=page.field("name"),
-    )
-
-
-async def add_gateway(page: Page) -> Response:
-    """Make a gateway; its page then shows the command that enrols it."""
-    name = page.field("name")
-    body = {"kind": "Gateway", "metadata": {"name": name}}
-    body["spec"] = {"description": page.field("description")}
-    try:
-        await page.api.send("POST", "gateways", body=body)
-    except ProblemError as problem:
-        return await gateways(page, problem)
-    return page.go("gateways", name)
-
-
-async def gateway(page: Page, token: Json | None = None) -> Response:
-    """Show one gateway with what it has."""
-    found = await page.api.get("gateways", page.name)
-    mine: dict[str, Any] = {
-        kind: [one for one in await every(page, kind) if one["spec"]["gateway"] == page.name]
-        for kind in ("accounts", "ippools")
-    }
-    return page.html("gateway.html", gateway=found, token=token, **mine)
-
-
-async def new_token(page: Page) -> Response:
-    """Make a one-time token: it is shown once, on this page."""
-    body = {"replace": page.field("replace") == "yes"}
-    answer = await page.api.send("POST", "gateways", page.name, "token", body=body)
-    return await gateway(page, answer.json())
 
 
 async def pools(page: Page, problem: ProblemError | None = None) -> Response:
@@ -123,31 +83,6 @@ def _squares(document: Json, claims: list[Json]) -> list[Square]:
 
 def _v6(number: int) -> Any:
     return ip_address(number.to_bytes(16, "big"))
-
-
-async def accounts(page: Page) -> Response:
-    """List cloud accounts."""
-    return page.html("accounts.html", accounts=await every(page, "accounts"))
-
-
-async def account(page: Page) -> Response:
-    """Show one account with its templates and their replicas."""
-    found = await page.api.get("accounts", page.name)
-    replicas = [
-        one for one in await every(page, "templatereplicas") if one["spec"]["account"] == page.name
-    ]
-    return page.html("account.html", account=found, replicas=replicas)
-
-
-async def new_account(page: Page) -> Response:
-    """Show the form for an account: its password is sealed by the browser, and sent from there."""
-    enrolled = [one for one in await every(page, "gateways") if one["status"].get("sealingKey")]
-    return page.html(
-        "new-account.html",
-        installation=await page.api.get("installation"),
-        gateways=enrolled,
-        names=[one["metadata"]["name"] for one in enrolled],
-    )
 
 
 async def audit(page: Page) -> Response:

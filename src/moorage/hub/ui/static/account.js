@@ -1,55 +1,27 @@
-// A new account: its password is sealed here, to the gateway's key and the recovery key.
-import { ask, Refused, save } from "./ask.js";
-import { credentialContext, recoveryPair, seal } from "./seal.js";
+// A new account: its password is sealed here.
+import { ask, save } from "./ask.js";
+import { recoveryPair } from "./seal.js";
+import { sealPassword, speaker } from "./sealing.js";
 
 const form = document.getElementById("new-account");
-const said = document.getElementById("account-said");
-const { csrf, installation } = form.dataset;
-
-function say(text, bad = false) {
-  said.className = `box ${bad ? "bad" : "busy"}`;
-  said.textContent = text;
-  said.hidden = false;
-}
-
-function explain(error) {
-  const faults = error instanceof Refused ? error.faults : [];
-  const parts = faults.map((fault) => `${fault.path}: ${fault.message}`);
-  say([error.message, ...parts].join(" · "), true);
-}
-
-async function store(secret) {
-  try {
-    await ask("POST", "secrets", secret, csrf);
-  } catch (error) {
-    if (!(error instanceof Refused)) throw error;
-    await ask("PUT", `secrets/${secret.metadata.name}/spec`, secret.spec, csrf);
-  }
-}
+const { say, explain } = speaker(document.getElementById("account-said"));
+const { csrf } = form.dataset;
 
 async function add(fields) {
-  const gateway = await ask("GET", `gateways/${encodeURIComponent(fields.gateway)}`);
-  if (!gateway.status.sealingKey) throw new Error(`gateway ${fields.gateway} has not enrolled yet`);
-  const pin = `gateway:${fields.gateway}`, known = localStorage.getItem(pin);
-  if (known !== null && known !== gateway.status.fingerprint) {
-    throw new Error(`gateway ${fields.gateway} shows another fingerprint than before, ${gateway.status.fingerprint}: compare it beside vCenter`);
-  }
   const trust = { insecure: fields.trust === "insecure" };
   if (fields.trust === "ca") trust.caBundle = fields.caBundle;
   if (fields.trust === "sha256") trust.sha256 = fields.sha256;
-  const { name, server, username } = fields;
-  const spec = { gateway: fields.gateway, server, username, trust, secret: name };
+  const { name, gateway, server, username } = fields;
+  const spec = { gateway, server, username, trust, secret: name };
   const document = { kind: "CloudAccount", metadata: { name }, spec };
   // The hub says how it would store this: the password is bound to exactly that.
   const shown = await ask("POST", "accounts?dryRun=true", document, csrf);
-  const { recoveryKey } = await ask("GET", "installation");
-  const recipients = [gateway.status.sealingKey, ...(recoveryKey ? [recoveryKey] : [])];
-  const context = await credentialContext(installation, name, shown.spec);
-  if (context.server !== server.toLowerCase() || context.username !== username) throw new Error("the hub changed what was asked");
-  const sealed = await seal(fields.password, recipients, context);
-  await store({ kind: "Secret", metadata: { name }, spec: { gateway: fields.gateway, sealed } });
+  if (shown.spec.server !== server.toLowerCase() || shown.spec.username !== username || shown.spec.gateway !== gateway) {
+    throw new Error("the hub changed what was asked");
+  }
+  const pin = await sealPassword(name, { ...shown.spec, secret: name }, fields.password, form.dataset);
   await ask("POST", "accounts", document, csrf);
-  localStorage.setItem(pin, gateway.status.fingerprint);
+  pin();
   return name;
 }
 

@@ -81,6 +81,11 @@ document.addEventListener("htmx:after:swap", (event) => {
     if (chosen && select.value !== chosen.value) select.value = chosen.value;
   }
 });
+document.addEventListener("change", (event) => {
+  const name = event.target.dataset?.all;
+  if (name === undefined) return;
+  for (const box of event.target.form.querySelectorAll(`[name="${name}"]`)) box.checked = event.target.checked;
+});
 document.addEventListener("input", watchNames);
 document.addEventListener("click", copy);
 document.addEventListener("submit", (event) => {
