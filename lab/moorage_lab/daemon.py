@@ -23,7 +23,7 @@ from moorage_lab.errors import LabError
 from moorage_lab.httpserver import UnixServer
 from moorage_lab.hypervisor import Hypervisor
 from moorage_lab.hypervisor_http import hypervisor_app
-from moorage_lab.places import NETNS, VCENTER, State
+from moorage_lab.places import GATEWAY, NETNS, VCENTER, State
 from moorage_lab.process import Identity
 from moorage_lab.service import Service
 from moorage_lab.uplink import Uplink
@@ -75,6 +75,7 @@ async def serve(state: State) -> None:
     dhcp, vcenter = Service("dhcp", state), Service("vcenter", state)
     dhcp_config = state.root / "dnsmasq.conf"
     dhcp_config.write_text(network.dhcp_config(state.root))
+    state.resolv_conf.write_text(f"nameserver {GATEWAY}\nsearch lab\n")
     _kill_strays(dhcp, vcenter)
 
     async with anyio.create_task_group() as tasks:

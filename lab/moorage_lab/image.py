@@ -36,7 +36,7 @@ RELEASES = {
         etcd="3.6.5-0",
         coredns="v1.12.1",
         pause="3.10.1",
-        kube_vip="v1.0.1",
+        kube_vip="v1.0.4",
         flannel="v0.28.4",
         flannel_cni="v1.9.1-flannel1",
     ),

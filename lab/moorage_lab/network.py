@@ -12,11 +12,13 @@ from moorage_lab.places import (
     BRIDGE,
     DHCP_RANGE,
     GATEWAY,
+    GATEWAY_SIX,
     HUB,
     NAMESPACE,
     NETNS,
     NETNS_DIR,
     PREFIX,
+    PREFIX_SIX,
     VCENTER,
 )
 from moorage_lab.run import run, try_run
@@ -62,6 +64,8 @@ def make_lab_network() -> None:
     _ip(
         ["link set lo up"]
         + [f"address replace {address}/{PREFIX} dev {BRIDGE}" for address in addresses]
+        # Nobody else has it: looking for such a one would hold the DNS server up.
+        + [f"address replace {GATEWAY_SIX}/{PREFIX_SIX} dev {BRIDGE} nodad"]
         + [f"link set {BRIDGE} up"]
     )
 

@@ -30,6 +30,8 @@ GATEWAY = "10.77.0.1"
 VCENTER = "10.77.0.2"
 HUB = "10.77.0.3"
 PREFIX = 16
+GATEWAY_SIX = "fd00:77::1"
+PREFIX_SIX = 64
 DHCP_RANGE = ("10.77.8.1", "10.77.15.254")
 RUN = Path("/run")
 NETNS_DIR = RUN / "netns"
@@ -109,6 +111,11 @@ class State:
     @property
     def ca(self) -> Path:
         return self.root / "ca.crt"
+
+    @property
+    def resolv_conf(self) -> Path:
+        """What commands in the lab's network find in the place of /etc/resolv.conf."""
+        return self.root / "resolv.conf"
 
     @property
     def vms(self) -> Path:

@@ -335,7 +335,7 @@ metadata:
 spec:
   containers:
   - name: kube-vip
-    image: ghcr.io/kube-vip/kube-vip:v1.0.1
+    image: ghcr.io/kube-vip/kube-vip:v1.0.4
     imagePullPolicy: IfNotPresent
     args:
     - manager

@@ -10,9 +10,14 @@ import (
 	"time"
 )
 
-// config is the part of kube-vip's settings that control-plane mode with ARP needs.
+// config is the part of kube-vip's settings that control-plane mode with ARP and NDP needs.
 type config struct {
-	address       netip.Prefix
+	// address is the virtual one; it is not valid when the name's is leased by DHCP.
+	address netip.Addr
+	// name is leased, of IPv4, if it is not empty (vip_ddns).
+	name string
+	// bits is the length of the virtual address's prefix.
+	bits          int
 	iface         string
 	nodeName      string
 	namespace     string
@@ -26,7 +31,7 @@ type config struct {
 }
 
 // refused are modes of the real kube-vip that this stand-in does not have.
-var refused = []string{"svc_enable", "bgp_enable", "lb_enable", "vip_ddns", "vip_wireguard", "vip_routingtable"}
+var refused = []string{"svc_enable", "bgp_enable", "lb_enable", "vip_wireguard", "vip_routingtable"}
 
 // required are switches without which the real kube-vip would not do what this one does.
 var required = []string{"cp_enable", "vip_arp", "vip_leaderelection"}
@@ -86,7 +91,6 @@ func parse(args []string, lookup func(string) (string, bool)) (config, error) {
 		return config{}, fmt.Errorf("reading the host name: %w", err)
 	}
 	cfg := config{
-		address:       e.address(),
 		iface:         e.str("vip_interface", ""),
 		nodeName:      e.str("vip_nodename", hostname),
 		namespace:     e.str("cp_namespace", "kube-system"),
@@ -98,21 +102,43 @@ func parse(args []string, lookup func(string) (string, bool)) (config, error) {
 		retryPeriod:   seconds(e.number("vip_retryperiod", 1)),
 		arpRate:       time.Duration(e.number("vip_arpRate", 3000)) * time.Millisecond,
 	}
+	e.endpoint(&cfg)
 	return cfg, errors.Join(e.faults...)
 }
 
-// address reads the virtual address; vip_address is the older name of the same setting.
-func (e *env) address() netip.Prefix {
+// endpoint reads the virtual address, or the name to lease one for; vip_address is the older name of
+// the same setting. Without an answer of its own dhcp_mode is IPv4 (kube-vip from 1.0.2 on).
+func (e *env) endpoint(cfg *config) {
 	value := e.str("address", e.str("vip_address", ""))
+	isLeased := e.boolean("vip_ddns")
 	addr, err := netip.ParseAddr(value)
-	if err != nil || !addr.Is4() {
-		e.faults = append(e.faults, fmt.Errorf("address=%q is not an IPv4 address", value))
-		return netip.Prefix{}
+	switch {
+	case isLeased && (err == nil || value == ""):
+		e.faults = append(e.faults, fmt.Errorf("address=%q is not a name, and vip_ddns leases for one", value))
+		return
+	case isLeased && e.str("dhcp_mode", "ipv4") != "ipv4":
+		e.faults = append(e.faults, fmt.Errorf("dhcp_mode=%q: the lab's stand-in leases IPv4 only", e.str("dhcp_mode", "")))
+		return
+	case !isLeased && err != nil:
+		e.faults = append(e.faults, fmt.Errorf("address=%q is not an address; a name needs vip_ddns", value))
+		return
+	case isLeased:
+		cfg.name = value
+	default:
+		cfg.address = addr
 	}
-	bits, err := strconv.Atoi(strings.TrimPrefix(e.str("vip_subnet", e.str("vip_cidr", "32")), "/"))
-	if err != nil || bits < 1 || bits > 32 {
-		e.faults = append(e.faults, fmt.Errorf("vip_subnet=%q is not a prefix length", e.str("vip_subnet", "")))
-		return netip.Prefix{}
+	longest := 32
+	if addr.Is6() {
+		longest = 128
 	}
-	return netip.PrefixFrom(addr, bits)
+	subnet := e.str("vip_subnet", e.str("vip_cidr", strconv.Itoa(longest)))
+	// "32,128" has one for each family.
+	first, second, hasBoth := strings.Cut(subnet, ",")
+	if hasBoth && addr.Is6() {
+		first = second
+	}
+	cfg.bits, err = strconv.Atoi(strings.TrimPrefix(first, "/"))
+	if err != nil || cfg.bits < 1 || cfg.bits > longest {
+		e.faults = append(e.faults, fmt.Errorf("vip_subnet=%q is not a prefix length", subnet))
+	}
 }

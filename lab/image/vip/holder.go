@@ -2,10 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log"
+	"math"
 	"net"
 	"sync"
 	"time"
@@ -14,12 +14,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// leasedLifetime is how long, in seconds, the address of a name stays without being put up again.
+const leasedLifetime = 60
+
 // holder puts the virtual address on one link and takes it away again.
 type holder struct {
 	link netlink.Link
-	addr *netlink.Addr
+	cfg  config
 
-	mu       sync.Mutex
+	mu sync.Mutex
+	// addr is nil as long as a name has no address.
+	addr     *netlink.Addr
 	released bool
 }
 
@@ -28,10 +33,30 @@ func newHolder(cfg config) (*holder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &holder{link: link, addr: &netlink.Addr{IPNet: &net.IPNet{
-		IP:   cfg.address.Addr().AsSlice(),
-		Mask: net.CIDRMask(cfg.address.Bits(), 32),
-	}}}, nil
+	h := &holder{link: link, cfg: cfg}
+	if cfg.name == "" {
+		h.addr = h.address(cfg.address.AsSlice())
+	} else if ip, err := resolve(context.Background(), cfg.name); err == nil {
+		h.addr = h.address(ip)
+	}
+	return h, nil
+}
+
+// address is as kube-vip puts it up: deprecated, so that nobody takes it as a source.
+func (h *holder) address(ip net.IP) *netlink.Addr {
+	lifetime := math.MaxInt
+	if h.cfg.name != "" {
+		lifetime = leasedLifetime
+	}
+	longest := 8 * net.IPv6len
+	if four := ip.To4(); four != nil {
+		ip, longest = four, 8*net.IPv4len
+	}
+	return &netlink.Addr{
+		IPNet:       &net.IPNet{IP: ip, Mask: net.CIDRMask(h.cfg.bits, longest)},
+		PreferedLft: 0,
+		ValidLft:    lifetime,
+	}
 }
 
 // findLink takes the named link, or the one of the default route as kube-vip does.
@@ -43,13 +68,15 @@ func findLink(name string) (netlink.Link, error) {
 		}
 		return link, nil
 	}
-	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
-	if err != nil {
-		return nil, fmt.Errorf("listing routes: %w", err)
-	}
-	for _, route := range routes {
-		if route.Dst == nil || route.Dst.IP.IsUnspecified() {
-			return netlink.LinkByIndex(route.LinkIndex)
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		routes, err := netlink.RouteList(nil, family)
+		if err != nil {
+			return nil, fmt.Errorf("listing routes: %w", err)
+		}
+		for _, route := range routes {
+			if route.Dst == nil || route.Dst.IP.IsUnspecified() {
+				return netlink.LinkByIndex(route.LinkIndex)
+			}
 		}
 	}
 	return nil, errors.New("vip_interface is not set and there is no default route to tell it")
@@ -63,7 +90,7 @@ func (h *holder) hold(ctx context.Context, every time.Duration) error {
 		if err := h.put(); err != nil {
 			return err
 		}
-		if err := h.announce(); err != nil {
+		if err := announce(h.link.Attrs().Index, h.link.Attrs().HardwareAddr, h.addr.IP); err != nil {
 			log.Printf("announcing %s: %v", h.addr.IPNet, err)
 		}
 		select {
@@ -71,7 +98,29 @@ func (h *holder) hold(ctx context.Context, every time.Duration) error {
 			return nil
 		case <-ticker.C:
 		}
+		if h.cfg.name == "" {
+			continue
+		}
+		// What DNS says comes before the lease, as in kube-vip.
+		if ip, err := resolve(ctx, h.cfg.name); err != nil {
+			log.Printf("looking %s up: %v", h.cfg.name, err)
+		} else if err := h.use(ip); err != nil {
+			return err
+		}
 	}
+}
+
+// use makes an address the virtual one, in place of what was it until now.
+func (h *holder) use(ip net.IP) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.addr != nil && h.addr.IP.Equal(ip) {
+		return nil
+	}
+	log.Printf("the address is %s", ip)
+	err := h.remove()
+	h.addr = h.address(ip)
+	return err
 }
 
 func (h *holder) put() error {
@@ -95,46 +144,12 @@ func (h *holder) release() error {
 }
 
 func (h *holder) remove() error {
+	if h.addr == nil {
+		return nil
+	}
 	err := netlink.AddrDel(h.link, h.addr)
 	if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
 		return fmt.Errorf("removing %s from %s: %w", h.addr.IPNet, h.link.Attrs().Name, err)
 	}
 	return nil
-}
-
-// announce broadcasts a gratuitous ARP reply, so that neighbours forget the last holder's MAC.
-func (h *holder) announce() error {
-	attrs := h.link.Attrs()
-	if len(attrs.HardwareAddr) != 6 {
-		return nil
-	}
-	socket, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("opening a packet socket: %w", err)
-	}
-	defer unix.Close(socket)
-	to := &unix.SockaddrLinklayer{
-		Protocol: bigEndian(unix.ETH_P_ARP),
-		Ifindex:  attrs.Index,
-		Halen:    6,
-		Addr:     [8]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
-	}
-	if err := unix.Sendto(socket, gratuitousARP(attrs.HardwareAddr, h.addr.IP), 0, to); err != nil {
-		return fmt.Errorf("sending on %s: %w", attrs.Name, err)
-	}
-	return nil
-}
-
-// gratuitousARP is a reply (operation 2) in which sender and target are the same address.
-func gratuitousARP(mac net.HardwareAddr, ip net.IP) []byte {
-	packet := []byte{0, 1, 8, 0, 6, 4, 0, 2}
-	packet = append(packet, mac...)
-	packet = append(packet, ip.To4()...)
-	packet = append(packet, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff)
-	return append(packet, ip.To4()...)
-}
-
-// bigEndian is the 16-bit value as the kernel's network-order field wants it on this machine.
-func bigEndian(value uint16) uint16 {
-	return binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, value))
 }

@@ -3,7 +3,8 @@
 // kube-vip itself cannot be had as a verified Go module, so the lab's image behind its name is
 // this program. It takes the arguments and the environment of an unchanged kube-vip manifest, does
 // leader election on the same Lease, and holds the virtual address on the leader with gratuitous
-// ARP. What it does not do (services, BGP, load balancing) it refuses, so that a manifest which
+// ARP or unsolicited neighbour advertisements. With vip_ddns the leader leases the address of a name by
+// DHCP, with kube-vip's DHCP library and identity. What it does not do (services, BGP, load balancing) it refuses, so that a manifest which
 // asks for more fails here instead of seeming to work.
 package main
 
@@ -86,8 +87,7 @@ func elect(ctx context.Context, cfg config, leases coordinationv1.LeasesGetter, 
 		ReleaseOnCancel: true,
 		Callbacks: leaderelection.LeaderCallbacks{
 			OnStartedLeading: func(ctx context.Context) {
-				log.Printf("%s leads: holding %s on %s", cfg.nodeName, cfg.address, holder.link.Attrs().Name)
-				if err := holder.hold(ctx, cfg.arpRate); err != nil {
+				if err := lead(ctx, cfg, holder); err != nil {
 					failed <- err
 					cancel()
 				}
@@ -111,6 +111,25 @@ func elect(ctx context.Context, cfg config, leases coordinationv1.LeasesGetter, 
 	default:
 		return fmt.Errorf("lost lease %s/%s: not renewed within %s", cfg.namespace, cfg.leaseName, cfg.renewDeadline)
 	}
+}
+
+// lead holds the address until ctx ends; that of a name is leased first.
+func lead(ctx context.Context, cfg config, holder *holder) error {
+	link := holder.link.Attrs().Name
+	if cfg.name == "" {
+		log.Printf("%s leads: holding %s on %s", cfg.nodeName, cfg.address, link)
+		return holder.hold(ctx, cfg.arpRate)
+	}
+	log.Printf("%s leads: leasing an address for %s on %s", cfg.nodeName, cfg.name, link)
+	held, err := lease(ctx, link, cfg.name)
+	if err != nil {
+		return err
+	}
+	if err := holder.use(held.ACK.YourIPAddr); err != nil {
+		return err
+	}
+	go keepLease(ctx, link, cfg.name, held)
+	return holder.hold(ctx, cfg.arpRate)
 }
 
 // seconds is how kube-vip writes durations in its environment.

@@ -11,7 +11,9 @@ import yaml
 from moorage.bootstrap.node import NodeInput
 from moorage.resources.cluster import EndpointType
 
-IMAGE = "ghcr.io/kube-vip/kube-vip:v1.0.1"
+IMAGE = "ghcr.io/kube-vip/kube-vip:v1.0.4"
+"""Up to v1.0.1 it dies when the name of a DDNS endpoint has no address yet (kube-vip issue 1305),
+and up to v1.0.3 an election may stall (issue 1377)."""
 MANIFEST_PATH = "/etc/kubernetes/manifests/kube-vip.yaml"
 
 # 5/3/1 instead of 15/10/2: the API answers again within 10 s of its holder's death.
