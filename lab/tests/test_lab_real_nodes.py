@@ -169,6 +169,14 @@ def test_without_static_address_dhcp_gives_one_and_names_resolve(
     assert low <= number <= high
     assert inside("d-1", "getent", "hosts", "vcenter.lab").split() == ["10.77.0.2", "vcenter.lab"]
 
+    script = "getent hosts d-1.lab; cat /proc/self/mounts"
+    words = [Path(sys.executable).with_name("moorage-lab"), "exec", "--", "sh", "-c", script]
+    ran = subprocess.run(words, check=True, capture_output=True, text=True, timeout=60)
+    found, *mounts = ran.stdout.splitlines()
+    assert found.split() == [address, "d-1.lab"], "commands in the lab's network ask its DNS"
+    held = [line for line in mounts if line.startswith("overlay") and "/vms/" in line]
+    assert held == [], "and hold no node's disk"
+
 
 def test_guest_ends_by_itself_and_vcenter_knows(lab: Lab, vcenter: Any, made: list[Any]) -> None:
     vm = a_node(vcenter, made, "g-1", "10.77.1.31")

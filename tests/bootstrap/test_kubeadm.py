@@ -206,6 +206,20 @@ def test_only_a_worker_follows_its_lease(role: tuple[str, str]) -> None:
     assert ("node-ip" in arguments) is (role == CONTROL_PLANE)
 
 
+def test_a_worker_is_told_to_follow_a_lease_of_ipv6_and_cannot_follow_both() -> None:
+    six, four = "fd00:10:244::/56", "10.244.0.0/16"
+    services = {six: "fd00:10:96::/112", four: "10.96.0.0/16"}
+
+    def asked(*pods: str) -> str | None:
+        network = {"pods": list(pods), "services": [services[one] for one in pods]}
+        cluster = a_cluster(network=network)
+        return kubelet_arguments(a_node(*WORKER, cluster=cluster, address=None)).get("node-ip")
+
+    assert asked(four) is None
+    assert asked(six) == "::"
+    assert asked(four, six) == NODE_IPS
+
+
 def test_a_leased_endpoint_is_known_by_its_name_everywhere() -> None:
     cluster = a_cluster(endpoint={"type": "DDNS", "searchDomain": "example.com", "port": 8443})
     given = replace(a_node(*FOUNDER, cluster=cluster, address=None), endpoint_port=8443)

@@ -17,10 +17,12 @@ import pytest
 
 from tests.e2e.conftest import Stack, run, until
 from tests.e2e.oracle import Scene, note, probing, witness
+from tests.e2e.pods import speak_to_each_other
 
 pytestmark = [pytest.mark.ways, pytest.mark.timeout(900)]
 
 BALANCER = "10.77.0.9"
+SIX = "fd00:77::1"
 DHCP = ipaddress.ip_network("10.77.8.0/21")
 
 
@@ -136,13 +138,13 @@ def test_a_control_plane_whose_address_changes_is_replaced(stack: Stack) -> None
     scene.await_nothing()
 
 
-def add_pool(stack: Stack, name: str, subnet: str, router: str) -> None:
+def add_pool(stack: Stack, name: str, subnet: str, router: str, *more: str) -> None:
     """Add an IP pool that gives released addresses again at once."""
     known = {pool["metadata"]["name"] for pool in stack.json("ippools", "list")}
     if name not in known:
         stack.moorage(
             "ippools", "add", name, "--gateway", "site-a", "--subnet", subnet,
-            "--router", router, "--hold-off-s", "0",
+            "--router", router, "--hold-off-s", "0", *more,
         )  # fmt: skip
 
 
@@ -218,9 +220,13 @@ def test_an_external_load_balancer_in_front_of_three(stack: Stack) -> None:
         scene.await_nothing()
 
 
+def add_six(stack: Stack) -> None:
+    """Add the pool of IPv6 that the lab's gateway is in."""
+    add_pool(stack, "six", "fd00:77::/64", SIX, "--name-server", SIX)
+
+
 def test_nodes_of_both_families(stack: Stack) -> None:
-    add_pool(stack, "six", "fd00:77::/64", "fd00:77::1")
-    stack.inside("ip", "address", "replace", "fd00:77::1/64", "dev", "labbr0", "nodad")
+    add_six(stack)
     scene = Scene(stack, "both", control_plane=1, workers=1)
     scene.spec["network"] = {
         "pods": ["10.244.0.0/16", "fd00:10:244::/56"],
@@ -239,6 +245,70 @@ def test_nodes_of_both_families(stack: Stack) -> None:
         answers(stack, f"[{six}]")
     flannel = ("rollout", "status", "-n", "kube-flannel", "daemonset/kube-flannel-ds")
     scene.kubectl(*flannel, "--timeout=60s")
-    note("1 + 1 of both families", ready_s=round(took, 1))
+    ways = speak_to_each_other(scene, "IPv4", "IPv6")
+    note("1 + 1 of both families", ready_s=round(took, 1), ways_between_pods=ways)
     scene.delete()
     scene.await_nothing()
+
+
+def test_nodes_and_endpoint_of_ipv6_alone(stack: Stack) -> None:
+    add_six(stack)
+    scene = Scene(stack, "six", control_plane=3, workers=1)
+    scene.spec["network"] = {"pods": ["fd00:10:244::/56"], "services": ["fd00:10:96::/112"]}
+    for domain in scene.spec["placement"]["failureDomains"]:
+        domain["ipPool"] = "six"
+    scene.apply()
+    took = scene.await_ready(timeout_s=500)
+
+    endpoint = scene.seen()["status"]["endpoint"]
+    assert endpoint.startswith("[fd00:77::")
+    for name, told in addresses_of(scene).items():
+        (six,) = told
+        assert six.startswith("fd00:77::"), name
+        answers(stack, f"[{six}]")
+    ways = speak_to_each_other(scene, "IPv6")
+    away = kill_holder(scene, f"https://{endpoint}/readyz")
+    note(
+        "3 + 1 of IPv6 alone", ready_s=round(took, 1), ways_between_pods=ways,
+        vip_away_s=round(away, 1),
+    )  # fmt: skip
+    scene.delete()
+    scene.await_nothing()
+
+
+def test_an_endpoint_whose_address_is_leased_for_a_name(stack: Stack) -> None:
+    scene = Scene(stack, "named", control_plane=3, workers=1)
+    for domain in scene.spec["placement"]["failureDomains"]:
+        del domain["ipPool"]
+    scene.spec["endpoint"] = {"type": "DDNS", "searchDomain": "lab"}
+    scene.apply()
+    took = scene.await_ready(timeout_s=500)
+
+    assert scene.seen()["status"]["endpoint"] == "named.lab:6443"
+    leased = address_of(stack, "named.lab")
+    assert ipaddress.ip_address(leased) in DHCP
+    own = {one for told in addresses_of(scene).values() for one in told}
+    assert leased not in own, "the name's lease is no node's"
+    away = kill_holder(scene, "https://named.lab:6443/readyz")
+    assert address_of(stack, "named.lab") == leased, "to the server all control planes are one"
+    note("3 + 1 behind a leased name", ready_s=round(took, 1), name_away_s=round(away, 1))
+    scene.delete()
+    scene.await_nothing()
+
+
+def address_of(stack: Stack, name: str) -> str:
+    """Return what the lab's DNS says of a name."""
+    return stack.inside("getent", "ahostsv4", name).split()[0]
+
+
+def kill_holder(scene: Scene, url: str) -> float:
+    """Kill the node that holds the VIP; return after how many seconds the API answers again."""
+    lease = scene.kubectl("get", "lease", "-n", "kube-system", "plndr-cp-lock", "-o", "json")
+    run("moorage-lab", "node", "kill", json.loads(lease)["spec"]["holderIdentity"])
+    asked = ("curl", "-gksS", "--noproxy", "*", "--max-time", "1", url)
+    return until(
+        lambda: "ok" in scene.stack.inside(*asked, check=False),
+        timeout_s=60,
+        what=f"the API answers at {url}",
+        every_s=0.2,
+    )

@@ -10,7 +10,7 @@ from moorage.bootstrap.node import NodeInput
 from moorage.bootstrap.pki import bootstrap_token, certificate_key
 from moorage.kit.net import host_port
 from moorage.resources.cluster import API_PORT, EndpointType, KeyType
-from moorage.resources.spans import V4, V6
+from moorage.resources.spans import V6
 
 API_VERSION = "kubeadm.k8s.io/v1beta4"
 NODE_IP: Final = "@MOORAGE_NODE_IP@"
@@ -138,10 +138,13 @@ def node_registration(node: NodeInput) -> Document:
         labels = {**topology_labels(machine.failure_domain), **labels}
     own, _ = split_labels(labels)
     arguments = {"provider-id": PROVIDER_ID}
-    # Left alone, a kubelet follows its lease of IPv4. A control plane cannot: etcd does not.
-    follows = not node.node_ips and not node.is_control_plane and node.versions == (V4,)
+    # A kubelet follows the lease of one family: of IPv4 when left alone, of IPv6 when told so. Both
+    # families it takes as fixed addresses only. A control plane cannot follow: etcd does not.
+    follows = not node.node_ips and not node.is_control_plane and len(node.versions) == 1
     if not follows:
         arguments["node-ip"] = ",".join(node.node_ips) or NODE_IPS
+    elif node.versions == (V6,):
+        arguments["node-ip"] = "::"
     if own:
         arguments["node-labels"] = ",".join(f"{key}={value}" for key, value in own.items())
     if cluster.cloud_provider == "vsphere":
