@@ -3,8 +3,10 @@
 import pytest
 
 from moorage.planning import Load, Resident
-from moorage.vsphere import Target
-from vsphere.harness import Site, until
+from moorage.vsphere import NewDisk, ResolvedTarget, Target
+from moorage.vsphere.inventory import Inventory
+from moorage.vsphere.promised import Promised
+from vsphere.harness import TARGET, Site, a_request, clone_and_wait, until
 from vsphere.test_resolve import EAST
 
 pytestmark = pytest.mark.anyio
@@ -62,10 +64,54 @@ async def test_what_is_out_of_service_is_known_without_a_call(mixed: Site) -> No
     assert vcenter.estate.out_of_service("host-9999") == "gone from vCenter"
 
 
-async def test_what_was_placed_is_remembered_for_all_who_plan(site: Site) -> None:
+def a_promise(target: ResolvedTarget, size: int, host: str = "host-1") -> Resident:
+    """Return a machine that takes some bytes, and memory of a host."""
+    taken = {target.datastore: Load(size_bytes=size), host: Load(memory_mib=4096)}
+    return Resident("", "a", host, taken)
+
+
+async def test_what_was_placed_counts_once_however_far_it_is(site: Site) -> None:
     vcenter = await site.connect()
-    coming = Resident("", "a", "host-1", {"datastore-1": Load(size_bytes=GIB)})
+    target = await vcenter.resolve(TARGET)
+    request = a_request(target, mode="full", extra_disks=(NewDisk(8),))
+    size = target.template.committed_bytes + 8 * GIB
 
-    vcenter.estate.promise([coming])
+    async def room() -> int:
+        (domain,) = await vcenter.estate.domains({"a": [target]})
+        (coming,) = vcenter.estate.promised.residents()
+        assert not vcenter.estate.promised.residents(but=request.uid)
+        return domain.datastores[0].free_bytes - coming.loads[target.datastore].size_bytes
 
-    assert vcenter.estate.promised() == [coming]
+    await vcenter.estate.domains({"a": [target]})
+    vcenter.estate.promised.add({request.uid: a_promise(target, size)})
+    before = await room()
+
+    vm = await clone_and_wait(vcenter, request)
+    stale = await room()
+    vcenter.estate.forget()
+    fresh = await room()
+
+    assert before == stale == fresh, "whether the figures are older than the VM, or not"
+    (coming,) = vcenter.estate.promised.residents()
+    assert coming.loads[target.datastore].size_bytes == 0
+    assert coming.loads["host-1"].memory_mib == 4096, "it does not run yet"
+    await vcenter.destroy(vm)
+    await until(lambda: vm.name not in site.vms())
+
+
+async def test_what_was_placed_is_forgotten_after_a_minute_and_counted_anew_when_placed_again(
+    site: Site,
+) -> None:
+    vcenter = await site.connect()
+    target = await vcenter.resolve(TARGET)
+    now = [0.0]
+    promised = Promised(Inventory(), lambda: now[0])
+
+    promised.add({"m": a_promise(target, 8 * GIB), "n": a_promise(target, GIB)})
+    promised.add({"m": a_promise(target, 2 * GIB)})
+    promised.take({}, [target.datastore])
+
+    sizes = [one.loads[target.datastore].size_bytes for one in promised.residents()]
+    assert sizes == [2 * GIB, GIB]
+    now[0] = 61.0
+    assert promised.residents() == []

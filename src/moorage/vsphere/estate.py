@@ -15,11 +15,12 @@ import anyio
 from pyVmomi import vim
 
 from moorage.kit.errors import FieldFault, InvalidError, UnavailableError
-from moorage.planning.estate import Datastore, Domain, Host, Pool, Reserved, Resident
+from moorage.planning.estate import Datastore, Domain, Host, Pool, Reserved
 from moorage.resources.estate import EstateDatacenter
 from moorage.vsphere.outline import outline
 from moorage.vsphere.places import POOLS, Place, Places, encode
 from moorage.vsphere.policies import MIRRORS, Policies, settle
+from moorage.vsphere.promised import Promised
 from moorage.vsphere.properties import Values, Want, retrieve
 from moorage.vsphere.resolve import Resolver, each_datastore
 from moorage.vsphere.rules import Rules
@@ -31,8 +32,6 @@ from moorage.vsphere.types import DiskStorage, ResolvedTarget, Target
 _MIB = 1024**2
 _FRESH_S = 15.0
 """vCenter's own figures are averages of 20 s; what was placed since is added by who plans."""
-_PROMISED_S = 60.0
-"""After that, what was placed runs and shows in the figures, or was never made."""
 _HOST = ("summary.hardware.memorySize", "summary.quickStats.overallMemoryUsage")
 _DATASTORE = ("summary.capacity", "summary.freeSpace", "summary.type")
 _POOL = (
@@ -55,7 +54,8 @@ class Estate:
         self._rules = rules
         self._turn = anyio.Lock()
         self._read: dict[str, tuple[float, Values]] = {}
-        self._promised: list[tuple[float, Resident]] = []
+        self.promised = Promised(stream.inventory)
+        """What was placed a moment ago."""
 
     async def domains(
         self,
@@ -91,9 +91,10 @@ class Estate:
             }
             if lacking:
                 asked_at = time.monotonic()
-                what, wants = "read hosts and datastores", _wants(lacking)
+                what = "read hosts and datastores"
+                wants = [*_wants(lacking), *self.promised.wants()]
                 found = await self._session.call(what, partial(retrieve, self._session, wants))
-                self.take(found, lacking, asked_at)
+                self.take(found, wants, asked_at)
         kept = {
             one.compute_cluster
             for one in every
@@ -176,34 +177,27 @@ class Estate:
             for host in self._stream.places.of_kind(("HostSystem",))
             if datastore in host.morefs("datastore") and network in host.morefs("network")
         }
-        return _wants({**hosts, datastore: "Datastore"})
+        return [*_wants({**hosts, datastore: "Datastore"}), *self.promised.wants()]
 
-    def take(self, found: Mapping[str, Values], morefs: Iterable[str], asked_at: float) -> None:
+    def take(self, found: Mapping[str, Values], wants: Iterable[Want], asked_at: float) -> None:
         """Keep what was read of some objects.
 
         Args:
             found: By moref; others may be in it.
-            morefs: Of the objects that were asked for; those not found are known to be gone.
+            wants: What was asked for; objects that were not found are known to be gone.
             asked_at: When (``time.monotonic``).
         """
+        morefs = [
+            one for want in wants if want.kind is not vim.VirtualMachine for one in want.morefs
+        ]
         self._read.update({moref: (asked_at, found.get(moref, {})) for moref in morefs})
+        self.promised.take(found, morefs)
 
     def forget(self) -> None:
         """Read everything again next time: vCenter has just refused what the figures let expect."""
         self._read.clear()
         self._rules.doubt()
         self.policies.forget()
-
-    def promise(self, residents: Iterable[Resident]) -> None:
-        """Note what was placed, for all clusters, until vCenter's own figures hold it."""
-        now = time.monotonic()
-        self._promised += [(now, one) for one in residents]
-
-    def promised(self) -> list[Resident]:
-        """Return what was placed lately."""
-        since = time.monotonic() - _PROMISED_S
-        self._promised = [one for one in self._promised if one[0] >= since]
-        return [one for _, one in self._promised]
 
     def host_called(self, name: str) -> str | None:
         """Return the moref of the one host that has this name, or this moref."""

@@ -246,7 +246,7 @@ class Lookup:
         )
         automated = pod is not None and moves_disks(found.get(pod.moref, {}))
         moved_by = pod.name if pod is not None and automated else ""
-        self._estate.take(found, [one for want in wants for one in want.morefs], asked_at)
+        self._estate.take(found, wants, asked_at)
         self._details[key] = (time.monotonic(), details, backing, moved_by)
         return details, backing, moved_by
 

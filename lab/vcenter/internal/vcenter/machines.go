@@ -83,14 +83,26 @@ const childSize = 16 << 20
 // sayStorage says what a machine's disks take, as the datastores count them: the simulator's files are empty.
 func sayStorage(vm *simulator.VirtualMachine) {
 	var taken int64
+	on := map[ref]int64{}
 	for _, disk := range disksOf(vm) {
-		if backing, ok := disk.Backing.(*types.VirtualDiskFlatVer2BackingInfo); ok && backing.Parent != nil {
-			taken += childSize
-			continue
+		size := disk.CapacityInBytes
+		backing, ok := disk.Backing.(*types.VirtualDiskFlatVer2BackingInfo)
+		if ok && backing.Parent != nil {
+			size = childSize
 		}
-		taken += disk.CapacityInBytes
+		taken += size
+		if ok && backing.Datastore != nil {
+			on[*backing.Datastore] += size
+		}
 	}
-	vm.Summary.Storage = &types.VirtualMachineStorageSummary{Committed: taken, Unshared: taken, Timestamp: time.Now()}
+	now := time.Now()
+	vm.Summary.Storage = &types.VirtualMachineStorageSummary{Committed: taken, Unshared: taken, Timestamp: now}
+	vm.Storage = &types.VirtualMachineStorageInfo{Timestamp: now}
+	for store, size := range on {
+		vm.Storage.PerDatastoreUsage = append(vm.Storage.PerDatastoreUsage, types.VirtualMachineUsageOnDatastore{
+			Datastore: store, Committed: size, Unshared: size,
+		})
+	}
 }
 
 // newMAC gives the next address of the range that vCenter assigns from.

@@ -186,7 +186,7 @@ async def survey(
         sites, for_disks = looked, storage
         wanted |= set(group.domains)
         judged[group.pool] = replace(group, disk_bytes=disk_bytes, disks=beside.disks)
-    promised = vcenter_of(cluster.spec.account, env).estate.promised()
+    promised = vcenter_of(cluster.spec.account, env).estate.promised.residents()
     domains = sites.domains if sites else ()
     snapshot = Snapshot([*judged.values()], machines, domains, promised, vip=vip)
     return Survey(snapshot, sites)
@@ -319,7 +319,7 @@ async def _carry_out(
         say_followed(cluster, followed, env)
     if made:
         env.stamp(cluster.status.timeline, "MachinesCreated")
-        _note(cluster, choice, seen, env)
+        _note(cluster, choice, made, seen, env)
     machines += made
     for removal in choice.delete:
         removal.machine.metadata.deletion_requested_at = env.clock.now()
@@ -378,11 +378,16 @@ class _Making:
         return control_plane_machine(self.env, self.cluster, spot, how, uid)
 
 
-def _note(cluster: Cluster, choice: Choice, seen: Survey, env: Env) -> None:
+def _note(
+    cluster: Cluster, choice: Choice, made: Sequence[Machine], seen: Survey, env: Env
+) -> None:
     """Let other placements count what was just placed."""
     if seen.sites is not None:
         slots = {new.pool: slot_of(seen.group(new.pool)) for new in choice.create}
-        placed = [(new.place, slots[new.pool]) for new in choice.create]
+        placed = [
+            (machine.metadata.uid, new.place, slots[new.pool])
+            for machine, new in zip(made, choice.create, strict=True)
+        ]
         promise(vcenter_of(cluster.spec.account, env), seen.sites, placed)
 
 

@@ -11,6 +11,7 @@ from moorage.controllers.gateway.templates.sources import LinkSource, link_sourc
 from moorage.kit.errors import InvalidError, TerminalError
 from moorage.planning import (
     ELSEWHERE,
+    Load,
     Place,
     Refusal,
     Resident,
@@ -169,25 +170,26 @@ async def look_at_sites(
     return Sites(domains, located, targets, paths, disk_paths, sources)
 
 
-def promise(vcenter: VCenter, sites: Sites, placed: Iterable[tuple[Place, Slot]]) -> None:
+def promise(vcenter: VCenter, sites: Sites, placed: Iterable[tuple[str, Place, Slot]]) -> None:
     """Let every cluster's placement count what was just placed, replicas of the template too.
 
     Args:
         vcenter: Whose figures do not hold it yet.
         sites: Where it was placed.
-        placed: Places, and what goes there.
+        placed: UIDs of machines, their places, and what goes there.
     """
-    brought: set[str] = set()
-    residents: list[Resident] = []
+    replicas: dict[str, Resident] = {}
+    residents: dict[str, Resident] = {}
     domains = {domain.name: domain for domain in sites.domains}
-    for place, slot in placed:
-        copied = slot.disk_bytes[place.datastore]
-        if not copied and place.datastore not in brought:
-            brought.add(place.datastore)
-            copied = sites.sources[place.datastore].bytes_to_copy
+    for uid, place, slot in placed:
+        copied, source = slot.disk_bytes[place.datastore], sites.sources[place.datastore]
+        if not copied and source.bytes_to_copy:
+            brought = {place.datastore: Load(size_bytes=source.bytes_to_copy)}
+            replicas[source.replica] = Resident(ELSEWHERE, place.domain, loads=brought)
         taken = loads(slot, place, domains[place.domain], copied)
-        residents.append(Resident(ELSEWHERE, place.domain, place.host, taken))
-    vcenter.estate.promise(residents)
+        residents[uid] = Resident(ELSEWHERE, place.domain, place.host, taken)
+    vcenter.estate.promised.add(residents)
+    vcenter.estate.promised.add(replicas, by_name=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,14 +253,15 @@ async def place_again(
     )
     domains = [replace(domain, ip_pools=()) for domain in sites.domains]
     there = [resident_of(one) for one in others if not one.is_deleting]
-    # What was promised lately has this machine in it, and may be in fresh figures too. It must not
-    # outdate a plan: whether a planned place has room, figures alone say, and then vCenter.
-    promised = vcenter.estate.promised() if planned is None else []
+    # Others were placed beside it: they must not outdate its plan. Whether a planned place has
+    # room, figures alone say, and then vCenter.
+    uid = machine.metadata.uid
+    promised = vcenter.estate.promised.residents(but=uid) if planned is None else []
     (answer,) = solve([slot], domains, [*there, *promised])
     if isinstance(answer, Refusal):
         return "; ".join(answer.reasons)
     if not only_look:
-        promise(vcenter, sites, [(answer, slot)])
+        promise(vcenter, sites, [(uid, answer, slot)])
     return sites.spot(answer, spec.extra_disks)
 
 
