@@ -1,6 +1,7 @@
 """Rules of DRS: made, changed and removed in batches, found again, and never those of others."""
 
 from contextlib import suppress
+from dataclasses import replace
 
 import anyio
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from moorage.kit.errors import ConflictError, TerminalError
 from moorage.planning import rule_name
 from moorage.vsphere import VM, VCenter
-from vsphere.harness import TARGET, Site, a_request, clone_and_wait
+from vsphere.harness import TARGET, Site, a_request, clone_and_wait, until
 
 pytestmark = pytest.mark.anyio
 
@@ -123,3 +124,42 @@ async def test_a_vm_that_has_gone_is_left_out(site: Site) -> None:
     await make_so(vcenter, {WORKERS: {one, two, "vm-999"}})
 
     assert in_vcenter(site) == {WORKERS: {one, two}}
+
+
+async def test_a_host_that_leaves_or_comes_back_wakes_the_clusters_beside_it_and_asks_nothing(
+    site: Site,
+) -> None:
+    vcenter = await site.connect()
+    target = await vcenter.resolve(TARGET)
+    request = a_request(target)
+    mark = replace(request.mark, cluster="11111111-2222-3333-4444-555555555555")
+    vm = await clone_and_wait(vcenter, replace(request, mark=mark))
+    (host, *_) = [path for path in site_hosts(site) if "/cc1/" in path]
+    others = [path for path in site_hosts(site) if "/cc2/" in path]
+    site.process.control.reset_counters()
+
+    for state in ("maintenance", "connected"):
+        site.seen.clear()
+        site.process.control.set_host(host, state)
+        await until(lambda: any(mark.cluster in uids for uids in site.seen))
+    site.seen.clear()
+    for path in others:
+        site.process.control.set_host(path, "maintenance")
+        await until(lambda path=path: vcenter.estate.out_of_service(moref_of(site, path)) != "")
+
+    assert not any(mark.cluster in uids for uids in site.seen), "none of its VMs is there"
+    assert {*site.calls()} <= {"WaitForUpdatesEx"}
+    for path in others:
+        site.process.control.set_host(path, "connected")
+    await vcenter.destroy(vm)
+
+
+def site_hosts(site: Site) -> list[str]:
+    """Return the inventory paths of all hosts."""
+    return [one["path"] for one in site.process.control.inventory()["hosts"]]
+
+
+def moref_of(site: Site, path: str) -> str:
+    """Return the moref of a host."""
+    hosts = site.process.control.inventory()["hosts"]
+    return next(one["moref"] for one in hosts if one["path"] == path)

@@ -5,7 +5,7 @@ ours may get its mark a moment after it appears). Of all other VMs, only their a
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from itertools import islice
@@ -246,6 +246,12 @@ class Inventory:
         with self._lock:
             model = self._model
             return _newest_first(model.vms[one] for one in model.by_cluster.get(uid, ()))
+
+    def clusters_on(self, hosts: Collection[str]) -> frozenset[str]:
+        """Return the UIDs of the clusters that have a VM on some hosts, by their marks."""
+        with self._lock:
+            owners = [vm.owner for vm in self._model.vms.values() if vm.host in hosts]
+        return frozenset(owner.cluster for owner in owners if owner is not None and owner.cluster)
 
     def get(self, moref_: str) -> VM | None:
         """Return a kept VM."""

@@ -18,7 +18,7 @@ from pyVmomi import vim, vmodl
 
 from moorage.kit.errors import MoorageError
 from moorage.vsphere.inventory import Inventory, Model
-from moorage.vsphere.places import PATHS, Places, changed_place, make_place
+from moorage.vsphere.places import PATHS, Place, Places, changed_place, make_place
 from moorage.vsphere.properties import Collector, Values, Want, check_missing, retrieve
 from moorage.vsphere.session import Session
 from moorage.vsphere.tasks import PATHS as TASK_PATHS
@@ -231,9 +231,9 @@ class Stream:
                 version = update.version
             changed = self._apply(update, model, places, first=not complete)
             if not complete and (update is None or not update.truncated):
-                complete = True
-                self.places = places
+                complete, before, self.places = True, self.places, places
                 changed = changed | self.inventory.complete(model)
+                changed = changed | self._concerned(_shifted(before, places), places)
                 log.info("inventory synced", server=self._server, kept=len(model.vms))
             if update is None or not update.truncated:
                 self.true_at = asked_at
@@ -257,6 +257,7 @@ class Stream:
     def _apply(self, update: Any, model: Model, places: Places, *, first: bool) -> frozenset[str]:
         changed: frozenset[str] = frozenset()
         refetch: list[str] = []
+        shifted: set[str | None] = set()
         for filter_set in (update.filterSet if update is not None else None) or ():
             for one in filter_set.objectSet or ():
                 check_missing(one.missingSet)
@@ -275,8 +276,22 @@ class Stream:
                     else:
                         changed |= found
                 else:
+                    old = places.get(moref_)
                     _place(places, moref_, kind, str(one.kind), values)
+                    shifted |= _shift(old, places.get(moref_))
+        if shifted and not first:
+            changed |= self._concerned(shifted, places)
         return changed | self._refetched(refetch, model) if refetch else changed
+
+    def _concerned(
+        self, compute_clusters: Collection[str | None], places: Places
+    ) -> frozenset[str]:
+        """Return the clusters with VMs where a host has come into service, or left it.
+
+        As many hosts as there are decide who can be kept apart from whom.
+        """
+        hosts = {host.moref for above in compute_clusters if above for host in places.hosts(above)}
+        return self.inventory.clusters_on(hosts) if hosts else frozenset()
 
     def _vm(
         self, model: Model, moref_: str, kind: str, values: Values, *, first: bool
@@ -361,3 +376,22 @@ def _place(places: Places, moref_: str, kind: str, change: str, values: Values) 
         places.put(make_place(moref_, kind, values))
     else:
         places.put(changed_place(old, values))
+
+
+def _shift(old: Place | None, new: Place | None) -> set[str | None]:
+    """Return above what a host has come into service, or left it."""
+    one = new or old
+    if one is None or one.kind != "HostSystem":
+        return set()
+    is_same = (old is not None and old.is_usable()) == (new is not None and new.is_usable())
+    return set() if is_same else {one.parent}
+
+
+def _shifted(before: Places, after: Places) -> set[str | None]:
+    """Return the same of two whole pictures; nothing of the first one."""
+    hosts = {host.moref: host for host in before.of_kind(("HostSystem",))}
+    if not hosts:
+        return set()
+    now = {host.moref: host for host in after.of_kind(("HostSystem",))}
+    shifts = (_shift(hosts.get(one), now.get(one)) for one in hosts.keys() | now.keys())
+    return set().union(*shifts)

@@ -120,6 +120,8 @@ def wire(
                 trigger("machine", known[0])
             elif (cluster := env.index.clusters.get(uid)) is not None:
                 trigger("cluster", cluster)
+                for pool in sorted(env.index.pools.get(uid, ())):
+                    trigger("nodepool", pool)
             elif (replica := env.index.replicas.get(uid)) is not None:
                 trigger("replica", replica)
             elif (template := env.index.templates.get(uid)) is not None:
