@@ -1,12 +1,15 @@
 """Where machines get their addresses from, and what the pools say of it."""
 
 import socket
+from pathlib import Path
 
 import anyio
 import pytest
 
 from moorage.resources import Cluster, IPAddress, IPPool, Machine
 from tests.builders import a_cluster, a_failure_domain, a_node_pool, an_ip_pool
+from tests.kube.certificates import a_pki
+from tests.kube.test_probe import listening
 from tests.reconcile.conftest import World
 from tests.reconcile.test_machines import ask_all, powered_on, reason
 
@@ -79,9 +82,9 @@ async def test_a_load_balancer_that_nobody_finds_is_told_before_a_machine_is_mad
     ("endpoint", "known", "says"),
     [
         (
-            {"type": "External", "host": "10.77.1.200", "port": 443},
-            "10.77.1.200:443",
-            "the load balancer has to forward port 443 to port 6443 of the control planes",
+            {"type": "External", "host": "127.0.0.1", "port": 1},
+            "127.0.0.1:1",
+            "the load balancer has to forward port 1 to port 6443 of the control planes",
         ),
         (
             {"type": "DDNS", "search_domain": "Example.com."},
@@ -104,7 +107,30 @@ async def test_an_endpoint_that_is_not_claimed_is_known_at_once(
     said = cluster.status.condition("APIReachable")
     assert said is not None
     assert says in said.message
+    balancer = cluster.status.condition("LoadBalancerLeads")
+    assert (balancer is not None) is (endpoint["type"] == "External")
+    if balancer is not None:
+        assert (balancer.status, balancer.reason) == ("Unknown", "NothingListens")
+        assert says in balancer.message
     assert all(c.spec.claimed_by.kind == "Machine" for c in await world.store.list(IPAddress))
+
+
+async def test_a_load_balancer_that_leads_to_another_cluster_is_said_at_once(
+    world: World, tmp_path: Path
+) -> None:
+    async with listening(tmp_path, a_pki("other")) as port:
+        await ask_all(world, endpoint={"type": "External", "host": "127.0.0.1", "port": port})
+
+        (cluster,) = await world.until(
+            Cluster,
+            lambda c: reason(c[0], "LoadBalancerLeads") == "LeadsElsewhere",
+            "the cluster says so",
+        )
+
+    said = cluster.status.condition("LoadBalancerLeads")
+    assert said is not None
+    assert said.status == "False"
+    assert f"who answers at 127.0.0.1 port {port} is no API server of this cluster" in said.message
 
 
 async def test_an_address_of_a_further_card_is_looked_for_in_its_own_network(

@@ -10,10 +10,12 @@ from moorage.kube.model import (
     PodLeft,
 )
 from moorage.kube.pool import KubePool
+from moorage.kube.probe import Answer, Probed, probe
 from moorage.kube.transport import ApiStatusError
 
 __all__ = [
     "FIELD_MANAGER",
+    "Answer",
     "ApiStatusError",
     "Credentials",
     "DrainState",
@@ -23,4 +25,6 @@ __all__ = [
     "NodeInfo",
     "PodInfo",
     "PodLeft",
+    "Probed",
+    "probe",
 ]

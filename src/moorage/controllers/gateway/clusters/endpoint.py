@@ -9,6 +9,7 @@ import anyio
 from moorage.controllers.gateway.addresses.users import user_of
 from moorage.controllers.gateway.clusters.choosing import choose_now, survey
 from moorage.controllers.gateway.env import Env, key_of, machines_of
+from moorage.controllers.gateway.machines.balancer import look_at_balancer
 from moorage.controllers.gateway.machines.records import pools_of
 from moorage.controllers.gateway.placement.following import Followed, outdate, plan_to_follow
 from moorage.controllers.gateway.placement.place import targets_of_cluster
@@ -47,6 +48,7 @@ async def ensure_endpoint(cluster: Cluster, env: Env) -> Outcome:
     except ConflictError as error:
         return wait("EndpointTaken", f"the endpoint cannot be claimed: {error}", after=60)
     cluster.status.endpoint = host_port(host, cluster.spec.endpoint.port)
+    await look_at_balancer(cluster, (), env)
     env.stamp(cluster.status.timeline, "EndpointClaimed")
     return DONE
 

@@ -6,12 +6,17 @@ import json
 from moorage.bootstrap import certs_access, cluster_admins_binding, kubeadm_certs_secret
 from moorage.controllers.gateway.accounts.clock import any_waits_for_clock
 from moorage.controllers.gateway.env import Env
+from moorage.controllers.gateway.machines.balancer import (
+    look_at_balancer,
+    say_it_leads,
+    to_forward,
+)
 from moorage.controllers.gateway.machines.records import role_of
 from moorage.engine import DONE, Outcome, step, wait
 from moorage.kit.errors import InvalidError, TerminalError, UnavailableError
 from moorage.packs import render_layer
 from moorage.resources import Cluster, Machine
-from moorage.resources.cluster import API_PORT, EndpointType
+from moorage.resources.cluster import EndpointType
 
 FIELD_MANAGER = "moorage-gateway"
 CERTS_SECRET = "kubeadm-certs"  # noqa: S105 - a name
@@ -27,6 +32,8 @@ async def ensure_api_reachable(cluster: Cluster, env: Env) -> Outcome:
     try:
         cluster.status.kubernetes_version = await client.version()
     except UnavailableError as error:
+        founders = await role_of(env, cluster, None)
+        await look_at_balancer(cluster, founders, env)
         before = "APIReachable" in cluster.status.timeline
         if before:
             return wait(
@@ -34,13 +41,13 @@ async def ensure_api_reachable(cluster: Cluster, env: Env) -> Outcome:
                 f"{cluster.status.endpoint} does not answer: {error}",
                 after=_LATER_LOOK_S,
             )
-        machines = await role_of(env, cluster, None)
         return wait(
-            "ClockSkewed" if any_waits_for_clock(machines) else "WaitingForFirstControlPlane",
-            f"{cluster.status.endpoint} does not answer: {error}{_doing(machines)}"
-            f"{_by_whom(cluster, machines)}",
+            "ClockSkewed" if any_waits_for_clock(founders) else "WaitingForFirstControlPlane",
+            f"{cluster.status.endpoint} does not answer: {error}{_doing(founders)}"
+            f"{_by_whom(cluster, founders)}",
             after=_FIRST_LOOK_S,
         )
+    say_it_leads(cluster, env)
     if "APIReachable" not in cluster.status.timeline:
         env.index.milestones.add(cluster.metadata.uid)
         env.stamp(cluster.status.timeline, "APIReachable")
@@ -92,11 +99,7 @@ def _by_whom(cluster: Cluster, machines: list[Machine]) -> str:
     """Say what has to be so outside of Moorage before the endpoint answers."""
     endpoint = cluster.spec.endpoint
     if endpoint.type is EndpointType.EXTERNAL:
-        behind = sorted(one for machine in machines for one in machine.status.addresses)
-        return (
-            f"; the load balancer has to forward port {endpoint.port} to port {API_PORT} of the "
-            f"control planes ({', '.join(behind) or 'their addresses are not known yet'})"
-        )
+        return f"; {to_forward(cluster, machines)}"
     if endpoint.type is EndpointType.DDNS:
         return "; the DHCP server has to lease it an address and enter its name into DNS"
     return ""
