@@ -117,6 +117,7 @@ BY_HAND: Final = {
     "session-limit": "would take all sessions of vCenter",
     "datastore-room": "would fill a datastore",
     "reservations": "would reserve resources of others",
+    "usage-with-figures": "needs a datastore that nobody else writes to",
     "disk-elsewhere": "needs a second datastore",
     "storage-policies": "needs a policy, and a datastore that does not satisfy it",
     "vsan-rules": "needs vSAN",

@@ -188,3 +188,56 @@ async def test_an_extra_disk_without_a_place_is_said_before_anything_is_made(
     assert "spec.controlPlane.extraDisks[1].storagePolicy: no storage policy 'gold'" in said
     assert "Room: workers: extra disks cannot be" in in_pool.status.message
     assert "spec.extraDisks[0].datastore: no datastore 'ds7'" in in_pool.status.message
+
+
+async def test_a_machine_whose_name_is_taken_outdates_the_plan_and_the_next_one_replaces_it(
+    world: World,
+) -> None:
+    await ready(world)
+    cluster, pools = a_cluster(), [a_node_pool(replicas=1)]
+    plan = await ask_plan(world, cluster, pools)
+    (worker,) = [one for one in plan.status.actions if one.pool]
+    world.make_foreign_vm(worker.machine)
+
+    await apply_plan(world, plan, cluster, pools)
+    outdated = await settled(world, plan, (PlanState.OUTDATED,))
+
+    assert f"{worker.machine} cannot be what the plan says" in outdated.status.differences[0]
+    names = {one.metadata.name for one in await world.store.list(Machine)}
+    assert names == {one.machine for one in plan.status.actions}, "nobody else is made"
+
+    again = await ask_plan(world, cluster, pools)
+
+    actions = {one.action: one for one in again.status.actions if one.pool}
+    assert actions.keys() == {"delete", "replace"}, again.status.message
+    assert actions["delete"].machine == actions["replace"].replaces == worker.machine
+    await apply_plan(world, again, cluster, pools)
+    await world.until(
+        Machine,
+        lambda found: powered_on(2)(found) and len(found) == 2,
+        "both machines are powered on, and the one that could not be is gone",
+    )
+    assert await outcome(world) == promised(again.status.actions, "keep", "replace")
+    await settled(world, again, (PlanState.APPLIED,))
+
+
+async def test_without_a_plan_a_machine_whose_name_is_taken_is_replaced(world: World) -> None:
+    await ready(world)
+    cluster, pools = a_cluster(), [a_node_pool(replicas=1)]
+    plan = await ask_plan(world, cluster, pools)
+    (worker,) = [one for one in plan.status.actions if one.pool]
+    world.make_foreign_vm(worker.machine)
+    await apply_plan(world, plan, cluster, pools)
+    await settled(world, plan, (PlanState.OUTDATED,))
+
+    here = await world.store.get(Plan, *plan.key)
+    assert here.spec.applied is not None
+    here.spec.applied = here.spec.applied.model_copy(update={"withdrawn": True})
+    await world.ask(here)
+
+    machines = await world.until(
+        Machine,
+        lambda found: powered_on(2)(found) and len(found) == 2,
+        "both machines are powered on",
+    )
+    assert worker.machine not in {one.metadata.name for one in machines}

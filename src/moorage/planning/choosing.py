@@ -146,7 +146,7 @@ def in_order(groups: Sequence[Group]) -> list[Group]:
 
 def changes_of(group: Group, machines: Sequence[Machine]) -> PoolPlan:
     """Return how many machines a group lacks, and which of the cluster's are too many in it."""
-    own = [machine for machine in machines if machine.spec.pool == group.pool]
+    own = [one for one in machines if one.spec.pool == group.pool and not one.has_to_end]
     if group.pool is None:
         lacking = plan_control_plane(group.replicas, own, is_founded=group.is_founded)
         return PoolPlan(create=lacking)
@@ -169,6 +169,11 @@ def choose(snapshot: Snapshot, given: Mapping[str | None, Sequence[Place]] | Non
     for group in in_order(snapshot.groups):
         changes = changes_of(group, machines)
         delete += [Removal(one, _why(group, one, machines)) for one in changes.delete]
+        delete += [
+            Removal(one, "it cannot be made: another comes in its place")
+            for one in machines
+            if one.spec.pool == group.pool and one.has_to_end and not one.is_deleting
+        ]
         lacking, fault = changes.create, group.fault
         if fault is not None and lacking:
             shortages.append(
@@ -183,7 +188,7 @@ def choose(snapshot: Snapshot, given: Mapping[str | None, Sequence[Place]] | Non
     addresses = AddressChoice(snapshot.ip_pools)
     vip = snapshot.vip
     endpoint = None if vip is None else addresses.take_one(vip.pools, vip.wanted)
-    there = [resident_of(machine) for machine in machines if not machine.is_deleting]
+    there = [resident_of(one) for one in machines if not (one.is_deleting or one.has_to_end)]
     answers = solve(
         slots,
         snapshot.domains,

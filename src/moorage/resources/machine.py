@@ -66,6 +66,8 @@ class OffPlan(Model):
     plan: str
     """UID of the plan."""
     why: str
+    ends: bool = False
+    """It cannot be at all, wherever it goes: another has to be made in its place."""
 
 
 class MachineStatus(Status):
@@ -105,6 +107,12 @@ class Machine(Resource):
     kind: Literal["Machine"] = "Machine"
     spec: MachineSpec
     status: MachineStatus = Field(default_factory=MachineStatus)
+
+    @property
+    def has_to_end(self) -> bool:
+        """Tell whether it can never be what a plan has promised, and waits to be replaced."""
+        off = self.status.off_plan
+        return off is not None and off.ends and self.status.vm is None
 
     @property
     def vm_name(self) -> str:

@@ -8,10 +8,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import anyio
-
 from moorage.controllers.gateway.accounts.privileges import missing_privileges
-from moorage.controllers.gateway.addresses.users import user_of
+from moorage.controllers.gateway.clusters.others import OthersAddresses
 from moorage.controllers.gateway.env import Env, key_of, machines_of
 from moorage.controllers.gateway.machines.apart import keep_apart
 from moorage.controllers.gateway.machines.records import (
@@ -20,7 +18,7 @@ from moorage.controllers.gateway.machines.records import (
     pools_of,
     worker_machine,
 )
-from moorage.controllers.gateway.placement.disks import disk_places
+from moorage.controllers.gateway.placement.disks import DiskPlaces, disk_places
 from moorage.controllers.gateway.placement.following import (
     OUTDATED,
     Followed,
@@ -28,7 +26,7 @@ from moorage.controllers.gateway.placement.following import (
     plan_to_follow,
     say_followed,
 )
-from moorage.controllers.gateway.placement.place import targets_of_cluster, vcenter_of
+from moorage.controllers.gateway.placement.place import vcenter_of
 from moorage.controllers.gateway.placement.placing import (
     ROOM_AGAIN_S,
     Sites,
@@ -44,7 +42,6 @@ from moorage.planning import (
     Choice,
     Copies,
     Fault,
-    GivenAddress,
     Group,
     NewMachine,
     PoolAddresses,
@@ -60,10 +57,7 @@ from moorage.planning.estate import NOTHING
 from moorage.resources import Cluster, IPPool, Machine, NodePool
 from moorage.resources.cluster import Unplaced
 from moorage.resources.size import MachineSize
-from moorage.resources.spans import Address
-from moorage.vsphere import DiskStorage, Target
 
-_ASKED_AT_A_TIME = 32
 _GRANTED_S = 60.0
 """Privileges are granted beside us; asking costs a call."""
 
@@ -169,11 +163,11 @@ async def survey(
     reserving = any(group.reserved != NOTHING for group in lacking)
     judged: dict[str | None, Group] = {group.pool: group for group in groups}
     wanted: set[str] = set()
-    for_disks: list[DiskStorage] = []
+    for_disks = DiskPlaces().storage
     for group in lacking:
         try:
             beside = await disk_places(cluster, sizes[group.pool], group.domains, env)
-            storage = [*for_disks, *beside.storage]
+            storage = (*for_disks, *beside.storage)
             looked = await look_at_sites(
                 cluster, wanted | {*group.domains}, env, reserving=reserving, for_disks=storage
             )
@@ -190,62 +184,6 @@ async def survey(
     domains = sites.domains if sites else ()
     snapshot = Snapshot([*judged.values()], machines, domains, promised, vip=vip)
     return Survey(snapshot, sites)
-
-
-class OthersAddresses:
-    """Which addresses somebody else uses: asked of vCenter, or the network, once for each."""
-
-    def __init__(self, cluster: Cluster, env: Env) -> None:
-        self._cluster, self._env = cluster, env
-        self._targets = {name: target for name, _, target in targets_of_cluster(cluster)}
-        self._used: dict[GivenAddress, bool] = {}
-
-    def left_out(self, pool: str) -> set[Address]:
-        """Return those of a pool that were found to be used."""
-        return {one.address for one, used in self._used.items() if used and one.pool == pool}
-
-    def open_questions(
-        self, pools: Mapping[str, IPPool], choice: Choice
-    ) -> list[tuple[GivenAddress, str]]:
-        """Return the addresses to ask about, each with a failure domain that it would be in.
-
-        Most need no question: no VM in memory reports them, and their pool does not probe.
-        """
-        vcenter = self._env.accounts.get(self._cluster.spec.account)
-        chosen = [(one, new.place.domain) for new in choice.create for one in new.place.addresses]
-        if choice.endpoint is not None:
-            chosen.append((choice.endpoint, next(iter(self._targets))))
-        return [
-            (given, domain)
-            for given, domain in chosen
-            if given not in self._used
-            and (
-                pools[given.pool].spec.probe
-                or (vcenter is not None and vcenter.addresses.is_seen(str(given.address)))
-            )
-        ]
-
-    def _target_of(self, domain: str, pool: str) -> Target:
-        """Return a failure domain with the network of the card that has addresses of a pool."""
-        cards = self._cluster.spec.failure_domain(domain).cards()
-        network = next(network for network, pools in cards if pool in pools)
-        return replace(self._targets[domain], network=network)
-
-    async def ask(
-        self, pools: Mapping[str, IPPool], questions: Iterable[tuple[GivenAddress, str]]
-    ) -> None:
-        """Find the answers. It reaches the network, so never in a transaction."""
-        turns, account = anyio.CapacityLimiter(_ASKED_AT_A_TIME), self._cluster.spec.account
-
-        async def judge(given: GivenAddress, domain: str) -> None:
-            async with turns:
-                target = self._target_of(domain, given.pool)
-                asked = user_of(self._env, [pools[given.pool]], account, target, "")
-                self._used[given] = await asked(given.address) is not None
-
-        async with anyio.create_task_group() as tasks:
-            for given, domain in questions:
-                tasks.start_soon(judge, given, domain)
 
 
 CarryOut = Callable[[Store, Choice, Mapping[str, IPPool]], Awaitable[None]]

@@ -21,6 +21,11 @@ from moorage.controllers.gateway.machines.controlplane import (
     ensure_no_member,
     ensure_replaced,
 )
+from moorage.controllers.gateway.machines.misplaced import (
+    name_taken,
+    place_elsewhere,
+    still_ends,
+)
 from moorage.controllers.gateway.machines.node import (
     ensure_joined,
     ensure_node_ready,
@@ -32,7 +37,7 @@ from moorage.controllers.gateway.machines.progress import (
     note_progress,
     note_snapshots,
 )
-from moorage.controllers.gateway.machines.records import cluster_of, pools_of, role_of
+from moorage.controllers.gateway.machines.records import cluster_of
 from moorage.controllers.gateway.machines.teardown import (
     ensure_address_released,
     ensure_drained,
@@ -41,16 +46,13 @@ from moorage.controllers.gateway.machines.teardown import (
     ensure_permitted,
 )
 from moorage.controllers.gateway.placement.disks import new_disks
-from moorage.controllers.gateway.placement.following import OUTDATED, planned_place
 from moorage.controllers.gateway.placement.place import resolve_machine
-from moorage.controllers.gateway.placement.placing import ROOM_AGAIN_S, place_again
 from moorage.controllers.gateway.templates.sources import clone_source
 from moorage.controllers.gateway.vms import look_for_vm
 from moorage.engine import DONE, Outcome, StepReconciler, Wait, step, wait
 from moorage.kit.errors import DeferredError, TerminalError
 from moorage.resources import Cluster, Machine
 from moorage.resources.kubernetes import Role
-from moorage.resources.machine import OffPlan
 from moorage.vsphere import (
     VM,
     BusyError,
@@ -160,8 +162,8 @@ async def _clone(machine: Machine, env: Env) -> Outcome:
     except TerminalError as error:
         if error.reason != "NameTaken":
             raise
-        return await _name_taken(machine, env, str(error))
-    machine.status.clone_task = task.moref
+        return await name_taken(machine, cluster, str(error), env)
+    machine.status.clone_task, machine.status.off_plan = task.moref, None
     machine.status.full_clone = why_full(target, request.mode, request.disk_gib)
     env.stamp(machine.status.timeline, "CloneStarted")
     return wait("Cloning", f"waits for {task}", after=_TASK_PATIENCE_S)
@@ -189,34 +191,11 @@ async def _not_yet(machine: Machine, cluster: Cluster, vcenter: VCenter, env: En
         return wait("ClockSkewed", f"not cloned yet: {skewed}", after=MISSED_S)
     if (why := vcenter.why_clone_waits(machine.metadata.uid)) is not None:
         return _waits_its_turn(why)
+    if machine.has_to_end and (decision := await still_ends(machine, cluster, env)) is not None:
+        return decision
     host = machine.spec.host
     if machine.status.clone_failed or (host and vcenter.estate.out_of_service(host)):
-        return await _place_again(machine, cluster, env)
-    return None
-
-
-async def _place_again(machine: Machine, cluster: Cluster, env: Env) -> Wait | None:
-    """Choose datastore and host anew while nothing is cloned: vCenter refused those chosen.
-
-    The failure domain stays, so that the machines of its pool stay spread. What a plan has
-    promised stays too: if it cannot be had, the plan is outdated.
-    """
-    others = [
-        one for one in await role_of(env, cluster, machine.spec.pool) if one.key != machine.key
-    ]
-    planned = await planned_place(machine, cluster, await pools_of(env, cluster), env)
-    if isinstance(planned, Wait):
-        return replace(planned, after=ROOM_AGAIN_S)
-    spot = await place_again(machine, cluster, others, env, planned)
-    if isinstance(spot, str) and planned is not None:
-        machine.status.off_plan = OffPlan(plan=planned.plan, why=spot)
-        return wait(OUTDATED, f"it cannot be where the plan says: {spot}", after=ROOM_AGAIN_S)
-    if isinstance(spot, str):
-        return wait("NoRoom", f"there is no room for it: {spot}", after=ROOM_AGAIN_S)
-    machine.status.clone_failed, machine.status.off_plan = False, None
-    if spot.take(machine):
-        stored = await env.store.put_spec(machine, if_version=machine.metadata.resource_version)
-        machine.metadata = stored.metadata
+        return await place_elsewhere(machine, cluster, env)
     return None
 
 
@@ -229,14 +208,6 @@ def _rank(machine: Machine) -> Rank:
 def _waits_its_turn(why: str) -> Wait:
     """Wait to be called: asking again by itself, a hundred machines would do little else."""
     return wait("ClonesInFlight", why, after=_TASK_PATIENCE_S)
-
-
-async def _name_taken(machine: Machine, env: Env, said: str) -> Outcome:
-    """End a machine whose name a stranger's VM has; the founder, of which there is one, waits."""
-    if machine.spec.bootstrap == "join":
-        await env.store.request_deletion(Machine, *machine.key)
-        return wait("NameTaken", f"{said}; this machine ends, and another is made")
-    return wait("NameTaken", f"{said}: rename or remove that VM; it is looked at again", after=15)
 
 
 def _record(machine: Machine, vm: VM, env: Env) -> None:

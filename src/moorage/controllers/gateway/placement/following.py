@@ -114,7 +114,7 @@ async def planned_place(
 
 def _broken(plan: Plan, machines: Sequence[Machine]) -> list[str]:
     return [
-        f"{one.metadata.name} cannot be where the plan says: {off.why}"
+        f"{one.metadata.name} cannot be {'what' if off.ends else 'where'} the plan says: {off.why}"
         for one in machines
         if (off := one.status.off_plan) is not None and off.plan == plan.metadata.uid
     ]

@@ -41,7 +41,8 @@ async def actions_of(
     cannot be anywhere, and why.
     """
     gone: dict[str | None, list[Machine]] = defaultdict(list)
-    for machine in (*choice.leaving, *subject.lost):
+    ending = [one.machine for one in choice.delete if one.machine.has_to_end]
+    for machine in (*choice.leaving, *ending, *subject.lost):
         gone[machine.spec.pool].append(machine)
     actions = [
         _new(new, subject, seen, seen.sites, gone[new.pool])
@@ -117,6 +118,7 @@ def _new(
     if old is not None:
         lost = any(one.metadata.uid == old.metadata.uid for one in subject.lost)
         why = "its host is supposed to fail" if lost else "the other is being deleted"
+        why = "the other cannot be made" if old.has_to_end else why
     elif new.founds:
         why = "it founds the cluster"
     return PlannedMachine(
