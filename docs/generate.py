@@ -20,13 +20,14 @@ sys.path.insert(0, str(ROOT))
 
 from moorage.auth import BUILT_IN, OPERATIONS, RESOURCES, Access  # noqa: E402
 from moorage.cli.main import app as cli  # noqa: E402
+from moorage.client.declare import WRITTEN  # noqa: E402
 from moorage.engine.step import _REASONS, DONE_REASON, WAITING_FOR_EARLIER_STEP  # noqa: E402
 from moorage.gateway.config import PREFIX, GatewayConfig  # noqa: E402
 from moorage.gateway.main import app as gateway  # noqa: E402
 from moorage.hub.documents import ClusterDocument  # noqa: E402
 from moorage.hub.main import app as hub  # noqa: E402
 from moorage.permissions import EVERY_ROW, privileges_page, renames  # noqa: E402
-from moorage.resources.ippool import IPPoolSpec  # noqa: E402
+from moorage.resources import Cluster  # noqa: E402
 from moorage.vsphere.releases import DIFFERENCES  # noqa: E402
 from moorage.vsphere.types import State  # noqa: E402
 from tests.conditions import SOURCE, Raised, reasons  # noqa: E402
@@ -97,14 +98,18 @@ def _plain(text: Any) -> str:
 
 
 def cluster_page() -> str:
-    """Return the fields of a cluster document and of an IP pool."""
+    """Return the fields of the documents of all kinds that people write."""
     text = (
-        "# Documents\n\nWhat `moorage clusters apply` and `moorage ippools apply` read. Unknown "
+        "# Documents\n\nWhat `moorage apply` reads: `kind`, `metadata` (`name`, `labels`, and "
+        "`project` of clusters and node pools) and `spec`, a cluster with its `nodePools`. Unknown "
         "fields are refused. `demo/cluster.yaml` is a complete example.\n\n"
     )
     seen: set[type[BaseModel]] = set()
     text += _model(ClusterDocument, "Cluster", seen)
-    return text + _model(IPPoolSpec, "IPPool: spec", seen)
+    rest = [kind for kind in reversed(WRITTEN) if kind is not Cluster]
+    for kind in rest:
+        text += _model(kind.model_fields["spec"].annotation, f"{kind.kind_name()}: spec", seen)
+    return text
 
 
 def _model(model: type[BaseModel], title: str, seen: set[type[BaseModel]]) -> str:

@@ -34,26 +34,11 @@ def read_documents(file: Path, kind: str) -> list[dict[str, Any]]:
     Raises ``InvalidError`` with file, line and column for bad YAML, and for other kinds and
     repeated names.
     """
-    try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InvalidError(f"{file} cannot be read: it is not UTF-8 ({error.reason})") from error
-    except OSError as error:
-        raise InvalidError(f"{file} cannot be read: {error.strerror}") from error
-    try:
-        # A safe loader: _Loader only adds a check to yaml.SafeLoader.
-        documents = [d for d in yaml.load_all(text, _Loader) if d is not None]
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise InvalidError(
-            f"{file}{where}: not valid YAML: {getattr(error, 'problem', None) or error}"
-        ) from error
+    documents = load_documents(file)
     if not documents:
         raise InvalidError(f"{file} holds no document: give one of kind {kind}")
     names: set[tuple[str, str]] = set()
-    for number, document in enumerate(documents, 1):
-        where = f"{file}: document {number}"
+    for where, document in documents:
         found = document.get("kind") if isinstance(document, dict) else type(document).__name__
         if not isinstance(document, dict) or found != kind:
             said = f"is of kind {found!r}" if found else "has no kind"
@@ -65,7 +50,31 @@ def read_documents(file: Path, kind: str) -> list[dict[str, Any]]:
         if key in names:
             raise InvalidError(f"{where}: there is a {kind} {key[1]} before it: names must differ")
         names.add(key)
-    return documents
+    return [document for _, document in documents]
+
+
+def load_documents(file: Path) -> list[tuple[str, Any]]:
+    """Return place and content of each document of a YAML file (``-``: standard input).
+
+    A place reads ``site.yaml: document 2``; empty documents are left out. Raises
+    ``InvalidError`` with line and column for bad YAML.
+    """
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidError(f"{file} cannot be read: it is not UTF-8 ({error.reason})") from error
+    except OSError as error:
+        raise InvalidError(f"{file} cannot be read: {error.strerror}") from error
+    try:
+        # A safe loader: _Loader only adds a check to yaml.SafeLoader.
+        found = [one for one in yaml.load_all(text, _Loader) if one is not None]
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise InvalidError(
+            f"{file}{where}: not valid YAML: {getattr(error, 'problem', None) or error}"
+        ) from error
+    return [(f"{file}: document {number}", one) for number, one in enumerate(found, 1)]
 
 
 def build(model: type[M], what: str, given: Any) -> M:
@@ -92,6 +101,14 @@ def faults_of(error: ValidationError) -> tuple[FieldFault, ...]:
 
 def check_cluster(document: dict[str, Any]) -> None:
     """Raise ``InvalidError`` with every fault that a cluster's document alone shows."""
+    faults = cluster_faults(document)
+    if faults:
+        name = document.get("metadata", {}).get("name", "?")
+        raise InvalidError(f"cluster {name} is not valid", tuple(faults))
+
+
+def cluster_faults(document: dict[str, Any]) -> list[FieldFault]:
+    """Return every fault that a cluster's document alone shows, those of its pools too."""
     from moorage.resources import Cluster
     from moorage.resources.nodepool import PoolShape
 
@@ -119,6 +136,4 @@ def check_cluster(document: dict[str, Any]) -> None:
         elif name in names:
             faults.append(FieldFault(f"{path}.name", f"there are two pools {name}"))
         names.add(name)
-    if faults:
-        name = document.get("metadata", {}).get("name", "?")
-        raise InvalidError(f"cluster {name} is not valid", tuple(faults))
+    return faults

@@ -1,6 +1,5 @@
 """``moorage ippools``: addresses that Moorage may give."""
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +8,7 @@ from cyclopts import App, Parameter
 from moorage.cli.say import examples, say
 
 if TYPE_CHECKING:
-    from moorage.resources import IPAddress, IPPool
+    from moorage.resources import IPAddress
 
 app = App(name="ippools", help="IP pools: static addresses for machines and endpoints.")
 
@@ -90,21 +89,17 @@ async def apply(
     """
     from moorage.cli.context import Context
     from moorage.cli.documents import build, read_documents
+    from moorage.client.declare import Wanted, carry_out, survey
     from moorage.resources import IPPool
 
-    pools = [
-        build(IPPool, f"IP pool {document['metadata']['name']}", document)
+    wanted = [
+        Wanted(str(file), build(IPPool, f"IP pool {document['metadata']['name']}", document))
         for document in read_documents(file, "IPPool")
     ]
     async with Context.current().api() as api:
-        existing = {pool.metadata.name for pool in await api.list(IPPool)}
-        for pool in pools:
-            name = pool.metadata.name
-            if name in existing:
-                await api.change_spec(IPPool, name, partial(_take, new=pool))
-            else:
-                await api.create(pool)
-            say(f"IP pool {name} applied")
+        for change in await survey(api, wanted):
+            await carry_out(api, change)
+            say(f"IP pool {change.key[2]} applied")
 
 
 @app.command(name="list", help_epilogue=examples("moorage ippools list"))
@@ -177,7 +172,3 @@ def _holder(address: "IPAddress") -> str:
     spec = address.spec
     named = f"{spec.claimed_by.name} ({spec.cluster})"
     return named if spec.released_at is None else f"held back, was of {named}"
-
-
-def _take(old: "IPPool", new: "IPPool") -> None:
-    old.spec = new.spec

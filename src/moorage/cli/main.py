@@ -16,6 +16,7 @@ from moorage.cli import (
     accounts,
     audit,
     clusters,
+    declare,
     events,
     factor,
     gateways,
@@ -62,7 +63,7 @@ for part in (
     access.contexts,
 ):
     app.command(part)
-for part in (login.app, events.app, machines.logs_app, support.app):
+for part in (declare.app, login.app, events.app, machines.logs_app, support.app):
     app.command(part, name="*")
 app.register_install_completion_command()
 app.meta.suppress_keyboard_interrupt = False

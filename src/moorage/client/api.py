@@ -187,9 +187,16 @@ class Api:
         version = f'"{resource.metadata.resource_version}"'
         return await self._put_spec(resource, {"If-Match": version}, dry_run=dry_run)
 
-    async def replace_spec(self, resource: R) -> R:
+    async def replace_spec(self, resource: R, *, dry_run: bool = False) -> R:
         """Replace what is asked, whatever was asked before."""
-        return await self._put_spec(resource, {}, dry_run=False)
+        return await self._put_spec(resource, {}, dry_run=dry_run)
+
+    async def replace_labels(self, resource: R, *, dry_run: bool = False) -> R:
+        """Replace the labels, whatever they were before; Moorage's own stay."""
+        meta = resource.metadata
+        path = f"{path_of(type(resource), meta.project)}/{quoted(meta.name)}/labels"
+        answer = await self.call("PUT", path, body=meta.labels, params=_dry(dry_run))
+        return self._read(type(resource), answer)
 
     async def change_spec(
         self, kind: type[R], name: str, change: Callable[[R], None], *, project: str = ""

@@ -155,9 +155,9 @@ def _resource_routes(clock: Clock) -> list[ResourceRoutes[Any]]:
     return [
         ResourceRoutes(ProjectRules()).all(),
         ResourceRoutes(UserRules()).all(),
-        ResourceRoutes(ServiceAccountRules()).unlabelled(),
-        ResourceRoutes(TeamRules()).unlabelled(),
-        ResourceRoutes(RoleRules()).unlabelled(),
+        ResourceRoutes(ServiceAccountRules()).all(),
+        ResourceRoutes(TeamRules()).all(),
+        ResourceRoutes(RoleRules()).all(),
         ResourceRoutes(GatewayRules()).all(),
         ResourceRoutes(AccountRules()).all(),
         ResourceRoutes(SecretRules()).all(),

@@ -11,6 +11,7 @@ from moorage.resources.cluster import ClusterSpec
 from moorage.resources.kubernetes import KubernetesVersion
 from moorage.resources.meta import Document
 from moorage.resources.nodepool import NodePoolSpec
+from moorage.resources.references import pool_paths
 
 CONTROL_PLANE_WORD = "cp"
 """Stands in machine names where workers have their pool's name."""
@@ -113,7 +114,7 @@ def _references(cluster: Cluster, estate: Estate) -> Iterator[FieldFault]:
     if account is None or account.is_deleting:
         known = ", ".join(sorted(estate.accounts)) or "none"
         yield FieldFault("spec.account", f"there is no account {spec.account} (there are: {known})")
-    for path, name in _pool_paths(spec):
+    for path, name in pool_paths(spec):
         pool = estate.ip_pools.get(name)
         if pool is None or pool.is_deleting:
             known = ", ".join(sorted(estate.ip_pools)) or "none"
@@ -134,18 +135,6 @@ def _references(cluster: Cluster, estate: Estate) -> Iterator[FieldFault]:
                 f"IP pool {name} is restricted to a single cluster and serves "
                 f"{', '.join(sorted(others))}: use another pool",
             )
-
-
-def _pool_paths(spec: ClusterSpec) -> Iterator[tuple[str, str]]:
-    for index, domain in enumerate(spec.placement.failure_domains):
-        path = f"spec.placement.failureDomains[{index}]"
-        for number, name in enumerate(domain.pools()):
-            yield f"{path}.ipPool" if domain.ip_pool else f"{path}.ipPools[{number}]", name
-        for place, card in enumerate(domain.more_networks):
-            for number, name in enumerate(card.ip_pools):
-                yield f"{path}.moreNetworks[{place}].ipPools[{number}]", name
-    if spec.endpoint.ip_pool:
-        yield "spec.endpoint.ipPool", spec.endpoint.ip_pool
 
 
 def _head_room(
@@ -176,7 +165,7 @@ def _head_room(
 
 
 def _path_of_pool(spec: ClusterSpec, name: str) -> str:
-    found = (path for path, named in _pool_paths(spec) if named == name)
+    found = (path for path, named in pool_paths(spec) if named == name)
     return next(found, "spec.endpoint.ipPool")
 
 

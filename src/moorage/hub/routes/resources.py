@@ -64,18 +64,13 @@ class ResourceRoutes(Generic[R]):
         self.add_get()
         return self
 
-    def unlabelled(self) -> "ResourceRoutes[R]":
-        """Add everything but the replacement of labels."""
+    def all(self) -> "ResourceRoutes[R]":
+        """Add everything."""
         self.read_only()
         self.add_create()
         self.add_replace_spec()
-        self.add_delete()
-        return self
-
-    def all(self) -> "ResourceRoutes[R]":
-        """Add everything."""
-        self.unlabelled()
         self.add_replace_labels()
+        self.add_delete()
         return self
 
     def add_list(self) -> None:
