@@ -34,7 +34,7 @@ setup-lab: setup ## Install the system packages of the lab (says which, needs ro
 fmt: setup ## Format and mend what can be mended
 	ruff format .
 	ruff check --fix .
-	gofmt -w lab/vcenter lab/govc lab/thin lab/image
+	gofmt -w lab/vcenter lab/govc lab/deploy lab/thin lab/image
 
 check: setup ## Lint, types, layers, sizes, OpenAPI, doc links (no tests)
 	ruff format --check .
@@ -49,6 +49,7 @@ test: setup ## All tests that need no root and no real nodes
 	moorage-lab build vcenter >/dev/null
 	moorage-lab build thin >/dev/null
 	moorage-lab build govc >/dev/null
+	moorage-lab build deploy >/dev/null
 	tests/run $(PARALLEL) tests lab/tests $(FAST)
 
 test-packages: setup
@@ -58,6 +59,7 @@ test-packages: setup
 test-all: test-packages test ## `test`, long tests, those on PostgreSQL, and the lab's Go tests
 	cd lab/vcenter && CGO_ENABLED=0 go vet ./... && CGO_ENABLED=0 go test ./...
 	cd lab/govc && CGO_ENABLED=0 go vet ./...
+	cd lab/deploy && CGO_ENABLED=0 go vet ./...
 	cd lab/thin && CGO_ENABLED=0 go vet ./... && CGO_ENABLED=0 go test ./...
 	cd lab/image/vip && CGO_ENABLED=0 go test ./...
 	tests/run $(PARALLEL) tests -m "(long or postgres) and not root and not browser" --ignore=tests/e2e --postgres
@@ -124,6 +126,9 @@ lock: ## Renew requirements/*.lock (hashes, no addresses)
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate \
 	  --no-header --python-version 3.11 pyproject.toml --group dev lab/pyproject.toml \
 	  -o requirements/dev.lock
+	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate \
+	  --no-header --python-version 3.11 pyproject.toml -c requirements/dev.lock \
+	  -o requirements/run.lock
 
 openapi: setup ## Write openapi/v1.json from the code
 	moorage-hub openapi > openapi/v1.json

@@ -133,6 +133,9 @@ BY_HAND: Final = {
     "storage-drs": "would change a datastore cluster, which is outside of the folder",
     "encrypted-template": "needs a key provider",
     "ova-import": "would make a content library, which is outside of the folder",
+    "container-image": "is not about vCenter: needs a builder of images",
+    "helm-chart": "is not about vCenter: needs a cluster",
+    "systemd-units": "is not about vCenter: needs systemd",
     "tags-seen": "would make categories, which are outside of the folder",
 }
 """Ids of what no run can check in one folder, with the reason."""

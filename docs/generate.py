@@ -11,13 +11,18 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+import yaml
 from cyclopts import App
+from prometheus_client import REGISTRY
+from prometheus_client.metrics import MetricWrapperBase
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+import moorage.gateway.app  # noqa: E402 - all modules with metrics
+import moorage.hub.serve  # noqa: E402, F401
 from moorage.auth import BUILT_IN, OPERATIONS, RESOURCES, Access  # noqa: E402
 from moorage.cli.main import app as cli  # noqa: E402
 from moorage.client.declare import WRITTEN  # noqa: E402
@@ -304,10 +309,46 @@ def rights_page() -> str:
     return text
 
 
+def metrics_page() -> str:
+    """Return every metric of our own, and who exposes it."""
+    text = (
+        "# Metrics\n\nThe hub answers at `/metrics` of its own address, to its own machine and to "
+        "tokens with the permission `metrics.get`; the gateway at that of its health page. The "
+        "usual `process_…` and `python_…` are there too. [How to watch Moorage]"
+        "(../howto/monitoring.md).\n\n| metric | type | labels | of | meaning |\n"
+        "|---|---|---|---|---|\n"
+    )
+    homes: dict[int, set[str]] = {}
+    for module, loaded in list(sys.modules.items()):
+        if module.startswith("moorage."):
+            for value in vars(loaded).values():
+                if isinstance(value, MetricWrapperBase):
+                    homes.setdefault(id(value), set()).add(module.split(".")[1])
+    found = {one for one in REGISTRY._collector_to_names if isinstance(one, MetricWrapperBase)}
+    for metric in sorted(found, key=lambda one: one._name):
+        if not metric._name.startswith("moorage_"):
+            continue
+        shown = metric._name + ("_total" if metric._type == "counter" else "")
+        labels = ", ".join(f"`{label}`" for label in metric._labelnames)
+        known = homes[id(metric)]
+        home = "hub" if known == {"hub"} else "gateway" if known == {"vsphere"} else "both"
+        said = metric._documentation
+        text += f"| `{shown}` | {metric._type} | {labels} | {home} | {said} |\n"
+    text += "\n## Alert rules\n\n| alert | severity | after | says |\n|---|---|---|---|\n"
+    rules = ROOT / "deploy" / "helm" / "moorage" / "files" / "alerts.yaml"
+    for group in yaml.safe_load(rules.read_text(encoding="utf-8"))["groups"]:
+        for rule in group["rules"]:
+            says = re.sub(r"{{ \$(labels\.)?(\w+)[^}]*}}", r"*\2*", rule["annotations"]["summary"])
+            severity = rule["labels"]["severity"]
+            text += f"| `{rule['alert']}` | {severity} | {rule['for']} | {says} |\n"
+    return text
+
+
 PAGES = {
     "cli.md": cli_page,
     "conditions.md": conditions_page,
     "documents.md": cluster_page,
+    "metrics.md": metrics_page,
     "privileges.md": privileges_page,
     "releases.md": releases_page,
     "rights.md": rights_page,

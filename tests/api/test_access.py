@@ -1,11 +1,17 @@
 """Getting in and out: passwords, sessions, API keys, the first administrator."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import httpx2
 import pytest
 
+from moorage.hub.context import HubSettings
+from moorage.hub.passwords import is_password
 from moorage.hub.start import open_hub, reset_administrator
+from moorage.kit.errors import InvalidError
+from moorage.resources import User
+from moorage.store import SqlStore, open_store
 from tests.api.world import PASSWORD, World
 
 LOGIN = "/v1/login"
@@ -34,6 +40,36 @@ async def test_a_second_start_makes_no_second_administrator(world: World) -> Non
     assert again.installation == world.hub.installation
     assert again.incarnation == world.hub.incarnation
     assert file.read_text() == before
+
+
+async def test_the_set_up_password_may_be_given(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text(f"{PASSWORD}\n")
+    settings = HubSettings(data=tmp_path, admin_password_file=file)
+    store = await open_store(f"sqlite:///{tmp_path}/hub.db")
+    try:
+        hub = await open_hub(store, settings)
+        assert await is_password(hub, "admin", PASSWORD)
+        assert not (tmp_path / "initial-admin-password").exists()
+        file.unlink()
+        await open_hub(store, settings)  # only the first start reads it
+    finally:
+        await store.close()
+
+
+@pytest.mark.parametrize(("text", "why"), [(None, "cannot be read"), ("short", "not good enough")])
+async def test_a_set_up_password_that_will_not_do_makes_no_administrator(
+    tmp_path: Path, sqlite_store: SqlStore, text: str | None, why: str
+) -> None:
+    file = tmp_path / "password"
+    if text is not None:
+        file.write_text(text)
+
+    with pytest.raises(InvalidError, match=why) as refused:
+        await open_hub(sqlite_store, HubSettings(data=tmp_path, admin_password_file=file))
+
+    assert [fault.path for fault in refused.value.faults] == ["admin-password-file"]
+    assert await sqlite_store.find(User, "", "admin") is None
 
 
 async def test_a_lost_password_is_reset_beside_the_hub(world: World) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from prometheus_client import REGISTRY
 from websockets.asyncio.client import connect
 
 from moorage.kit.identity import PrivateIdentity
@@ -282,6 +283,8 @@ async def test_a_stale_gateway_is_swept(tmp_path: Path) -> None:
         await world.hub.store.put_status(gateway)
 
         await world.hub.server.sweep()
+        shown = REGISTRY.get_sample_value("moorage_gateway_connected", {"gateway": "gw1"})
+        assert shown == 0
 
         gateway = await world.hub.store.get(Gateway, "", "gw1")
         assert not gateway.status.connected

@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 
-from moorage_lab import estate, forward, govc, lifecycle, thin, vcenter
+from moorage_lab import deploy, estate, forward, govc, lifecycle, thin, vcenter
 from moorage_lab.command import node, output
 from moorage_lab.command import thin as thin_command
 from moorage_lab.command import vcenter as vcenter_command
@@ -191,6 +191,12 @@ def build_thin() -> None:
 def build_govc() -> None:
     """Build govc's commands for roles and permissions, unless these sources are in the cache."""
     output.say(govc.find_or_build(output.progress))
+
+
+@build.command(name="deploy")
+def build_deploy() -> None:
+    """Build Helm's renderer and Prometheus' parser, unless these sources are in the cache."""
+    output.say(deploy.find_or_build(output.progress))
 
 
 @build.command(name="image")

@@ -7,6 +7,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from moorage.engine.store import QueueDepth
 
+BUILD = Gauge("moorage_build_info", "1; what runs here.", ["process", "version"])
 RECONCILE_SECONDS = Histogram(
     "moorage_reconcile_seconds",
     "Time that one pass over one key took.",

@@ -14,6 +14,7 @@ import structlog
 from moorage import __version__
 from moorage.controllers.gateway.build import wire
 from moorage.engine import Tenure
+from moorage.engine.metrics import BUILD
 from moorage.gateway.config import GatewayConfig
 from moorage.gateway.health import bind_health, serve_health
 from moorage.gateway.identity import DataDir, EnrollmentRecord
@@ -133,6 +134,7 @@ async def _run(
             version=__version__,
             fingerprint=identity.public().fingerprint,
         )
+        BUILD.labels("gateway", __version__).set(1)
         settle()
         try:
             async with anyio.create_task_group() as tasks:

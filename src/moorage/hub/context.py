@@ -19,6 +19,8 @@ class HubSettings:
 
     data: Path | None = None
     """Directory of keys and, with SQLite, the database."""
+    admin_password_file: Path | None = None
+    """Where the first start finds admin's set-up password; ``None`` lets it make one."""
     public_url: str = "https://localhost"
     """Where clients and gateways reach this hub: part of the commands that it prints."""
     ca_certificate: str | None = None

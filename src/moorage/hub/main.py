@@ -39,6 +39,7 @@ def run(
     name: Annotated[list[str] | None, Parameter(negative=())] = None,
     public_url: str | None = None,
     trusted_proxy: Annotated[list[str] | None, Parameter(negative=())] = None,
+    admin_password_file: Path | None = None,
     log_level: Literal["debug", "info", "warning", "error"] = "info",
     log_format: Literal["auto", "json", "console"] = "auto",
 ) -> None:
@@ -55,6 +56,8 @@ def run(
         name: Host name or address by which clients reach the hub; may be repeated.
         public_url: URL for commands that the hub prints; by default from name and port.
         trusted_proxy: Address or network whose X-Forwarded-For is believed; may be repeated.
+        admin_password_file: File with admin's set-up password, which the first start reads; without
+            it that makes one and writes it into the data directory.
         log_level: How much to log.
         log_format: JSON for machines, console for people; auto looks at the terminal.
     """
@@ -79,6 +82,7 @@ def run(
             "names": names,
             "public_url": url.rstrip("/"),
             "trusted_proxies": list(trusted_proxy or []),
+            "admin_password_file": admin_password_file and str(admin_password_file),
             "log_level": log_level,
             "log_format": log_format,
         },

@@ -13,6 +13,8 @@ import anyio
 import structlog
 import uvicorn
 
+from moorage import __version__
+from moorage.engine.metrics import BUILD
 from moorage.hub.app import create_app
 from moorage.hub.context import Hub, HubSettings
 from moorage.hub.listen import Listen
@@ -106,12 +108,15 @@ async def serve(
     tls: TLSChoice,
     public_url: str,
     proxies: list[str],
+    admin_password_file: Path | None = None,
 ) -> None:
     """Serve until told to stop; raises ``MoorageError`` when it cannot begin."""
     clock = SystemClock()
     listener = listen.bind()
     files = tls.load()
-    settings = HubSettings(data=data, public_url=public_url)
+    settings = HubSettings(
+        data=data, public_url=public_url, admin_password_file=admin_password_file
+    )
     if files.ca is not None:
         settings = replace(
             settings,
@@ -147,6 +152,7 @@ async def serve(
             ws_ping_interval=None,
         )
         server = _Server(config, hub)
+        BUILD.labels("hub", __version__).set(1)
         settle()
         with one_error():
             async with anyio.create_task_group() as tasks:

@@ -36,6 +36,7 @@ def _run(given: dict[str, Any]) -> None:
     data = Path(given["data"])
     certificate, key = given["tls_cert"], given["tls_key"]
     files = (Path(certificate), Path(key)) if certificate and key else None
+    password = given["admin_password_file"]
     anyio.run(
         lambda: serve(
             data=data,
@@ -44,6 +45,7 @@ def _run(given: dict[str, Any]) -> None:
             tls=TLSChoice(data, given["names"], files, SystemClock()),
             public_url=given["public_url"],
             proxies=given["trusted_proxies"],
+            admin_password_file=Path(password) if password else None,
         )
     )
 

@@ -1,12 +1,15 @@
 """The first start and every later one: identity, first project, first administrator."""
 
+from pathlib import Path
+
 import structlog
 from anyio import to_thread
 
-from moorage.auth import BUILT_IN, TENANT_ADMIN, hash_password
+from moorage.auth import BUILT_IN, TENANT_ADMIN, check_password, hash_password
 from moorage.hub.context import Hub, HubSettings
 from moorage.hub.tls import write_private
 from moorage.kit.clock import Clock, SystemClock
+from moorage.kit.errors import FieldFault, InvalidError
 from moorage.kit.ids import new_uid, random_word
 from moorage.kit.redact import REDACTED
 from moorage.resources import Metadata, Project, Role, User
@@ -87,20 +90,40 @@ async def _value(store: SqlStore, name: str) -> str:
 
 
 async def _make_administrator(hub: Hub) -> None:
-    """Make ``admin`` with a random password, told in a file (0600) before it can be used."""
-    digest = await _new_password(hub)
+    """Make ``admin`` with the given password, or one told in a file (0600) before it is used."""
+    given = hub.settings.admin_password_file
+    if given is None:
+        digest = await _new_password(hub)
+    else:
+        digest = await to_thread.run_sync(lambda: hash_password(_given_password(given)))
+    made = hub.settings.initial_password_file if given is None else None
     async with hub.store.transaction() as store:
-        if not await _is_first(hub.store):
-            return  # another replica was quicker; its file holds the password
+        if not await _is_first(hub.store):  # another replica was quicker: its password holds
+            if made is not None:
+                made.unlink(missing_ok=True)
+            return
         await store.create(_administrator())
         await access.set_password_hash(hub.store, ADMIN, digest)
         await _tell_audit(hub, "create")
-    where = hub.settings.initial_password_file or "nowhere: no data directory was given"
+    where = given or made or "nowhere: no data directory was given"
     log.warning(
         "first start: log in as admin and change the set-up password",
         written=str(where),
         user=ADMIN,
     )
+
+
+def _given_password(file: Path) -> str:
+    """Return the set-up password in a file; raises ``InvalidError``."""
+    try:
+        password = file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidError(
+            f"the first administrator's set-up password cannot be read from {file}: {error}",
+            (FieldFault("admin-password-file", "must be a file that the hub can read"),),
+        ) from error
+    check_password(password, username=ADMIN, path="admin-password-file")
+    return password
 
 
 async def _new_password(hub: Hub) -> str:

@@ -61,6 +61,7 @@ class LinkServer:
     async def sweep(self, older_than: timedelta = timedelta(minutes=2)) -> None:
         """Mark gateways as gone whose hub replica died before it could. Call it now and then."""
         now = self._settings.clock.now()
+        connected: dict[str, bool] = {}
         async with self._store.transaction() as store:
             for gateway in await store.list(Gateway):
                 status = gateway.status
@@ -69,6 +70,10 @@ class LinkServer:
                 if status.connected and stale and gateway.metadata.name not in self._live:
                     status.connected = False
                     await store.put_status(gateway)
+                connected[gateway.metadata.name] = status.connected
+        metrics.GATEWAYS.clear()
+        for name, is_connected in connected.items():
+            metrics.GATEWAYS.labels(name).set(is_connected)
 
     async def _serve(self, transport: HubTransport, hello: Hello, key: str) -> None:
         name, session_id = hello.gateway, new_uid()

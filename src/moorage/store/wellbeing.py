@@ -4,10 +4,12 @@ from pathlib import Path
 
 import anyio
 import anyio.to_thread
+from prometheus_client import Gauge
 
 from moorage.kit.errors import MoorageError, StorageFullError
 from moorage.store.failures import StoreCorruptError, describe_damage, room_beside
 
+FULL = Gauge("moorage_storage_full", "1 while the database has no room to write.")
 ENOUGH = 1024 * 1024
 """Bytes that have to be free for a disk to count as full no more."""
 
@@ -34,6 +36,7 @@ class Wellbeing:
         """Take in an error that a statement ended with."""
         if isinstance(error, StorageFullError):
             self.full = str(error)
+            FULL.set(1)
         elif isinstance(error, StoreCorruptError) and self._damage is None:
             self._damage = error
             self._damaged.set()
@@ -46,6 +49,7 @@ class Wellbeing:
         """
         if self.full is not None and (self._file is None or room_beside(self._file) >= ENOUGH):
             self.full = None
+            FULL.set(0)
 
     async def watch(self) -> None:
         """Wait for as long as nothing is damaged; then raise ``StoreCorruptError``.
