@@ -19,7 +19,9 @@ from moorage.permissions import (
     govc_script,
     grants_for,
     powercli_script,
+    rows_for,
     terraform_module,
+    wanted_features,
 )
 from moorage.resources.permission import CheckTarget
 from moorage_lab import govc
@@ -419,3 +421,37 @@ resource "vsphere_entity_permissions" "moorage_distributed_switch_1" {
   }
 }
 """)
+
+
+def test_what_no_script_can_set_is_a_role_and_a_click() -> None:
+    features = wanted_features([PLAIN], zone_tags=True, template_imports=True)
+    rows = rows_for(features=features)
+
+    found = grants_for([PLAIN], rows)
+    scripts = [write(found, USER) for write in (govc_script, powercli_script, terraform_module)]
+
+    (everywhere,) = [grant for grant in found if grant.is_global]
+    assert "InventoryService.Tagging.CreateTag" in everywhere.privileges
+    assert "ContentLibrary.AddLibraryItem" in everywhere.privileges
+    (datacenter,) = [grant for grant in found if grant.on is On.DATACENTER]
+    assert datacenter.privileges == ("InventoryService.Tagging.ObjectAttachable",)
+    assert datacenter.path == "/dc1"
+    assert not [grant for grant in found if grant.on is On.ROOT and not grant.is_global]
+    for script in scripts:
+        assert "moorage-global" in script
+        assert "# To be done by hand, in the vSphere Client: Administration, Access" in script
+    govc_, powercli, terraform = scripts
+    assert "allow moorage-global" not in govc_
+    assert "Set-MooragePermission 'moorage-global'" not in powercli
+    assert 'data "vsphere_datacenter" "moorage_datacenter_1"' in terraform
+    assert "vsphere_role.moorage_global.id" not in terraform
+
+
+def test_a_storage_policys_privilege_is_no_global_one() -> None:
+    place = PLAIN.model_copy(update={"storage_policy": "gold"})
+    rows = rows_for(features=wanted_features([place], zone_tags=True))
+
+    roots = {g.is_global: g.privileges for g in grants_for([place], rows) if g.on is On.ROOT}
+
+    assert roots[False] == ("StorageProfile.View",)
+    assert "StorageProfile.View" not in roots[True]

@@ -28,6 +28,7 @@ ROLES_EXAMPLES = examples(
     "moorage accounts roles prod -f cluster.yaml > roles.sh",
     "moorage accounts roles --user moorage@vsphere.local -f cluster.yaml --format terraform",
     "moorage accounts roles prod --switch dvs1 --format powercli",
+    "moorage accounts roles prod -f cluster.yaml --zone-tags > roles.sh",
 )
 
 _MOST_CLUSTERS = 50
@@ -202,6 +203,8 @@ async def roles(
     places: Places = Places(),
     user: str | None = None,
     switch: list[str] | None = None,
+    zone_tags: Annotated[bool, Parameter(negative=())] = False,
+    template_imports: Annotated[bool, Parameter(negative=())] = False,
     language: Annotated[
         Literal["govc", "powercli", "terraform"], Parameter(name="--format")
     ] = "govc",
@@ -212,15 +215,21 @@ async def roles(
     permission on each object. Names are taken as they stand below the datacenter's own folders:
     give what lies deeper with its path. Nothing is asked of vCenter, so the account need not work.
 
+    Tags and imports need a global permission, which no tool can set before vSphere 9: its role is
+    written, and what has to be clicked in the vSphere Client is said, here and in what is written.
+
     Args:
         name: Name of the account; not needed with --user and places.
         places: Where machines are to live.
         user: Who gets the permissions; the account's user by default.
         switch: Distributed switch of the network, by name or path; may be repeated.
+        zone_tags: Also what it takes to read, make and attach tags of regions and zones.
+        template_imports: Also what it takes to import OVAs as templates.
         language: What to write: a shell script for govc, a PowerCLI script, or Terraform.
     """
     from moorage.cli.context import Context
     from moorage.permissions import (
+        by_hand,
         govc_script,
         grants_for,
         powercli_script,
@@ -241,9 +250,12 @@ async def roles(
             user = user or (await api.get(CloudAccount, name)).spec.username
             targets = targets or (await places_of_account(api, context, name))[0]
     write = {"govc": govc_script, "powercli": powercli_script, "terraform": terraform_module}
-    rows = rows_for(features=wanted_features(targets))
+    features = wanted_features(targets, zone_tags=zone_tags, template_imports=template_imports)
+    rows = rows_for(features=features)
     grants = grants_for(targets, rows, switch or ())
     sys.stdout.write(write[language](grants, user or ""))
+    for line in by_hand(grants, user or ""):
+        say(line)
     if not switch:
         say("a distributed port group also needs its switch: add --switch NAME")
 

@@ -12,7 +12,7 @@ from moorage.permissions.row import (
     On,
     Row,
 )
-from moorage.permissions.scripts import govc_script, powercli_script
+from moorage.permissions.scripts import by_hand, govc_script, powercli_script
 from moorage.permissions.table import (
     CLUSTER_FOLDER_ROWS,
     EVERY_ROW,
@@ -41,6 +41,7 @@ __all__ = [
     "On",
     "Row",
     "Subject",
+    "by_hand",
     "govc_script",
     "grants_for",
     "judge",

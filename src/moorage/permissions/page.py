@@ -54,7 +54,8 @@ _ZONE_TAGS = """
 Beside these, and only for who wants [regions and zones from tags](../howto/zones.md). To read tags,
 the built-in role Read-only is enough in all three places; the privileges are for who makes tags.
 Those on the vCenter count for tags as *global permissions* only (Administration, Access Control,
-Global Permissions, propagating to children), which no script of ours sets.
+Global Permissions, propagating to children): `moorage accounts roles --zone-tags` writes the
+role, and no script can set the permission before vSphere 9.
 `moorage accounts check --zone-tags` asks for them.
 
 """

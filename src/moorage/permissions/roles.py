@@ -1,6 +1,6 @@
 """From the table and some places to the roles and permissions that an administrator sets: pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -18,6 +18,7 @@ _FOLDERS = {
 }
 """vSphere's own folder of a datacenter for each kind of object."""
 _READ_ROLE = "moorage-read"
+_GLOBAL_ROLE = "moorage-global"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class Grant:
     holder: Literal["", "cluster", "folder"] = ""
     """The object is a datastore cluster, or the folder of all datastores: the permission reaches
     those because it propagates."""
+    is_global: bool = False
+    """It is a global permission, which nothing but the vSphere Client can set before vSphere 9."""
 
 
 def grants_for(
@@ -51,13 +54,19 @@ def grants_for(
             document does not name them.
     """
     found: dict[tuple[On, str], Grant] = {}
+    inside = [row for row in rows if not row.is_global]
+    used = {row.on for row in inside}
     for target in targets:
-        for on, path in _objects(target, switches):
-            found[on, path] = _grant(on, path, rows)
+        for on, path in _objects(target, switches, used):
+            found[on, path] = _grant(on, path, inside)
             if on is On.DATASTORE and (target.datastore_is_cluster or not target.datastore):
                 holder: Literal["cluster", "folder"] = "cluster" if target.datastore else "folder"
                 found[on, path] = replace(found[on, path], propagate=True, holder=holder)
-    return sorted(found.values(), key=lambda grant: (list(On).index(grant.on), grant.path))
+    grants = sorted(found.values(), key=lambda grant: (list(On).index(grant.on), grant.path))
+    everywhere = privileges_granted_on(On.ROOT, [row for row in rows if row.is_global])
+    if everywhere:
+        grants.append(Grant(On.ROOT, "/", _GLOBAL_ROLE, everywhere, True, is_global=True))
+    return grants
 
 
 def _grant(on: On, path: str, rows: Sequence[Row]) -> Grant:
@@ -67,7 +76,11 @@ def _grant(on: On, path: str, rows: Sequence[Row]) -> Grant:
     return Grant(on, path, role, privileges, propagate)
 
 
-def _objects(target: CheckTarget, switches: Iterable[str]) -> Iterable[tuple[On, str]]:
+def _objects(
+    target: CheckTarget, switches: Iterable[str], used: Collection[On]
+) -> Iterable[tuple[On, str]]:
+    if On.DATACENTER in used:
+        yield On.DATACENTER, f"/{target.datacenter.strip('/')}"
     cluster = _below(target, On.COMPUTE_CLUSTER, target.compute_cluster)
     yield On.COMPUTE_CLUSTER, cluster
     pool = [part for part in (target.resource_pool or "").split("/") if part]

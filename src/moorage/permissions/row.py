@@ -60,6 +60,10 @@ OPTIONAL = frozenset({Feature.ANTI_AFFINITY, Feature.REPLICAS})
 """Features that have another way, which needs no privilege."""
 
 
+_OUTSIDE = frozenset({Feature.ZONE_TAGS, Feature.TEMPLATE_IMPORTS})
+"""Features whose objects are not children of the vCenter: permissions on it do not reach them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One privilege that one operation needs on one kind of object."""
@@ -74,6 +78,11 @@ class Row:
     feature: Feature = Feature.CLUSTERS
     since: tuple[int, int] = (6, 7)
     """First release of vSphere with the privilege, of those that Moorage supports."""
+
+    @property
+    def is_global(self) -> bool:
+        """Tell whether only a global permission counts: tags and libraries lie in no inventory."""
+        return self.on is On.ROOT and self.feature in _OUTSIDE
 
     @property
     def propagate(self) -> bool:

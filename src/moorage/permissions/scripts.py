@@ -13,6 +13,8 @@ from moorage.permissions.roles import Grant
 _GLOB = re.compile(r"([\\*?\[\]])")
 _QUOTES = re.compile("(['\u2018\u2019\u201a\u201b])")
 """All that PowerShell takes for a single quote."""
+_LATER = "InventoryService.Tagging.ObjectAttachable"
+"""Came with vSphere 7.0."""
 
 
 def roles_of(grants: Iterable[Grant]) -> dict[str, tuple[str, ...]]:
@@ -30,6 +32,34 @@ def domain_and_user(user: str) -> str:
     r"""Return ``DOMAIN\name`` of ``name@domain``; other names as they are."""
     name, at, domain = user.rpartition("@")
     return f"{domain.upper()}\\{name}" if at else user
+
+
+def by_hand(grants: Iterable[Grant], user: str) -> list[str]:
+    """Return what an administrator has to do in the vSphere Client, in lines; often nothing.
+
+    No tool speaks of global permissions: their API is an internal one before vSphere 9.
+    """
+    grants = list(grants)
+    roles = [grant.role for grant in grants if grant.is_global]
+    is_later = any(_LATER in grant.privileges for grant in grants)
+    if not roles:
+        return []
+    return [
+        "To be done by hand, in the vSphere Client: Administration, Access Control, Global",
+        f'Permissions, Add: user {user}, role {", ".join(roles)}, tick "Propagate to children".',
+        "Tags and content libraries lie in no inventory: a permission on the vCenter does not",
+        "reach them, and before vSphere 9 no public API sets global permissions, so neither govc,",
+        "PowerCLI nor Terraform can. The role is made here.",
+        *([f"vSphere 6.7 does not know {_LATER}: leave it out there."] if is_later else []),
+    ]
+
+
+def _lies_inside(grants: Iterable[Grant]) -> list[Grant]:
+    return [grant for grant in grants if not grant.is_global]
+
+
+def _comments(lines: Iterable[str]) -> list[str]:
+    return [f"# {line}" for line in lines]
 
 
 def govc_script(grants: Sequence[Grant], user: str) -> str:
@@ -63,10 +93,10 @@ def govc_script(grants: Sequence[Grant], user: str) -> str:
     for name, privileges in roles_of(grants).items():
         lines.append(" \\\n  ".join(("role " + shlex.quote(name), *privileges)))
     lines.append("")
-    for grant in grants:
+    for grant in _lies_inside(grants):
         path = shlex.quote(_GLOB.sub(r"\\\1", grant.path))
         lines.append(f"allow {shlex.quote(grant.role)} {_word(grant.propagate)} {path}")
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_comments(by_hand(grants, user_at_domain(user)))]) + "\n"
 
 
 def powercli_script(grants: Sequence[Grant], user: str) -> str:
@@ -110,12 +140,12 @@ def powercli_script(grants: Sequence[Grant], user: str) -> str:
         end = "\n)" if privileges else ")"
         lines.append(f"Set-MoorageRole {_powershell(name)} @({listed}{end}")
     lines.append("")
-    for grant in grants:
+    for grant in _lies_inside(grants):
         path = _powershell(grant.path.strip("/"))
         lines.append(
             f"Set-MooragePermission {_powershell(grant.role)} ${_word(grant.propagate)} {path}"
         )
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_comments(by_hand(grants, domain_and_user(user)))]) + "\n"
 
 
 def _powershell(text: str) -> str:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 from moorage.permissions.roles import Grant
 from moorage.permissions.row import On
-from moorage.permissions.scripts import domain_and_user, roles_of
+from moorage.permissions.scripts import by_hand, domain_and_user, roles_of
 
 _SOURCES = {
+    On.DATACENTER: ("vsphere_datacenter", "name", "id", "Datacenter"),
     On.COMPUTE_CLUSTER: ("vsphere_compute_cluster", "name", "id", "ClusterComputeResource"),
     On.RESOURCE_POOL: ("vsphere_resource_pool", "name", "id", "ResourcePool"),
     On.FOLDER: ("vsphere_folder", "path", "id", "Folder"),
@@ -50,9 +51,12 @@ def terraform_module(grants: Sequence[Grant], user: str) -> str:
     parts += [_role(name, privileges) for name, privileges in roles_of(grants).items()]
     numbers: dict[On, int] = {}
     for grant in grants:
+        if grant.is_global:
+            continue
         numbers[grant.on] = number = numbers.get(grant.on, 0) + 1
         parts += _permission(grant, f"moorage_{_label(grant.on.value)}_{number}")
-    return "\n".join(parts)
+    told = by_hand(grants, domain_and_user(user))
+    return "\n".join([*parts, *(["".join(f"# {line}\n" for line in told)] if told else [])])
 
 
 def _role(name: str, privileges: Sequence[str]) -> str:
