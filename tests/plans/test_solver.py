@@ -318,3 +318,34 @@ def test_how_many_more_clusters_fit_counts_resource_pools_from_one_to_the_next()
     assert [one.clusters for one in found] == [3, 2]
     assert "resource pool small has 0 MiB left of its limit" in found[0].limited_by
     assert "resource pool kept can reserve 0 MiB more" in found[1].limited_by
+
+
+def test_a_host_that_is_chosen_can_reserve_what_is_asked_for() -> None:
+    hosts = [
+        a_host("full", unreserved=Reserved(1000, 9000)),
+        a_host("busy", unreserved=Reserved(9000, 100), memory_used_mib=10),
+        a_host("free", unreserved=Reserved(9000, 900), memory_used_mib=60000),
+    ]
+    slot = replace(a_slot(), reserved=Reserved(4096, 500))
+
+    first, second = solve([slot, slot], [a_domain("a", *hosts)])
+
+    assert isinstance(first, Place)
+    assert first.host == "free", "though it has least memory left"
+    assert why(second) == "a: none of full, busy, free can reserve 4096 MiB and 500 MHz more"
+    assert hosts_of(solve([a_slot()], [a_domain("a", *hosts)])) == ["full"]
+    moved = solve([slot, slot], [a_domain("a", *hosts, pins_host=False)])
+    assert hosts_of(moved) == [None, None], "DRS makes room"
+
+
+def test_what_other_clusters_reserve_in_a_pool_counts_from_the_moment_it_is_placed() -> None:
+    pool = Pool("pool", "kept", limit_mib=20000, unreserved=Reserved(6000, 1000))
+    domain = a_domain("a", pools=(pool,))
+    slot = replace(a_slot(), reserved=Reserved(4096))
+    (place,) = solve([slot], [domain])
+    assert isinstance(place, Place)
+    other = Resident("*", "a", place.host, loads(slot, place, domain, 0))
+
+    (refused,) = solve([slot], [domain], [other])
+
+    assert "resource pool kept can reserve 1904 MiB more, and 4096" in why(refused)

@@ -3,10 +3,11 @@
 import pytest
 
 from moorage.planning import Load, Resident
-from moorage.vsphere import NewDisk, ResolvedTarget, Target
+from moorage.planning.estate import Reserved
+from moorage.vsphere import Allocation, NewDisk, ResolvedTarget, Target
 from moorage.vsphere.inventory import Inventory
 from moorage.vsphere.promised import Promised
-from vsphere.harness import TARGET, Site, a_request, clone_and_wait, until
+from vsphere.harness import TARGET, Site, a_request, clone_and_wait, power_on_and_wait, until
 from vsphere.test_resolve import EAST
 
 pytestmark = pytest.mark.anyio
@@ -62,6 +63,36 @@ async def test_what_is_out_of_service_is_known_without_a_call(mixed: Site) -> No
         (domain,) = await vcenter.estate.domains({"a": [target]})
         assert domain.hosts[0].out_of_service == said
     assert vcenter.estate.out_of_service("host-9999") == "gone from vCenter"
+
+
+async def test_what_a_host_can_still_reserve_is_known_where_its_host_is_chosen(
+    mixed: Site,
+) -> None:
+    vcenter = await mixed.connect()
+    target = await vcenter.resolve(Target(**{**EAST, "compute_cluster": "cc2"}))
+    automated = await vcenter.resolve(Target(**{**EAST, "compute_cluster": "cc1"}))
+    targets = {"none": [target], "drs": [automated]}
+
+    async def left() -> dict[str, Reserved | None]:
+        vcenter.estate.forget()
+        none, drs = await vcenter.estate.domains(targets, reserving=True)
+        assert {host.unreserved for host in drs.hosts} == {None}
+        return {host.ref: host.unreserved for host in none.hosts}
+
+    request = a_request(target, memory_allocation=Allocation(1500), cpu_allocation=Allocation(700))
+    vm = await clone_and_wait(vcenter, request)
+    before = await left()
+    vm = await power_on_and_wait(vcenter, vm)
+    after = await left()
+    plain, _ = await vcenter.estate.domains(targets)
+
+    assert vm.host is not None
+    was, now = before[vm.host], after[vm.host]
+    assert was is not None
+    assert now is not None
+    assert was.memory_mib == next(one.memory_mib for one in plain.hosts if one.ref == vm.host)
+    assert (was.memory_mib - now.memory_mib, was.cpu_mhz - now.cpu_mhz) == (1500, 700)
+    assert all(after[ref] == one for ref, one in before.items() if ref != vm.host)
 
 
 def a_promise(target: ResolvedTarget, size: int, host: str = "host-1") -> Resident:

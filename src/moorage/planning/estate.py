@@ -9,6 +9,18 @@ _MIB = 1024**2
 
 
 @dataclass(frozen=True, slots=True)
+class Reserved:
+    """What is kept for a machine while it runs."""
+
+    memory_mib: int = 0
+    cpu_mhz: int = 0
+
+
+NOTHING = Reserved()
+"""Kept for machines that ask for nothing."""
+
+
+@dataclass(frozen=True, slots=True)
 class Host:
     """An ESXi host that machines can run on."""
 
@@ -21,6 +33,8 @@ class Host:
     networks: frozenset[str]
     out_of_service: str = ""
     """Why it takes no machine now, such as ``in maintenance mode``; empty when it does."""
+    unreserved: Reserved | None = None
+    """What it can still keep for machines; ``None``: not known, or of no interest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +52,6 @@ class Datastore:
     replica_bytes: int = 0
     """What the first clone there that copies nothing itself brings along for all others: the
     replica of their template, which is not there yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reserved:
-    """What is kept for a machine while it runs."""
-
-    memory_mib: int = 0
-    cpu_mhz: int = 0
-
-
-NOTHING = Reserved()
-"""Kept for machines that ask for nothing."""
 
 
 @dataclass(frozen=True, slots=True)

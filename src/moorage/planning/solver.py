@@ -36,7 +36,7 @@ def solve(
     at least as much memory as the machine. Memory that others use is no limit, as vSphere shares
     it out; it says which host is the better one. A resource pool with a limit takes no more
     machines than fit into that, nor do those below it. What is reserved for a machine has to be
-    left in its resource pool.
+    left in its resource pool and, where its host is chosen here, on that.
 
     Taken is the domain with the fewest machines of the group, then the earlier one; the datastore
     that the clone copies least to, then the one with most space; the host with the fewest machines
@@ -168,7 +168,7 @@ def _with_addresses(slot: Slot, domain: Domain, place: Place, tally: _Tally) -> 
 
 def _within(slot: Slot, domain: Domain, tally: _Tally) -> Place | str:
     """Choose inside one domain; returns why not, where nothing fits."""
-    hosts = _able_hosts(slot, domain)
+    hosts = _able_hosts(slot, domain, tally)
     if isinstance(hosts, str):
         return hosts
     for pool in domain.pools:
@@ -177,7 +177,7 @@ def _within(slot: Slot, domain: Domain, tally: _Tally) -> Place | str:
     return _on_datastore(slot, domain, hosts, tally)
 
 
-def _able_hosts(slot: Slot, domain: Domain) -> list[Host] | str:
+def _able_hosts(slot: Slot, domain: Domain, tally: _Tally) -> list[Host] | str:
     """Return the hosts that can run the machine; why there is none, where there is none."""
     usable = [host for host in domain.hosts if not host.out_of_service]
     if not usable:
@@ -189,7 +189,21 @@ def _able_hosts(slot: Slot, domain: Domain) -> list[Host] | str:
     large = [host for host in linked if host.memory_mib >= slot.memory_mib]
     if not large:
         return f"{slot.memory_mib} MiB of memory are more than any of {_names(linked)} has"
-    return large
+    # Where DRS chooses, it moves others away to make room for what is reserved.
+    keeping = [host for host in large if not domain.pins_host or _keeps(host, slot, tally)]
+    if not keeping:
+        asked = f"{slot.reserved.memory_mib} MiB and {slot.reserved.cpu_mhz} MHz"
+        return f"none of {_names(large)} can reserve {asked} more"
+    return keeping
+
+
+def _keeps(host: Host, slot: Slot, tally: _Tally) -> bool:
+    """Tell whether a host can reserve what the machine asks for."""
+    if host.unreserved is None:
+        return True
+    mib = host.unreserved.memory_mib - tally.reserved_mib[host.ref]
+    mhz = host.unreserved.cpu_mhz - tally.reserved_mhz[host.ref]
+    return slot.reserved.memory_mib <= mib and slot.reserved.cpu_mhz <= mhz
 
 
 def _on_datastore(slot: Slot, domain: Domain, hosts: Sequence[Host], tally: _Tally) -> Place | str:

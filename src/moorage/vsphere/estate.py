@@ -5,7 +5,7 @@ nothing, most of the time. What is in or out of service is in memory, pushed by 
 """
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -22,6 +22,7 @@ from moorage.vsphere.places import POOLS, Place, Places, encode
 from moorage.vsphere.policies import MIRRORS, Policies, settle
 from moorage.vsphere.promised import Promised
 from moorage.vsphere.properties import Values, Want, retrieve
+from moorage.vsphere.reserving import left_to_reserve, note_reservations, want_of_hosts
 from moorage.vsphere.resolve import Resolver, each_datastore
 from moorage.vsphere.rules import Rules
 from moorage.vsphere.session import Session
@@ -75,32 +76,31 @@ class Estate:
         account may do with rules is asked besides, once for many minutes.
         """
         places, every = self._stream.places, list(chain.from_iterable(targets.values()))
-        async with self._turn:
-            old = time.monotonic() - _FRESH_S
-            lacking = {
-                moref: kind
-                for one in every
-                for moref, kind in self._objects(one, reserving).items()
-                if moref not in self._read or self._read[moref][0] < old
-            }
-            lacking |= {
-                moref: "Datastore"
-                for disk in for_disks
-                for moref in disk.paths
-                if moref not in self._read or self._read[moref][0] < old
-            }
-            if lacking:
-                asked_at = time.monotonic()
-                what = "read hosts and datastores"
-                wants = [*_wants(lacking), *self.promised.wants()]
-                found = await self._session.call(what, partial(retrieve, self._session, wants))
-                self.take(found, wants, asked_at)
         kept = {
             one.compute_cluster
             for one in every
             if places.is_compute_cluster(one.compute_cluster)
             and await self._rules.keeps(one.compute_cluster)
         }
+        async with self._turn:
+            wanted = {
+                moref: kind
+                for one in every
+                for moref, kind in self._objects(one, reserving).items()
+            } | {moref: "Datastore" for disk in for_disks for moref in disk.paths}
+            chosen = {
+                host.moref
+                for one in every
+                if reserving and one.compute_cluster not in kept
+                for host in places.hosts(one.compute_cluster)
+            }
+            lacking = self._lacking(wanted, chosen)
+            if lacking:
+                asked_at = time.monotonic()
+                what = "read hosts and datastores"
+                wants = [*_wants(lacking, chosen), *self.promised.wants()]
+                found = await self._session.call(what, partial(retrieve, self._session, wants))
+                self.take(found, wants, asked_at)
         disks = tuple(
             self._datastore(moref, disk.copies) for disk in for_disks for moref in disk.paths
         )
@@ -118,6 +118,21 @@ class Estate:
             for name, there in targets.items()
             if there
         ]
+
+    def _lacking(self, wanted: Mapping[str, str], chosen: Collection[str]) -> dict[str, str]:
+        """Return what has to be read of some objects, given with their types.
+
+        Args:
+            wanted: By moref.
+            chosen: Hosts of which has to be known what they can still reserve.
+        """
+        old = time.monotonic() - _FRESH_S
+        return {
+            moref: kind
+            for moref, kind in wanted.items()
+            if self._read.get(moref, (old - 1.0, {}))[0] < old
+            or (moref in chosen and left_to_reserve(self._values(moref)) is None)
+        }
 
     async def each_datastore(self, target: Target) -> list[Target]:
         """Return the target with each datastore of its datastore cluster or storage policy.
@@ -190,6 +205,7 @@ class Estate:
         morefs = [
             one for want in wants if want.kind is not vim.VirtualMachine for one in want.morefs
         ]
+        note_reservations(found)
         self._read.update({moref: (asked_at, found.get(moref, {})) for moref in morefs})
         self.promised.take(found, morefs)
 
@@ -251,6 +267,7 @@ class Estate:
             datastores=frozenset(place.morefs("datastore")),
             networks=frozenset(place.morefs("network")),
             out_of_service=place.out_of_service(),
+            unreserved=left_to_reserve(values),
         )
 
     def _datastore(self, moref: str, copies: float | None) -> Datastore:
@@ -305,13 +322,22 @@ class Estate:
                 )
 
 
-def _wants(objects: Mapping[str, str]) -> list[Want]:
+def _wants(objects: Mapping[str, str], chosen: Collection[str] = ()) -> list[Want]:
+    """Return what to read of objects, given by moref with their types.
+
+    Args:
+        objects: All of them.
+        chosen: Hosts of which has to be known what they can still reserve.
+    """
+    with_vms = [moref for moref in objects if moref in chosen]
     kinds: tuple[tuple[str, type[Any], Sequence[str]], ...] = (
         ("HostSystem", vim.HostSystem, _HOST),
         ("Datastore", vim.Datastore, _DATASTORE),
         ("ResourcePool", vim.ResourcePool, _POOL),
     )
-    return [
-        Want(type_, [moref for moref, of in objects.items() if of == kind], paths)
+    plain = {moref: kind for moref, kind in objects.items() if moref not in chosen}
+    wants = [
+        Want(type_, [moref for moref, of in plain.items() if of == kind], paths)
         for kind, type_, paths in kinds
     ]
+    return [*wants, want_of_hosts(with_vms, _HOST)] if with_vms else wants

@@ -19,6 +19,7 @@ type reservations struct {
 
 type reservation struct {
 	pool   ref
+	host   ref
 	memory int64 // bytes
 	cpu    int64 // MHz
 }
@@ -44,6 +45,9 @@ func (r *reservations) admit(ctx *simulator.Context, vm *simulator.VirtualMachin
 		if vm.ResourcePool != nil {
 			wanted.pool = *vm.ResourcePool
 		}
+		if vm.Runtime.Host != nil {
+			wanted.host = *vm.Runtime.Host
+		}
 	})
 	if wanted.memory == 0 && wanted.cpu == 0 {
 		return nil
@@ -51,6 +55,9 @@ func (r *reservations) admit(ctx *simulator.Context, vm *simulator.VirtualMachin
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	memory, cpu := r.left(wanted.pool)
+	if onMemory, onCPU, fixed := r.leftOn(ctx, wanted); fixed {
+		memory, cpu = min(memory, onMemory), min(cpu, onCPU)
+	}
 	short := func(what, unit string, left, asked int64) string {
 		return fmt.Sprintf("Insufficient %s resources: %d %s are left to reserve, and %d %s are asked for.", what, left, unit, asked, unit)
 	}
@@ -65,6 +72,28 @@ func (r *reservations) admit(ctx *simulator.Context, vm *simulator.VirtualMachin
 	r.of[vm.Self] = wanted
 	r.show()
 	return nil
+}
+
+// leftOn is what machines on a host can still have reserved, where no DRS moves others away from it.
+func (r *reservations) leftOn(ctx *simulator.Context, wanted reservation) (memory, cpu int64, fixed bool) {
+	host, ok := r.server.registry.Get(wanted.host).(*simulator.HostSystem)
+	compute := r.server.computeOf(wanted.pool)
+	if !ok || compute == nil {
+		return 0, 0, false
+	}
+	if cluster, ok := r.server.registry.Get(compute.Self).(*simulator.ClusterComputeResource); ok && automated(ctx, cluster) {
+		return 0, 0, false
+	}
+	ctx.WithLock(host, func() {
+		memory = host.Summary.Hardware.MemorySize
+		cpu = int64(host.Summary.Hardware.CpuMhz) * int64(host.Summary.Hardware.NumCpuCores)
+	})
+	for _, one := range r.of {
+		if one.host == wanted.host {
+			memory, cpu = memory-one.memory, cpu-one.cpu
+		}
+	}
+	return memory, cpu, true
 }
 
 // give back what a machine had reserved, if anything.

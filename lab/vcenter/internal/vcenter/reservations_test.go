@@ -63,3 +63,37 @@ func TestReservationsAreAdmitted(t *testing.T) {
 	}
 	lab.Done(node("free", "small", 0).PowerOn(ctx))
 }
+
+func TestAHostKeepsWhatItHasWhereNobodyMovesMachines(t *testing.T) {
+	for _, drs := range []bool{true, false} {
+		lab := labtest.Start(t, func(o *vcenter.Options) {
+			compute := &o.Inventory.Datacenters[0].ComputeClusters[0]
+			compute.DRS = drs
+			for i := range compute.Hosts {
+				compute.Hosts[i].MemoryGiB = 8
+			}
+		})
+		client := lab.Login()
+		ctx := lab.Context()
+		var on *types.ManagedObjectReference
+		node := func(name string) *object.VirtualMachine {
+			mib := int64(5000)
+			vm := lab.Clone(client, name, func(spec *types.VirtualMachineCloneSpec) {
+				spec.Location.Host = on
+				spec.Config.MemoryAllocation = &types.ResourceAllocationInfo{Reservation: &mib}
+			})
+			on = lab.Properties(client, vm.Reference(), "runtime").Runtime.Host
+			return vm
+		}
+		lab.Done(node("first").PowerOn(ctx))
+		second, err := node("second").PowerOn(ctx)
+		if drs {
+			lab.Done(second, err)
+			continue
+		}
+		fault, text := lab.Fault(second, err)
+		if short, ok := fault.(*types.InsufficientMemoryResourcesFault); !ok || short.Requested>>20 != 5000 {
+			t.Errorf("%#v %s", fault, text)
+		}
+	}
+}

@@ -213,6 +213,15 @@ func (s *Server) drs(ctx *simulator.Context, vm *simulator.VirtualMachine) (leav
 	return leave, nil
 }
 
+// automated says whether DRS of a compute cluster moves machines by itself.
+func automated(ctx *simulator.Context, cluster *simulator.ClusterComputeResource) (is bool) {
+	ctx.WithLock(cluster, func() {
+		drs := rulesOf(cluster).DrsConfig
+		is = isTrue(drs.Enabled) && drs.DefaultVmBehavior == types.DrsBehaviorFullyAutomated
+	})
+	return is
+}
+
 // keptApart gives the hosts of the machines that a machine must not be beside, and the strictest rule that
 // says so; nil where no rule does, or nobody keeps to rules.
 func (s *Server) keptApart(ctx *simulator.Context, cluster *simulator.ClusterComputeResource, vm ref) (taken map[ref]bool, strictest *types.ClusterRuleInfo) {
