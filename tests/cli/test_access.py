@@ -7,7 +7,11 @@ import tarfile
 import time
 from pathlib import Path
 
+from moorage.hub.start import INSTALLATION
+from moorage.hub.vouching import signing_key
+from moorage.kit.chain import ChainKey, public_pem
 from moorage.resources import CloudAccount, Cluster, Operation
+from moorage.store import audit
 from tests.cli.world import GATEWAY, VCENTER_PASSWORD, World, a_document
 
 
@@ -105,6 +109,42 @@ def test_the_audit_trail_tells_the_newest_last(world: World) -> None:
     assert "Project two" in table.splitlines()[-1]
     assert "admin" in table
     assert "127.0.0.1" in table
+
+
+def test_the_audit_trail_is_exported_and_verified(world: World, tmp_path: Path) -> None:
+    world.log_in()
+    world.ok("projects add one")
+    world.hub.do(vouch(world))
+    trail, keys = tmp_path / "trail.jsonl", tmp_path / "keys.pem"
+    trail.write_text(world.ok("audit export").out)
+    keys.write_text(world.ok("audit key").out)
+    world.ok("projects add two")
+
+    assert "all holds" in world.ok(f"audit verify {trail} --keys {keys}").err
+    assert "all holds" in world.ok(f"audit verify --keys {keys} --against {trail}").err
+
+    lines = trail.read_text().splitlines()
+    number = next(n for n, line in enumerate(lines) if '"name":"one"' in line)
+    edited, cut, moved = (tmp_path / name for name in ("edited", "cut", "moved"))
+    edited.write_text("\n".join(lines).replace('"name":"one"', '"name":"uno"'))
+    cut.write_text("\n".join(lines[:number]))
+    moved.write_text("\n".join([lines[0], lines[2], lines[1], *lines[3:]]))
+    said = world.cli(f"audit verify {edited}")
+    assert said.code == 1
+    assert f"record {json.loads(lines[number])['id']} was edited" in said.err
+    assert "missing at the end" in world.cli(f"audit verify {cut} --against {trail}").err
+    assert "record 1 stands after record 2" in world.cli(f"audit verify {moved}").err
+    other = tmp_path / "other.pem"
+    other.write_text(public_pem(ChainKey(ChainKey.generate()).public))
+    assert "unknown key" in world.cli(f"audit verify {trail} --keys {other}").err
+    record = json.loads(lines[number])["id"]
+    assert world.ok(f"audit show {record}").data["after"]["metadata"]["name"] == "one"
+
+
+async def vouch(world: World) -> None:
+    """Sign, as the hub does once a day."""
+    store = world.hub.store
+    await audit.sign(store, signing_key(world.hub.data), str(await store.get_value(INSTALLATION)))
 
 
 def test_events_tell_what_happened_the_newest_last(site: World) -> None:

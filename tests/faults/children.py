@@ -125,6 +125,7 @@ def _hub(data: Path, port: int, log: Path, board: Path) -> None:
             tls=TLSChoice(data, ["127.0.0.1"], None, SystemClock()),
             public_url=f"https://127.0.0.1:{port}",
             proxies=[],
+            audit_kept_for=None,
         )
 
     anyio.run(run)

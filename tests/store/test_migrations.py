@@ -11,11 +11,12 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
 
+from moorage.kit.chain import Chain
 from moorage.kit.clock import FakeClock
 from moorage.kit.errors import TerminalError
 from moorage.resources import Metadata, User
 from moorage.resources.access import Grant, UserSpec
-from moorage.store import SqlStore, events, migrate, open_store, tables
+from moorage.store import SqlStore, audit, events, migrate, open_store, tables
 from moorage.store.migrations import snapshot
 from tests.builders import a_cluster
 
@@ -27,6 +28,10 @@ UNDO_0005_AND_LATER: tuple[str, ...] = (
     "ALTER TABLE session DROP COLUMN agent",
     "ALTER TABLE session DROP COLUMN method",
     "ALTER TABLE api_key DROP COLUMN bounds",
+    "DROP TRIGGER audit_refuses_UPDATE",
+    "DROP TRIGGER audit_refuses_DELETE",
+    "DROP TABLE audit_checkpoint",
+    "ALTER TABLE audit DROP COLUMN previous",
 )
 """What later migrations made, for one that runs them again."""
 
@@ -161,3 +166,34 @@ async def test_grants_of_before_there_were_roles_permit_the_same(
         ("project-admin", "shop"),
         ("project-viewer", "shop"),
     ]
+
+
+async def test_the_trail_of_an_earlier_release_becomes_a_chain(
+    tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path}/old.db"
+    engine = create_engine(url)
+    with monkeypatch.context() as earlier, engine.begin() as connection:
+        earlier.setattr(migrate, "HEAD", "0006")
+        migrate.upgrade(connection, url)
+        for number in (1, 2, 5):
+            connection.execute(
+                text(
+                    "INSERT INTO audit VALUES (:id, 1700000000000001, 'ann', '', 'create', "
+                    "'Cluster', 'shop', 'w\u00e9b', 'ok', NULL, :after, 'old')"
+                ),
+                {"id": number, "after": '{"b": 1, "a": "\u00e9"}'},
+            )
+    engine.dispose()
+
+    store = await open_store(url, clock=clock)
+    try:
+        await audit.append(store, actor="ann", source="", verb="x", kind="Cluster", name="web")
+        chain = Chain()
+        async for line in audit.export(store, "hub"):
+            chain.read(line)
+    finally:
+        await store.close()
+    report = chain.finish()
+    assert report.findings == []
+    assert (report.records, report.first, report.last) == (4, 1, 4)

@@ -154,6 +154,9 @@ OPERATIONS: dict[str, Need] = {
     "endUserSessions": Need("sessions.delete", of="users"),
     "whoCan": Need("users.list"),
     "listAudit": Need("audit.list"),
+    "getAuditRecord": Need("audit.list"),
+    "exportAudit": Need("audit.list"),
+    "listAuditCheckpoints": Need("audit.list"),
     # Projects and what is in them
     "listProjects": Need("projects.list"),
     "getProject": Need("projects.get", of="projects"),

@@ -1,6 +1,7 @@
 """The hub's REST API as typed calls."""
 
 import builtins
+import json
 import random
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -275,6 +276,23 @@ class Api:
         given = {key: value for key, value in params.items() if value is not None}
         async for event in events(self._http, path_of(kind, project), kind, given):
             yield event
+
+    async def lines(
+        self, path: str, *, params: dict[str, Any] | None = None
+    ) -> AsyncIterator[Document]:
+        """Yield the JSON lines of an answer as they come; raises ``UnavailableError``."""
+        given = {key: value for key, value in (params or {}).items() if value is not None}
+        try:
+            async with self._http.stream("GET", path, params=given) as response:
+                if not response.is_success:
+                    await response.aread()
+                    raise_for(response, f"GET {path} at {self.server}")
+                async for line in response.aiter_lines():
+                    yield json.loads(line)
+        except httpx2.TransportError as error:
+            raise UnavailableError(
+                f"{self.server} broke off {path}: {error or type(error).__name__}"
+            ) from error
 
     async def call(
         self,

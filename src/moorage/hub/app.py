@@ -23,6 +23,7 @@ from moorage.hub.directory import Directory
 from moorage.hub.middleware import Guarded
 from moorage.hub.routes import (
     apikeys,
+    audit,
     clusters,
     events,
     factors,
@@ -126,6 +127,7 @@ def bare_app(
     app.include_router(gateways.router)
     app.include_router(moves.router)
     app.include_router(events.router)
+    app.include_router(audit.router)
     app.include_router(installation.router)
     app.include_router(installation.health)
     app.openapi = partial(_describe, app)  # type: ignore[method-assign]

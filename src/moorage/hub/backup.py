@@ -12,13 +12,14 @@ from pathlib import Path
 from moorage import __version__
 from moorage.hub.listen import DATABASE
 from moorage.hub.start import INCARNATION
+from moorage.hub.vouching import SIGNING_KEY
 from moorage.kit.clock import Clock
 from moorage.kit.errors import ConflictError, InvalidError, NotFoundError
 from moorage.kit.ids import new_uid
 
 MANIFEST = "MOORAGE"
 _FORMAT = "moorage hub backup 1"
-_EXTRA = ("ca.crt", "tls", "initial-admin-password")
+_EXTRA = ("ca.crt", "tls", "initial-admin-password", SIGNING_KEY)
 _MAX_BYTES = 64 * 1024**3
 
 
@@ -28,7 +29,7 @@ def back_up(data: Path, target: Path, clock: Clock) -> None:
     if not database.exists():
         raise NotFoundError(
             f"there is no {database}: give --data; a hub on PostgreSQL is backed up with pg_dump, "
-            f"and its directory {data / 'tls'} by copying it"
+            f"and its directory {data / 'tls'} and {data / SIGNING_KEY} by copying them"
         )
     if target.exists():
         raise ConflictError(f"{target} exists already: choose another name")

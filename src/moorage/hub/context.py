@@ -8,6 +8,7 @@ from pathlib import Path
 import anyio
 
 from moorage.auth import LoginThrottle
+from moorage.hub.vouching import keep_trail
 from moorage.kit.clock import Clock, SystemClock
 from moorage.kit.errors import UnavailableError
 from moorage.store import SqlStore, access, events
@@ -31,6 +32,8 @@ class HubSettings:
     watch_lifetime: timedelta = timedelta(hours=1)
     bookmark_every: timedelta = timedelta(seconds=15)
     max_body_bytes: int = 1024 * 1024
+    audit_kept_for: timedelta | None = timedelta(days=365)
+    """How long audit entries are kept at least; ``None``: for ever."""
 
     @property
     def initial_password_file(self) -> Path | None:
@@ -77,6 +80,7 @@ class Hub:
         return self.store.wellbeing.full
 
     async def prune(self) -> None:
-        """Forget expired sessions, tokens and old events."""
+        """Forget expired sessions, tokens and old events; vouch for the audit trail once a day."""
         await access.sweep(self.store)
         await events.prune(self.store)
+        await keep_trail(self.store, self.settings, self.installation)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 from cyclopts.config import Env, Yaml
+from cyclopts.validators import Number
 
 from moorage import __version__
 from moorage.hub.listen import DATABASE, Listen
@@ -40,6 +41,7 @@ def run(
     public_url: str | None = None,
     trusted_proxy: Annotated[list[str] | None, Parameter(negative=())] = None,
     admin_password_file: Path | None = None,
+    audit_days: Annotated[int, Parameter(validator=Number(gte=0, lte=36500))] = 365,
     log_level: Literal["debug", "info", "warning", "error"] = "info",
     log_format: Literal["auto", "json", "console"] = "auto",
 ) -> None:
@@ -58,6 +60,7 @@ def run(
         trusted_proxy: Address or network whose X-Forwarded-For is believed; may be repeated.
         admin_password_file: File with admin's set-up password, which the first start reads; without
             it that makes one and writes it into the data directory.
+        audit_days: How long audit records are kept at least; 0: for ever.
         log_level: How much to log.
         log_format: JSON for machines, console for people; auto looks at the terminal.
     """
@@ -83,6 +86,7 @@ def run(
             "public_url": url.rstrip("/"),
             "trusted_proxies": list(trusted_proxy or []),
             "admin_password_file": admin_password_file and str(admin_password_file),
+            "audit_days": audit_days,
             "log_level": log_level,
             "log_format": log_format,
         },

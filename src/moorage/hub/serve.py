@@ -109,13 +109,17 @@ async def serve(
     public_url: str,
     proxies: list[str],
     admin_password_file: Path | None = None,
+    audit_kept_for: timedelta | None,
 ) -> None:
     """Serve until told to stop; raises ``MoorageError`` when it cannot begin."""
     clock = SystemClock()
     listener = listen.bind()
     files = tls.load()
     settings = HubSettings(
-        data=data, public_url=public_url, admin_password_file=admin_password_file
+        data=data,
+        public_url=public_url,
+        admin_password_file=admin_password_file,
+        audit_kept_for=audit_kept_for,
     )
     if files.ca is not None:
         settings = replace(

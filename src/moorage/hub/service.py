@@ -1,6 +1,7 @@
 """The hub's process; ``moorage-hub run`` becomes it, with settings that it has checked."""
 
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,7 @@ def _run(given: dict[str, Any]) -> None:
             public_url=given["public_url"],
             proxies=given["trusted_proxies"],
             admin_password_file=Path(password) if password else None,
+            audit_kept_for=timedelta(days=given["audit_days"]) if given["audit_days"] else None,
         )
     )
 

@@ -222,10 +222,23 @@ audit = Table(
     Column("outcome", Text, nullable=False),
     Column("before", Text),
     Column("after", Text),
-    Column("digest", Text, nullable=False),  # of the entry before and of this one
+    Column("digest", Text, nullable=False),  # of this entry, ``previous`` among it
+    Column("previous", Text, nullable=False, server_default=text("''")),  # digest of the one before
     PrimaryKeyConstraint("id"),
     Index(None, "at"),
     Index(None, "kind", "project", "name"),
+)
+
+audit_checkpoint = Table(
+    "audit_checkpoint",
+    metadata,
+    Column("id", BigInteger, nullable=False),  # of the entry that it vouches for
+    Column("at", Instant, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("public_key", Text, nullable=False),
+    Column("signature", Text, nullable=False),
+    Column("is_start", Integer, nullable=False),  # 1: this entry and those before may be let go
+    PrimaryKeyConstraint("id"),
 )
 
 event = Table(

@@ -1,9 +1,8 @@
-"""What this hub is: identity, version, recovery key, audit log, events, health."""
+"""What this hub is: identity, version, recovery key, health."""
 
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import Field
 from starlette.responses import Response
@@ -12,13 +11,11 @@ from moorage import __version__
 from moorage.hub.admission import sealing_key_id
 from moorage.hub.auditing import AuditNote, record
 from moorage.hub.deps import HubDep, PrincipalDep, ScopeDep, metrics_guard
-from moorage.hub.paging import page_token, read_page_token
 from moorage.hub.problems import Problem
 from moorage.hub.rules.base import RECOVERY_KEY
 from moorage.hub.strict import StrictRoute
 from moorage.kit.errors import ConflictError
 from moorage.resources.meta import Model
-from moorage.store import audit
 
 router = APIRouter(
     prefix="/v1",
@@ -47,30 +44,6 @@ class RecoveryKey(Model):
     """The public half of the offline recovery key."""
 
     public_key: Annotated[str, Field(max_length=4096)]
-
-
-class AuditRecord(Model):
-    """One act."""
-
-    id: int
-    at: datetime
-    actor: str
-    source: str
-    verb: str
-    kind: str
-    project: str
-    name: str
-    outcome: str
-    before: dict[str, Any] | None = None
-    after: dict[str, Any] | None = None
-
-
-class AuditPage(Model):
-    """The newest acts first."""
-
-    kind: Literal["AuditList"] = "AuditList"
-    items: list[AuditRecord]
-    continue_: str | None = Field(default=None, alias="continue")
 
 
 @router.get(
@@ -108,40 +81,6 @@ async def set_recovery_key(
             note = AuditNote("update", "RecoveryKey", name=key_id[:16])
             await record(hub, scope.principal, scope.actor.source, note, "ok")
     return await _installation(hub)
-
-
-@router.get(
-    "/audit",
-    operation_id="listAudit",
-    response_model_exclude_none=True,
-    tags=["audit"],
-    summary="Who did what",
-)
-async def list_audit(
-    hub: HubDep,
-    _scope: ScopeDep,
-    limit: Annotated[int, Query(ge=1, le=500)] = 100,
-    continue_: Annotated[str | None, Query(alias="continue", max_length=64)] = None,
-    actor: Annotated[str | None, Query(max_length=128)] = None,
-    kind: Annotated[str | None, Query(max_length=63)] = None,
-    project: Annotated[str | None, Query(max_length=63)] = None,
-    name: Annotated[str | None, Query(max_length=128)] = None,
-) -> AuditPage:
-    """List acts, the newest first. Refused ones and logins are there too."""
-    place = read_page_token(continue_, int)
-    entries = await audit.list_entries(
-        hub.store,
-        limit=limit + 1,
-        before_id=place[0] if place else None,
-        actor=actor,
-        kind=kind,
-        project=project,
-        name=name,
-    )
-    return AuditPage(
-        items=[AuditRecord.model_validate(_public(entry)) for entry in entries[:limit]],
-        continue_=page_token(entries[limit - 1].id) if len(entries) > limit else None,
-    )
 
 
 @health.get("/healthz", operation_id="healthz", summary="Does the process live?")
@@ -192,7 +131,3 @@ async def _installation(hub: HubDep) -> Installation:
         hub_ca=hub.settings.ca_certificate,
         hub_fingerprint=hub.settings.ca_fingerprint,
     )
-
-
-def _public(entry: audit.AuditEntry) -> dict[str, Any]:
-    return {name: value for name, value in entry._asdict().items() if name != "digest"}

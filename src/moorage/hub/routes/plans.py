@@ -186,7 +186,7 @@ async def _apply(
         await _bind(store, hub, scope, plan, proposal)
         stored = await store_proposal(store, proposal)
         await withdraw_plans(store, stored.metadata.uid, but=plan.metadata.uid)
-        note.after = stored.document()
+        note.after = {**stored.document(), "plan": plan.metadata.name}
         note.verb = Verb.UPDATE if before else Verb.CREATE
     return stored.document()
 

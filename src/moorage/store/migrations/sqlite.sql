@@ -2,7 +2,7 @@ CREATE TABLE alembic_version (
 	version_num VARCHAR(32) NOT NULL, 
 	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO "alembic_version" VALUES('0006');
+INSERT INTO "alembic_version" VALUES('0007');
 CREATE TABLE api_key (
 	id TEXT NOT NULL, 
 	name TEXT NOT NULL, 
@@ -27,8 +27,17 @@ CREATE TABLE audit (
 	outcome TEXT NOT NULL, 
 	"before" TEXT, 
 	"after" TEXT, 
-	digest TEXT NOT NULL, 
+	digest TEXT NOT NULL, previous TEXT DEFAULT '' NOT NULL, 
 	CONSTRAINT pk_audit PRIMARY KEY (id)
+);
+CREATE TABLE audit_checkpoint (
+	id BIGINT NOT NULL, 
+	at BIGINT NOT NULL, 
+	digest TEXT NOT NULL, 
+	public_key TEXT NOT NULL, 
+	signature TEXT NOT NULL, 
+	is_start INTEGER NOT NULL, 
+	CONSTRAINT pk_audit_checkpoint PRIMARY KEY (id)
 );
 CREATE TABLE enrolment_token (
 	hash TEXT NOT NULL, 
@@ -139,12 +148,12 @@ CREATE INDEX ix_login_attempt_last_at ON login_attempt (last_at);
 CREATE INDEX ix_audit_at ON audit (at);
 CREATE INDEX ix_audit_kind_project_name ON audit (kind, project, name);
 CREATE INDEX ix_event_last_at ON event (last_at);
-CREATE TRIGGER audit_refuses_UPDATE BEFORE UPDATE ON audit
-BEGIN SELECT RAISE(ABORT, 'audit entries are only ever appended'); END;
-CREATE TRIGGER audit_refuses_DELETE BEFORE DELETE ON audit
-BEGIN SELECT RAISE(ABORT, 'audit entries are only ever appended'); END;
 CREATE INDEX ix_event_kind_project_name_number ON event (kind, project, name, number);
 CREATE INDEX ix_event_uid_number ON event (uid, number);
 CREATE INDEX ix_event_number ON event (number);
 CREATE INDEX ix_resource_owner_uid_kind_project_name ON resource (owner_uid, kind, project, name);
 CREATE INDEX ix_session_id ON session (id);
+CREATE TRIGGER audit_refuses_UPDATE BEFORE UPDATE ON audit
+BEGIN SELECT RAISE(ABORT, 'audit entries are only ever appended'); END;
+CREATE TRIGGER audit_refuses_DELETE BEFORE DELETE ON audit WHEN OLD.id > COALESCE((SELECT max(id) FROM audit_checkpoint WHERE is_start = 1), 0)
+BEGIN SELECT RAISE(ABORT, 'audit entries are only ever appended'); END;
