@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from moorage.planning import choose_address
+from moorage.planning import free_addresses
 from moorage.planning.addresses import Source, by_family, needed_by, share_out
 from moorage.resources.ippool import IPPoolSpec, claim_name, claimed_address
 from moorage.resources.meta import NAME_PATTERN
@@ -37,15 +37,12 @@ def test_a_subnet_leaves_out_network_broadcast_router_and_exclusions() -> None:
 
 
 @given(st.sets(st.integers(0, 19)))
-def test_the_lowest_free_address_is_chosen_until_none_is_left(held: set[int]) -> None:
+def test_free_addresses_come_lowest_first_until_none_is_left(held: set[int]) -> None:
     spec = an_ip_pool().spec
     every = [IPv4Address(n) for n in spec.numbers()]
     taken = {every[index] for index in held}
 
-    chosen = choose_address(spec, taken)
-
-    free = sorted(set(every) - taken)
-    assert chosen == (free[0] if free else None)
+    assert [*free_addresses(spec, taken)] == sorted(set(every) - taken)
 
 
 def test_machines_endpoint_and_a_replacement_are_counted_for_each_source() -> None:
@@ -223,9 +220,9 @@ def test_a_pool_of_ipv6_is_never_listed() -> None:
     spec = IPPoolSpec.model_validate({**SIX, "exclude": ["fd00:77::1-fd00:77::f"]})
 
     assert spec.usable() == 2**64 - 1 - 128 - 15, "no anycast address of RFC 4291 and RFC 2526"
-    assert str(choose_address(spec, set())) == "fd00:77::10"
+    assert str(next(free_addresses(spec, set()))) == "fd00:77::10"
     held = {IPv6Address("fd00:77::10") + n for n in range(500)}
-    assert choose_address(spec, held) == IPv6Address("fd00:77::10") + 500
+    assert next(free_addresses(spec, held)) == IPv6Address("fd00:77::10") + 500
     assert spec.may_give(IPv6Address("fd00:0077:0::ab"))
     assert not spec.may_give(IPv6Address("fd00:77::")), "the routers' own"
     assert not spec.may_give(IPv6Address("fd00:77::ffff:ffff:ffff:ff80"))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from moorage.engine.store import Store
 from moorage.kit.errors import ConflictError, MoorageError, NotFoundError
-from moorage.planning import PoolAddresses, choose_address
+from moorage.planning import PoolAddresses, free_addresses
 from moorage.resources import IPAddress, IPPool, Metadata, Owner
 from moorage.resources.ippool import IPAddressSpec, claim_name, claimed_address
 from moorage.resources.spans import Address
@@ -195,14 +195,10 @@ async def _claim_fresh(store: Store, wish: _Wish) -> IPAddress | None:
     # of the others'. What is held back has a name too, and so is passed over.
     held = await store.overview(IPAddress, labels=_label(wish.pool.metadata.name))
     taken = {claimed_address(change.name)[1] for change in held}
-    while True:
-        chosen = wish.wanted or choose_address(wish.pool.spec, taken)
-        if chosen is None:
-            return None
+    for chosen in [wish.wanted] if wish.wanted else free_addresses(wish.pool.spec, taken):
         if (user := await wish.used_by(chosen)) is not None:
             if wish.wanted is not None:
                 raise ConflictError(f"{chosen} is used by {user}")
-            taken.add(chosen)
             continue
         new = wish.claim_of(chosen)
         try:
@@ -211,7 +207,7 @@ async def _claim_fresh(store: Store, wish: _Wish) -> IPAddress | None:
             # Another machine of the same pass was quicker, or it is held back.
             if wish.wanted is not None:
                 return await _take_over(store, await store.get(IPAddress, *new.key), new)
-            taken.add(chosen)
+    return None
 
 
 async def _claim_held_back(store: Store, wish: _Wish) -> IPAddress | None:

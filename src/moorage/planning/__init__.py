@@ -1,7 +1,7 @@
 """What to do, given what is wanted and what is seen. Pure: no clock, no I/O."""
 
 from moorage.planning.address_choice import AddressChoice, GivenAddress, PoolAddresses
-from moorage.planning.addresses import choose_address
+from moorage.planning.addresses import free_addresses
 from moorage.planning.apart import Apart, choose_apart, is_rule_name, is_rule_of, rule_name
 from moorage.planning.choosing import (
     ELSEWHERE,
@@ -58,11 +58,11 @@ __all__ = [
     "Vip",
     "changes_of",
     "choose",
-    "choose_address",
     "choose_apart",
     "choose_failure_domains",
     "differences",
     "founds",
+    "free_addresses",
     "group_name",
     "how_many_fit",
     "in_order",

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from moorage.planning.addresses import free_addresses
 from moorage.resources.ippool import IPPoolSpec
-from moorage.resources.spans import Address, address_of
+from moorage.resources.spans import Address
 
 
 class GivenAddress(NamedTuple):
@@ -92,7 +93,7 @@ class AddressChoice:
     def _next(self, pools: Sequence[PoolAddresses]) -> GivenAddress | str:
         open_ = [pool for pool in pools if not pool.closed]
         for pool in open_:
-            rest = self._fresh.setdefault(pool.name, _fresh(pool))
+            rest = self._fresh.setdefault(pool.name, free_addresses(pool.spec, pool.taken))
             for address in rest:
                 if (found := GivenAddress(pool.name, address)) not in self._given:
                     return found
@@ -123,9 +124,3 @@ class AddressChoice:
         for one in taken:
             self._given.discard(one)
             self._fresh.pop(one.pool, None)  # begins anew, and passes over what is given
-
-
-def _fresh(pool: PoolAddresses) -> Iterator[Address]:
-    taken = {int(address) for address in pool.taken}
-    version = pool.spec.version
-    return (address_of(one, version) for one in pool.spec.numbers() if one not in taken)

@@ -1,7 +1,7 @@
 """Which address comes next, and how many a cluster takes from which IP pools: the one rule."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from moorage.planning.placement import choose_failure_domains
@@ -40,11 +40,11 @@ class Group(NamedTuple):
     """Names of failure domains; empty means all."""
 
 
-def choose_address(pool: IPPoolSpec, taken: Collection[Address]) -> Address | None:
-    """Return the lowest address of the pool that is not taken, ``None`` when all are."""
+def free_addresses(pool: IPPoolSpec, taken: Collection[Address]) -> Iterator[Address]:
+    """Yield the addresses of the pool that are not taken, the lowest first."""
     held = {int(address) for address in taken}
-    free = next((number for number in pool.numbers() if number not in held), None)
-    return None if free is None else address_of(free, pool.version)
+    version = pool.version
+    return (address_of(number, version) for number in pool.numbers() if number not in held)
 
 
 def shape_of(spec: ClusterSpec) -> Shape:
