@@ -1,7 +1,7 @@
 """The OpenAPI document is the committed one, and nothing that it allows makes the hub fail."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,23 +92,25 @@ def _cases() -> list[tuple[str, GenerationMode]]:
 def test_no_request_makes_the_hub_fail(
     world: World, portal: BlockingPortal, label: str, mode: GenerationMode
 ) -> None:
-    try_out(world, portal, "admin", label, mode)
+    try_out(world, portal, ["admin"], label, mode)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("user", ["ann", "bob", "cid"])
 @pytest.mark.parametrize(("label", "mode"), _cases())
 def test_no_request_shows_what_is_in_another_project(
-    world: World, portal: BlockingPortal, user: str, label: str, mode: GenerationMode
+    world: World, portal: BlockingPortal, label: str, mode: GenerationMode
 ) -> None:
-    answers = try_out(world, portal, user, label, mode)
+    answers = try_out(world, portal, STRANGERS, label, mode)
     assert not [text for text in answers if FOREIGN in text]
 
 
 def try_out(
-    world: World, portal: BlockingPortal, user: str, label: str, mode: GenerationMode
+    world: World, portal: BlockingPortal, users: Iterable[str], label: str, mode: GenerationMode
 ) -> list[str]:
-    """Send a few requests of one operation as a user; return what came back."""
+    """Send a few requests of one operation, each as every user; return what came back.
+
+    To think of a request takes much longer than to answer it.
+    """
     answers: list[str] = []
 
     @settings(
@@ -125,13 +127,14 @@ def try_out(
         sent.pop("cookies", None)
         if isinstance(sent.get("data"), bytes):
             sent["content"] = sent.pop("data")
-        sent["headers"]["Authorization"] = f"Bearer {world.tokens[user]}"
-        response = portal.call(lambda: world.http.request(**sent))
-        assert response.status_code < 500, (sent, response.text)
-        if not response.is_success:
-            assert response.headers["content-type"] == "application/problem+json", sent
-            assert response.json()["type"].startswith("/problems/")
-        answers.append(response.text)
+        for user in users:
+            sent["headers"]["Authorization"] = f"Bearer {world.tokens[user]}"
+            response = portal.call(lambda: world.http.request(**sent))
+            assert response.status_code < 500, (sent, response.text)
+            if not response.is_success:
+                assert response.headers["content-type"] == "application/problem+json", sent
+                assert response.json()["type"].startswith("/problems/")
+            answers.append(response.text)
 
     send()
     return answers
