@@ -111,7 +111,10 @@ class Tab:
 
     def picture(self, file: Path, *, width: int = 1200, dark: bool = False) -> None:
         """Keep a small picture of the page."""
-        scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        scheme = [
+            {"name": "prefers-color-scheme", "value": "dark" if dark else "light"},
+            {"name": "prefers-reduced-motion", "value": "reduce"},  # no colour half-way
+        ]
         self.say("Emulation.setEmulatedMedia", features=scheme)
         height = 860
         self.say(
@@ -121,7 +124,7 @@ class Tab:
             deviceScaleFactor=1,
             mobile=False,
         )
-        got = self.say("Page.captureScreenshot", format="png")
+        got = self.say("Page.captureScreenshot", format="jpeg", quality=55)
         file.write_bytes(base64.b64decode(got["data"]))
 
 

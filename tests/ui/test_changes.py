@@ -1,11 +1,13 @@
 """Changes of several clusters, moves, DNS mappings, lost gateways, accounts, one machine's page."""
 
 import json
+import re
 from datetime import timedelta
 
 import pytest
 
-from moorage.resources import Assignment, Cluster, Operation
+from moorage.resources import Assignment, CloudAccount, Cluster, Operation, Plan
+from moorage.resources.estate import EstateCapacity
 from moorage.resources.gateway import assignment_name
 from moorage.resources.phase import DELETION_HELD
 from tests.api.world import PASSWORD, World, a_cluster
@@ -184,6 +186,53 @@ async def test_an_account_becomes_read_only_and_goes(browser: Browser, world: Wo
     await browser.submit(page, "/delete", name="vcenter")
     left = await world.ask("GET", "/v1/accounts/vcenter")
     assert left.status_code == 404 or "deletionRequestedAt" in left.json()["metadata"]
+
+
+async def test_the_overview_shows_what_each_vcenter_holds(
+    browser: Browser, world: World, two: list[Cluster]
+) -> None:
+    page = await browser.look(f"{HERE}/overview")
+    assert "Nobody has asked yet" in page.text
+    account = await world.hub.store.get(CloudAccount, "", "vcenter")
+    now = world.clock.now()
+    account.status.set_condition("Ready", "True", "Done", "", now=now)
+    account.status.capacity = EstateCapacity(
+        measured_at=now,
+        hosts=3,
+        hosts_usable=2,
+        cpu_mhz=40_000,
+        cpu_used_mhz=10_000,
+        memory_mib=65536,
+        memory_used_mib=16384,
+        datastores=2,
+        storage_bytes=4 * 1024**4,
+        storage_used_bytes=1024**4,
+    )
+    await world.hub.store.put_status(account)
+    await browser.submit(page, "/measure")
+    (operation,) = await world.hub.store.list(Operation)
+    assert operation.spec.arguments == {"measure": True}
+    page = await browser.look(f"{HERE}/overview")
+    assert "2 of 3 hosts in service" in page.text
+    assert "10.0 of 40.0 GHz used, 30.0 free" in page.text
+    assert "16 GiB of 64 GiB used, 48 GiB free" in page.text
+    assert "1 TiB of 4 TiB used" in page.text
+    assert "used, 48 GiB free" in (await browser.look(f"{HERE}/accounts/vcenter")).text
+
+
+async def test_a_pool_is_planned_before_it_is_scaled(
+    browser: Browser, world: World, two: list[Cluster]
+) -> None:
+    page = await browser.look(f"{HERE}/clusters/one/pools")
+    page = await browser.submit(page, "/scale", replicas="7", act="plan")
+    (plan,) = await world.hub.store.list(Plan)
+    assert plan.spec.node_pools[0].replicas == 7
+    assert list(re.findall(r'class="(plus|minus)">(.*)', page.html)) == [
+        ("minus", "-   replicas: 1"),
+        ("plus", "+   replicas: 7"),
+    ]
+    pools = await world.ok("GET", "/v1/projects/default/nodepools")
+    assert {one["spec"]["replicas"] for one in pools["items"]} == {1}
 
 
 async def test_a_machine_says_each_step_and_what_it_waits_for(

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from moorage.kit.seal import SealedEnvelope
+from moorage.resources.estate import EstateCapacity
 from moorage.resources.meta import Model, Name, Ownership, Resource, Scope, Spec, Status
 
 _THUMBPRINT = re.compile(r"^[0-9A-F]{2}(:[0-9A-F]{2}){31}$")
@@ -106,6 +107,8 @@ class CloudAccountStatus(Status):
     """For what it was last asked whether the account's privileges suffice."""
     templates: list[str] = Field(default_factory=list)
     """Inventory paths of the templates that the account can read (200 at most)."""
+    capacity: EstateCapacity | None = None
+    """What hosts and datastores held when somebody last asked (operation ``estate``)."""
 
 
 class CloudAccount(Resource):

@@ -1,4 +1,6 @@
-"""What the operation ``estate`` answers: the names that a cluster's placement can choose from."""
+"""What the operation ``estate`` answers: names that a placement can choose from, and figures."""
+
+from datetime import datetime
 
 from pydantic import Field
 
@@ -32,7 +34,48 @@ class EstateDatacenter(Model):
     compute: list[EstateCompute] = Field(default_factory=list)
 
 
+class EstateCapacity(Model):
+    """What the usable hosts and datastores hold that an account sees."""
+
+    measured_at: datetime
+    hosts: int
+    hosts_usable: int
+    """Connected and not in maintenance mode: the figures are of these."""
+    cpu_mhz: int
+    cpu_used_mhz: int
+    memory_mib: int
+    memory_used_mib: int
+    datastores: int
+    storage_bytes: int
+    storage_used_bytes: int
+
+
+class VCenterBudget(Model):
+    """How much is asked of a vCenter at a moment, and how much may be."""
+
+    calls: int
+    """In flight, by this account and process."""
+    calls_most: int
+    calls_waiting: int
+    clones: int
+    """In flight, by all accounts of this vCenter in this process."""
+    clones_most: int
+    clones_waiting: int
+    ailing: str = ""
+    """Why calls are held back; empty while vCenter answers as it should."""
+
+
+class EstateArguments(Model):
+    """Arguments of the verb ``estate``."""
+
+    measure: bool = False
+    """Also read how much hosts and datastores hold: one call to vCenter."""
+
+
 class EstateResult(Model):
     """Result of the verb ``estate``."""
 
     datacenters: list[EstateDatacenter] = Field(default_factory=list)
+    capacity: EstateCapacity | None = None
+    """When it was to be measured; the account's status keeps it."""
+    budget: VCenterBudget | None = None

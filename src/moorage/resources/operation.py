@@ -23,7 +23,7 @@ class Verb(StrEnum):
     ZONES = "zones"
     """Subject is a CloudAccount. Arguments and result: see ``resources.zones``."""
     ESTATE = "estate"
-    """Subject is a CloudAccount. Result: see ``resources.estate``."""
+    """Subject is a CloudAccount. Arguments and result: see ``resources.estate``."""
 
 
 class OperationSpec(Spec):

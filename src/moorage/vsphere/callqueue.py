@@ -33,6 +33,10 @@ class CallQueue:
         self._breaker = breaker
         self._waiting: deque[anyio.Event] = deque()
 
+    def counts(self) -> tuple[int, int]:
+        """Return how many calls are out, and how many wait."""
+        return self._size - self._free, len(self._waiting)
+
     @asynccontextmanager
     async def turn(self, what: str, deadline: float) -> AsyncIterator[None]:
         """Wait for a turn, and hold it inside.

@@ -17,6 +17,7 @@ from pyVmomi import vim
 from moorage.kit.errors import FieldFault, InvalidError, UnavailableError
 from moorage.planning.estate import Datastore, Domain, Host, Pool, Reserved
 from moorage.resources.estate import EstateDatacenter
+from moorage.vsphere.capacity import Capacity
 from moorage.vsphere.outline import outline
 from moorage.vsphere.places import POOLS, Place, Places, encode
 from moorage.vsphere.policies import MIRRORS, Policies, settle
@@ -50,6 +51,8 @@ class Estate:
     def __init__(self, session: Session, stream: Stream, rules: Rules) -> None:
         self.policies = Policies(session)
         """Storage policies."""
+        self.capacity = Capacity(session, stream)
+        """How much there is in all."""
         self._session = session
         self._stream = stream
         self._rules = rules

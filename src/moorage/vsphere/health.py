@@ -11,8 +11,10 @@ from moorage.kit.errors import (
     TerminalError,
     UnavailableError,
 )
+from moorage.resources.estate import VCenterBudget
 from moorage.vsphere.clocks import Clocks
 from moorage.vsphere.session import Session
+from moorage.vsphere.turns import Turns
 from moorage.vsphere.types import State
 
 _ERRORS: dict[State, Callable[[str], MoorageError]] = {
@@ -29,6 +31,22 @@ class Health:
 
     _session: Session
     _clocks: Clocks
+    _turns: Turns
+
+    def budget(self) -> VCenterBudget:
+        """Return how much is asked of vCenter now, and how much may be."""
+        limits = self._session.limits
+        calls, calls_waiting = self._session.queue.counts()
+        clones, clones_waiting = self._turns.counts()
+        return VCenterBudget(
+            calls=calls,
+            calls_most=limits.calls,
+            calls_waiting=calls_waiting,
+            clones=clones,
+            clones_most=limits.clones,
+            clones_waiting=clones_waiting,
+            ailing=self._session.breaker.message,
+        )
 
     @property
     def is_read_only(self) -> bool:

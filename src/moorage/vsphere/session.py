@@ -127,7 +127,8 @@ class Session:
         self._login_failed_at = 0.0
         self.read_only = False
         """Whether nothing may be changed in vCenter."""
-        self._queue = CallQueue(limits.calls, self.breaker)
+        self.queue = CallQueue(limits.calls, self.breaker)
+        """Calls in flight, and those that wait."""
         self._threads = CapacityLimiter(limits.calls)
 
     def __repr__(self) -> str:
@@ -172,7 +173,7 @@ class Session:
             return self.breaker.watch(call, lambda: self.run(what, work, deadline=deadline))
 
         try:
-            async with self._queue.turn(what, anyio.current_time() + within_s):
+            async with self.queue.turn(what, anyio.current_time() + within_s):
                 return await anyio.to_thread.run_sync(watched, limiter=self._threads)
         except DeadlineError as error:
             raise no_answer(error, self.endpoint, what) from error

@@ -92,6 +92,11 @@ class Turns:
         with self._lock:
             return [one.uid for one in self._running.values() if one.cluster == cluster]
 
+    def counts(self) -> tuple[int, int]:
+        """Return how many clones are in flight, and how many machines wait for theirs."""
+        with self._lock:
+            return len(self._in_flight()), len(self._waits_in)
+
     def why_wait(self, uid: str) -> str | None:
         """Say why a machine that has asked waits; ``None`` when it is called, or did not ask."""
         with self._lock:

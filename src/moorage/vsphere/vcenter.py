@@ -75,13 +75,13 @@ class VCenter:
         self._notify = on_change
         self.clocks = Clocks(self._session)
         """Whether ours agrees with vCenter's."""
-        self.health = Health(self._session, self.clocks)
+        turns = turns or Turns(session.limits, on_change, session.endpoint.server)
+        self.health = Health(self._session, self.clocks, turns)
         """Whether it answers as it should."""
         self._inventory = Inventory(owner_key)
         self._ownership = Ownership(self._inventory, installation)
         self._tasks = Tasks()
         self._stream = Stream(self._session, self._inventory, self._tasks, self._changed)
-        turns = turns or Turns(session.limits, on_change, session.endpoint.server)
         self._effects = Effects(self._session, self._tasks, self._ownership, turns)
         self._clearing = Clearing(self._session, self._inventory, self._effects)
         self.rules = Rules(self._session, self._stream, self._tasks, self._effects)

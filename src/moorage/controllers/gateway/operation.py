@@ -23,7 +23,7 @@ from moorage.engine import DONE, Outcome, StepReconciler, step, wait
 from moorage.kit.errors import ForbiddenError, InvalidError, NotFoundError
 from moorage.permissions import wanted_features
 from moorage.resources import CloudAccount, Cluster, Machine, Operation
-from moorage.resources.estate import EstateResult
+from moorage.resources.estate import EstateArguments, EstateResult
 from moorage.resources.kubernetes import Role
 from moorage.resources.operation import Verb
 from moorage.resources.permission import CheckArguments
@@ -154,8 +154,15 @@ async def _estate(operation: Operation, env: Env) -> Outcome:
     vcenter = env.accounts.get(name)
     if vcenter is None or not vcenter.marks.is_complete:
         return _no_session(name, vcenter)
-    found = vcenter.estate.outline(await vcenter.templates())
-    operation.status.result = EstateResult(datacenters=found).document()
+    arguments = EstateArguments.model_validate(operation.spec.arguments)
+    result = EstateResult(datacenters=vcenter.estate.outline(await vcenter.templates()))
+    if arguments.measure:
+        result.budget = vcenter.health.budget()
+        result.capacity = await vcenter.estate.capacity.measure(env.clock.now())
+        account = await env.store.get(CloudAccount, "", name)
+        account.status.capacity = result.capacity
+        await env.store.put_status(account)
+    operation.status.result = result.document()
     return _end(operation, env)
 
 

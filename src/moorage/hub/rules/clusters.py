@@ -18,6 +18,7 @@ from moorage.hub.sight import cluster_labels
 from moorage.kit.clock import Clock
 from moorage.kit.errors import FieldFault, ForbiddenError, NotFoundError
 from moorage.resources import KINDS, CloudAccount, Cluster, Gateway, NodePool, Operation, Resource
+from moorage.resources.estate import EstateArguments
 from moorage.resources.meta import Model, Scope
 from moorage.resources.nodepool import pool_resource_name
 from moorage.resources.operation import Verb
@@ -285,4 +286,5 @@ _ARGUMENTS: dict[Verb, Callable[[dict[str, Any]], list[FieldFault]]] = {
     Verb.KUBECONFIG: _kubeconfig_faults,
     Verb.CHECK: partial(_faults_of, CheckArguments),
     Verb.ZONES: partial(_faults_of, ZonesArguments),
+    Verb.ESTATE: partial(_faults_of, EstateArguments),
 }

@@ -1,7 +1,8 @@
 """Documents as people write them, from those that the API shows."""
 
+import difflib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -32,6 +33,42 @@ def compact(cluster: Json, pools: Sequence[Json]) -> Json:
         "spec": cluster["spec"],
         "nodePools": shown,
     }
+
+
+def planned(plan: Json) -> Json:
+    """Return the cluster with its pools as a plan proposes them, like ``compact``."""
+    spec = plan["spec"]
+    labels = {k: v for k, v in spec.get("labels", {}).items() if not k.startswith("moorage.dev/")}
+    return {
+        "kind": "Cluster",
+        "metadata": {"name": spec["cluster"], **({"labels": labels} if labels else {})},
+        "spec": spec["proposed"],
+        "nodePools": spec.get("nodePools", []),
+    }
+
+
+class Line(NamedTuple):
+    """One line of a difference."""
+
+    sign: str
+    """``+``, ``-``, or a blank for what stays as it is."""
+    text: str
+
+
+def difference(before: Json, after: Json) -> list[Line]:
+    """Return the lines in which two documents differ, with three around each; none: they do not."""
+    old, new = (to_yaml(_sorted(one)).splitlines() for one in (before, after))
+    lines = list(difflib.unified_diff(old, new, lineterm=""))[2:]
+    return [Line(one[:1], one[1:]) for one in lines if not one.startswith("@@")]
+
+
+def _sorted(value: Any) -> Any:
+    """Return a document with its fields in order, and pools by name: order says nothing."""
+    if isinstance(value, dict):
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    if isinstance(value, list):
+        return [_sorted(one) for one in value]
+    return value
 
 
 def to_yaml(document: Any) -> str:

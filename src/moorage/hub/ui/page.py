@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp
@@ -89,6 +90,11 @@ class Page:
     def may(self, verb: str, kind: str) -> bool:
         """Tell whether the API would let who looks do this here: what is refused is not offered."""
         return f"{kind}.{verb}" in self._permissions
+
+    def require(self, verb: str, kind: str) -> None:
+        """Raise 404 for who may not: a form that would be refused is not there."""
+        if not self.may(verb, kind):
+            raise HTTPException(404)
 
     def url(self, *path: str, **query: str) -> str:
         """Return the address of a page of this project."""

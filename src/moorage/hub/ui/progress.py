@@ -70,6 +70,8 @@ class Step(NamedTuple):
     """``None``: not reached yet."""
     reached: str
     """RFC 3339; empty: not yet."""
+    is_passed: bool = False
+    """A later stage was reached, so this one was too, unseen."""
 
 
 def steps_of(machine: Mapping[str, Any], now: datetime) -> list[Step]:
@@ -80,9 +82,10 @@ def steps_of(machine: Mapping[str, Any], now: datetime) -> list[Step]:
         Step(stage, label, took.get(stage), reached.get(key, "") if stage in took else "")
         for stage, (key, label) in enumerate(STAGES)
     ]
+    last = max(took, default=-1)
+    steps = [one._replace(is_passed=one.seconds is None and one.stage < last) for one in steps]
     if -1 in took:
-        at = next((n for n, one in enumerate(steps) if one.seconds is None), len(steps))
-        steps.insert(at, Step(-1, "waits", took[-1], ""))
+        steps.insert(last + 1, Step(-1, "waits", took[-1], ""))
     return steps
 
 

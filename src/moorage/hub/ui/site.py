@@ -57,6 +57,7 @@ PAGES: Mapping[str, Handler] = {
     "GET /p/{project}/access/{holders}/{name}": access.holder,
     "POST /p/{project}/access/{holders}/{name}/{act}": access.act,
     "GET /p/{project}/overview": overview.show,
+    "POST /p/{project}/overview/measure": overview.measure,
     "GET /p/{project}/gateways": gateways.gateways,
     "POST /p/{project}/gateways/add": gateways.add,
     "GET /p/{project}/gateways/{name}": gateways.gateway,

@@ -6,8 +6,8 @@ from starlette.responses import Response
 from moorage.hub.ui.api import Json, ProblemError
 from moorage.hub.ui.page import Page
 from moorage.hub.ui.pages.access import invalid
-from moorage.hub.ui.pages.changes import operate
 from moorage.hub.ui.pages.overview import every
+from moorage.hub.ui.requests import operate
 from moorage.resources import Cluster
 from moorage.resources.permission import CheckTarget
 
@@ -51,6 +51,7 @@ async def account(page: Page, problem: ProblemError | None = None) -> Response:
 
 async def new_account(page: Page) -> Response:
     """Show the form for an account: its password is sealed by the browser, and sent from there."""
+    page.require("create", "accounts")
     enrolled = [one for one in await every(page, "gateways") if one["status"].get("sealingKey")]
     return page.html(
         "new-account.html",
@@ -65,7 +66,7 @@ async def act(page: Page) -> Response:
     wanted = str(page.request.path_params["act"])
     try:
         if wanted == "estate":
-            made = await operate(page, "estate", "CloudAccount", page.name)
+            made = await operate(page, "estate", "CloudAccount", page.name, {"measure": True})
         elif wanted == "check":
             made = await operate(page, "check", "CloudAccount", page.name, await _places(page))
         elif wanted == "read-only":

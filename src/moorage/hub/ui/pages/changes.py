@@ -4,7 +4,8 @@ from starlette.responses import Response
 
 from moorage.hub.ui.api import Json, ProblemError
 from moorage.hub.ui.page import Page
-from moorage.hub.ui.pages.cluster import pools_page
+from moorage.hub.ui.pages.cluster import compact_of, pools_page
+from moorage.hub.ui.requests import operate
 from moorage.hub.ui.wizard import number
 from moorage.resources import Cluster
 from moorage.resources.nodepool import pool_resource_name
@@ -14,8 +15,10 @@ _SIZES = ("cpus", "memoryMib", "diskGib")
 
 
 async def scale(page: Page) -> Response:
-    """Set how many machines a pool has, if it is still what the page showed."""
+    """Set how many machines a pool has, if it is still what the page showed; or plan it first."""
     pool = page.field("pool")
+    if page.field("act") == "plan":
+        return await _plan_scale(page, pool)
     path = ("projects", page.project, "nodepools", pool_resource_name(page.name, pool))
     current = await page.api.get(*path)
     spec = {**current["spec"], "replicas": number(page.field("replicas"))}
@@ -24,6 +27,19 @@ async def scale(page: Page) -> Response:
     except ProblemError as problem:
         return await pools_page(page, problem=problem)
     return page.go("clusters", page.name, "pools")
+
+
+async def _plan_scale(page: Page, pool: str) -> Response:
+    document = await compact_of(page)
+    for one in document["nodePools"]:
+        if one["name"] == pool:
+            one["replicas"] = number(page.field("replicas"))
+    try:
+        path = ("projects", page.project, "clusters", page.name, "plans")
+        answer = await page.api.send("POST", *path, body=document)
+    except ProblemError as problem:
+        return await pools_page(page, problem=problem)
+    return page.go("plans", answer.json()["metadata"]["name"])
 
 
 async def add(page: Page) -> Response:
@@ -78,13 +94,3 @@ async def operation(page: Page) -> Response:
     """Show what became of a request to a gateway."""
     found = await page.api.get("projects", page.project, "operations", page.name)
     return page.html("operation.html", operation=found)
-
-
-async def operate(
-    page: Page, verb: str, kind: str, name: str, arguments: Json | None = None
-) -> Json:
-    """Ask a gateway for something, of a resource of that kind and name."""
-    spec = {"verb": verb, "subjectKind": kind, "subjectName": name, "arguments": arguments or {}}
-    body = {"kind": "Operation", "metadata": {}, "spec": spec}
-    made = await page.api.send("POST", "projects", page.project, "operations", body=body)
-    return made.json()

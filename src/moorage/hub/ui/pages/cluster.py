@@ -130,18 +130,19 @@ async def machines_of(page: Page) -> Json:
     )
 
 
-async def pools_of(page: Page) -> list[Json]:
-    """Return the cluster's node pools by name.
+async def pools_of(page: Page, cluster: str = "") -> list[Json]:
+    """Return the node pools of a cluster, by default that of the path, by name.
 
     A pool's name begins with its cluster's, so a list that is continued there has them first.
     """
-    stem, found = f"{page.name}-", list[Json]()
+    cluster = cluster or page.name
+    stem, found = f"{cluster}-", list[Json]()
     after = page_token(page.project, stem)
     while after:
         answer = await page.api.get(
             "projects", page.project, "nodepools", limit=_PAGE, **{"continue": after}
         )
-        found += [one for one in answer["items"] if one["spec"]["cluster"] == page.name]
+        found += [one for one in answer["items"] if one["spec"]["cluster"] == cluster]
         over = any(not one["metadata"]["name"].startswith(stem) for one in answer["items"])
         after = "" if over else answer.get("continue", "")
     return found

@@ -5,17 +5,26 @@ from typing import Any
 from starlette.responses import Response
 
 from moorage.hub.ui.api import Json, ProblemError
-from moorage.hub.ui.documents import UnreadableError, from_yaml, to_yaml
+from moorage.hub.ui.documents import (
+    Line,
+    UnreadableError,
+    compact,
+    difference,
+    from_yaml,
+    planned,
+    to_yaml,
+)
 from moorage.hub.ui.page import Page
-from moorage.hub.ui.pages.changes import operate
-from moorage.hub.ui.pages.cluster import compact_of
+from moorage.hub.ui.pages.cluster import compact_of, pools_of
 from moorage.hub.ui.pages.overview import every
+from moorage.hub.ui.requests import operate
 from moorage.hub.ui.wizard import Wish, command
 from moorage.resources.kubernetes import SUPPORTED_MINORS
 
 
 async def start(page: Page) -> Response:
     """Choose the account first: what can be chosen then comes from its gateway."""
+    page.require("create", "clusters")
     operation = page.query("estate")
     if not operation:
         return page.html("new-cluster-account.html", accounts=await every(page, "accounts"))
@@ -128,12 +137,27 @@ async def plan(page: Page) -> Response:
     """Show a plan: what becomes of each machine."""
     found = await page.api.get("projects", page.project, "plans", page.name)
     state = found["status"].get("state", "WaitingForGateway")
+    is_change = "owner" in found["metadata"]
     return page.html(
         "plan.html",
         plan=found,
         state=state,
+        changes=await _changes(page, found) if is_change and state != "Applied" else None,
         is_open=state in ("WaitingForGateway", "Pending", "Applying"),
     )
+
+
+async def _changes(page: Page, plan: Json) -> list[Line] | None:
+    """Return how the cluster's document would change; ``None`` when it cannot be compared now."""
+    name = plan["spec"]["cluster"]
+    try:
+        cluster = await page.api.get("projects", page.project, "clusters", name)
+        before = compact(cluster, await pools_of(page, name))
+    except ProblemError as problem:
+        if problem.status in (403, 404):
+            return None
+        raise
+    return difference(before, planned(plan))
 
 
 async def apply_plan(page: Page) -> Response:

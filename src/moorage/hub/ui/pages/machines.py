@@ -4,9 +4,9 @@ from starlette.responses import Response
 
 from moorage.hub.ui.api import Json
 from moorage.hub.ui.page import Page
-from moorage.hub.ui.pages.changes import operate
 from moorage.hub.ui.pages.cluster import cluster_of, machines_of, tab
 from moorage.hub.ui.progress import progress_of, steps_of
+from moorage.hub.ui.requests import operate
 from moorage.kit.clock import SystemClock
 
 _LOGS = 20

@@ -8,7 +8,8 @@ from starlette.responses import Response
 from moorage.hub.ui.api import Json, ProblemError
 from moorage.hub.ui.page import Page
 from moorage.hub.ui.rendering import condition, phase
-from moorage.resources.phase import tone_of
+from moorage.hub.ui.requests import operate
+from moorage.resources.phase import READY, tone_of
 
 _NEARLY_EMPTY = 0.1
 
@@ -24,6 +25,8 @@ async def show(page: Page) -> Response:
         clusters=clusters,
         gateways=gateways,
         pools=pools,
+        capacity=_capacity(accounts),
+        can_measure=bool(accounts) and page.may("create", "operations"),
         waits=[
             *_of_clusters(page, clusters["states"]),
             *_of_deletions(page, clusters["held"]),
@@ -33,6 +36,37 @@ async def show(page: Page) -> Response:
         ],
         is_empty=not gateways and not clusters["total"],
     )
+
+
+async def measure(page: Page) -> Response:
+    """Ask the gateway of each account how much its vCenter holds; one per vCenter is enough."""
+    asked: set[str] = set()
+    for account in await every(page, "accounts"):
+        vcenter = account["status"].get("instanceUuid") or account["spec"]["server"]
+        if phase(account) == READY and vcenter not in asked:
+            asked.add(vcenter)
+            name = account["metadata"]["name"]
+            await operate(page, "estate", "CloudAccount", name, {"measure": True})
+    return page.go("overview")
+
+
+def _capacity(accounts: list[Json]) -> list[Json]:
+    """Return the newest figures of each vCenter, with the name of the account that sees them."""
+    newest: dict[str, Json] = {}
+    for account in accounts:
+        found = account["status"].get("capacity")
+        if found is None:
+            continue
+        vcenter = account["status"].get("instanceUuid") or account["spec"]["server"]
+        shown = {
+            **found,
+            "account": account["metadata"]["name"],
+            "server": account["spec"]["server"],
+        }
+        known = newest.get(vcenter)
+        if known is None or known["measuredAt"] < found["measuredAt"]:
+            newest[vcenter] = shown
+    return sorted(newest.values(), key=lambda one: str(one["server"]))
 
 
 async def every(page: Page, kind: str) -> list[Json]:

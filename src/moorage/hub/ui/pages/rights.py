@@ -42,6 +42,7 @@ async def role(page: Page, problem: ProblemError | None = None) -> Response:
 
 async def new_role(page: Page, problem: ProblemError | None = None) -> Response:
     """Show the form for a custom role, begun with what another one permits."""
+    page.require("create", "roles")
     has = page.fields("permission")
     if like := page.query("like"):
         has = (await page.api.get("roles", like))["spec"].get("permissions", [])
