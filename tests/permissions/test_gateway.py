@@ -153,7 +153,8 @@ async def test_the_check_names_what_is_missing_and_what_is_not_seen(
     assert missing.state is FindingState.MISSING
     assert (missing.privilege, missing.object) == ("Datastore.AllocateSpace", PATHS[On.DATASTORE])
     assert missing.shown == "Datastore > Allocate space"
-    assert missing.needed_for == ["clone"]
+    on_its_own = "clone with an extra disk on a datastore of its own (extraDisks)"
+    assert missing.needed_for == ["clone", on_its_own]
     assert missing.moref
     assert (unknown.state, unknown.kind) == (FindingState.UNKNOWN, "network")
     assert (unknown.object, unknown.moref) == ("no-such-network", None)

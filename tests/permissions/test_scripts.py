@@ -16,6 +16,7 @@ from moorage.permissions import (
     ROWS,
     Grant,
     On,
+    by_hand,
     govc_script,
     grants_for,
     powercli_script,
@@ -445,6 +446,16 @@ def test_what_no_script_can_set_is_a_role_and_a_click() -> None:
     assert "Set-MooragePermission 'moorage-global'" not in powercli
     assert 'data "vsphere_datacenter" "moorage_datacenter_1"' in terraform
     assert "vsphere_role.moorage_global.id" not in terraform
+
+
+def test_a_name_of_two_lines_stays_in_its_comment() -> None:
+    rows = rows_for(features=wanted_features([PLAIN], zone_tags=True))
+    user = "eve\u2028touch /tmp/a\ntouch /tmp/b@vsphere.local"
+
+    told = by_hand(grants_for([PLAIN], rows), user)
+
+    assert all(len(line.splitlines()) == 1 for line in told)
+    assert "user eve touch /tmp/a touch /tmp/b@vsphere.local, role moorage-global" in told[1]
 
 
 def test_a_storage_policys_privilege_is_no_global_one() -> None:

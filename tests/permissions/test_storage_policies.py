@@ -10,6 +10,7 @@ from moorage.permissions import (
     STORAGE_POLICY_ROWS,
     Feature,
     On,
+    Row,
     govc_script,
     grants_for,
     privileges_granted_on,
@@ -46,7 +47,8 @@ async def test_the_privilege_suffices(site: Site, admin: Admin) -> None:
     assert result.findings == []
 
 
-async def test_its_absence_is_named_and_nothing_is_made(site: Site, admin: Admin) -> None:
+@pytest.mark.parametrize("row", STORAGE_POLICY_ROWS, ids=lambda row: row.privilege)
+async def test_its_absence_is_named_and_nothing_is_made(row: Row, site: Site, admin: Admin) -> None:
     grant(admin)
     vcenter = await connect(site)
     target = await vcenter.resolve(ON_POLICY)
@@ -55,7 +57,7 @@ async def test_its_absence_is_named_and_nothing_is_made(site: Site, admin: Admin
 
     result = await vcenter.access.check([replace(ON_POLICY, datastore="")], WANTED)
 
-    assert (FindingState.MISSING, "StorageProfile.View", "/") in [
+    assert (FindingState.MISSING, row.privilege, "/") in [
         (one.state, one.privilege, one.object) for one in result.findings
     ]
     with pytest.raises(ForbiddenError, match=r"StorageProfile\.View"):

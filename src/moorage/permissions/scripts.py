@@ -39,14 +39,14 @@ def by_hand(grants: Iterable[Grant], user: str) -> list[str]:
 
     No tool speaks of global permissions: their API is an internal one before vSphere 9.
     """
-    grants = list(grants)
+    grants, who = list(grants), " ".join(user.split())  # it stands in a comment of a program
     roles = [grant.role for grant in grants if grant.is_global]
     is_later = any(_LATER in grant.privileges for grant in grants)
     if not roles:
         return []
     return [
         "To be done by hand, in the vSphere Client: Administration, Access Control, Global",
-        f'Permissions, Add: user {user}, role {", ".join(roles)}, tick "Propagate to children".',
+        f'Permissions, Add: user {who}, role {", ".join(roles)}, tick "Propagate to children".',
         "Tags and content libraries lie in no inventory: a permission on the vCenter does not",
         "reach them, and before vSphere 9 no public API sets global permissions, so neither govc,",
         "PowerCLI nor Terraform can. The role is made here.",
