@@ -133,6 +133,7 @@ BY_HAND: Final = {
     "storage-drs": "would change a datastore cluster, which is outside of the folder",
     "encrypted-template": "needs a key provider",
     "ova-import": "would make a content library, which is outside of the folder",
+    "nfc-import": "would send a disk to a host, whose port may not be reached from here",
     "container-image": "is not about vCenter: needs a builder of images",
     "helm-chart": "is not about vCenter: needs a cluster",
     "systemd-units": "is not about vCenter: needs systemd",

@@ -103,3 +103,7 @@ def an_ova(disk: bytes = DISK, *, algorithm: str = "SHA256", damaged: bool = Fal
     if damaged:
         named["disk.vmdk"] = disk[:-1] + b"!"
     return archive({"template.ovf": named["template.ovf"], "template.mf": said, **named})
+
+
+OVA = an_ova()
+SHA256 = hashlib.sha256(OVA).hexdigest()

@@ -1,9 +1,16 @@
 """Templates from the command line: what is asked for, and what is shown of it."""
 
+import io
+import sys
 import time
 
+import pytest
+
+from moorage.cli.live import Log, Meter, Screen, View, view_item
 from moorage.kit.errors import NotFoundError
-from moorage.resources import Template
+from moorage.resources import Metadata, Template
+from moorage.resources.template import TemplateSpec
+from tests.builders import EARLY
 from tests.cli.world import World
 
 PLACE = "--account lab --datacenter dc1 --compute-cluster cc1 --network nodes"
@@ -39,7 +46,55 @@ def test_an_ova_is_asked_for_and_followed(site: World) -> None:
     assert spec.source.url == "https://files.example.com/u.ova"
     assert (spec.name, spec.prefetch) == ("r_u-2404-0-k-1344-0", ["ds2"])
     assert "0/1" in site.ok("templates managed -o table").out
-    assert "1.00 of 1.00 GiB" in site.ok(f"templates describe {NAME} -o table").out
+    assert "100 %  1.00 GiB of 1.00 GiB" in site.ok(f"templates describe {NAME} -o table").out
+
+
+def test_json_follows_an_import_through_nfc(site: World) -> None:
+    later = site.meanwhile(lambda: site.ready(when_asked(site, "t"), path="templates/t") and None)
+    said = site.ok(
+        "templates import t --ova u.ova --through nfc --datastore ds1 "
+        f"{PLACE} --wait --timeout-s 120 -o json"
+    )
+    later.join()
+
+    assert said.data["status"]["path"] == "templates/t"
+    assert said.data["spec"]["source"]["through"] == "nfc"
+    library = f"templates import u --library-item a/b --through nfc --datastore ds1 {PLACE}"
+    assert "through" in site.refused(library, code=2)
+
+
+def test_a_log_tells_each_tenth_of_an_import_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", told)
+    template = Template(
+        metadata=Metadata(name="t"),
+        spec=TemplateSpec.model_validate(
+            {"account": "a", "datacenter": "dc1", "source": {"existing": "templates/t"}}
+        ),
+    )
+    log = Log("Template t")
+    for share in (0, 31, 33, 36, 52):
+        template.status.set_condition(
+            "Ready", "False", "Uploading", f"{share} of 100 MiB", now=EARLY, generation=0
+        )
+        log.show(view_item(template, Meter(share << 20, 100 << 20)), share)
+
+    assert [line.partition(" t: ")[2] for line in told.getvalue().splitlines()] == [
+        "Uploading, 0 % of 100 MiB",
+        "Uploading, 30 % of 100 MiB",
+        "Uploading, 50 % of 100 MiB",
+    ]
+
+
+def test_a_terminal_gets_a_bar_with_rate_and_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", drawn)
+    screen = Screen("Template t")
+    with screen:
+        screen.show(View("Uploading", meter=Meter(30 << 20, 120 << 20, 1 << 20)), 4)
+
+    assert "25 %  30 MiB of 120 MiB  1 MiB/s  1:30 left" in drawn.getvalue()
+    assert "━" in drawn.getvalue()
 
 
 def test_what_is_wrong_with_an_import_is_said_before_anything_is_asked(site: World) -> None:

@@ -1,4 +1,4 @@
-"""The rows of the feature template-imports are enough, and each is needed."""
+"""The rows of the features template-imports and -nfc are enough, and each is needed."""
 
 import hashlib
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from moorage.kit.errors import ForbiddenError
 from moorage.kit.ids import new_uid
 from moorage.permissions import (
     IMPORT_ROWS,
+    LEASE_IMPORT_ROWS,
     STANDARD,
     Feature,
     On,
@@ -27,13 +28,18 @@ from tests.vsphere.harness import TARGET, Site, a_mark, is_found, until
 
 pytestmark = pytest.mark.anyio
 
-WANTED = (*STANDARD, Feature.TEMPLATE_IMPORTS)
+BOTH = (Feature.TEMPLATE_IMPORTS, Feature.LEASE_IMPORTS)
 OVA = an_ova()
 
 
-def grant(admin: Admin, *taken: Row) -> None:
-    """Grant what the standard features and this one need, but for some rows."""
-    rows = [row for row in rows_for(features=WANTED) if row not in taken]
+def wanted(feature: Feature) -> tuple[Feature, ...]:
+    return (*STANDARD, feature)
+
+
+def grant(admin: Admin, feature: Feature, *taken: Row) -> None:
+    """Grant what the standard features and one more need, but for some rows."""
+    admin.withdraw_all()
+    rows = [row for row in rows_for(features=wanted(feature)) if row not in taken]
     for on, path in {**PATHS, On.ROOT: "/"}.items():
         admin.grant(path, privileges_granted_on(on, rows), propagate=on in {On.ROOT, On.FOLDER})
 
@@ -43,10 +49,17 @@ def opened() -> Iterator[Incoming]:
     yield Incoming(len(OVA), iter([OVA]))
 
 
-async def bring_in(vcenter: VCenter, uid: str) -> None:
+async def bring_in(vcenter: VCenter, feature: Feature, uid: str) -> None:
     """Import an OVA as the gateway does, up to its name."""
+    sha256, mark = hashlib.sha256(OVA).hexdigest(), a_mark(uid, kind="Template")
     place = vcenter.originals.place(TARGET)
-    sha256 = hashlib.sha256(OVA).hexdigest()
+    if feature is Feature.LEASE_IMPORTS:
+        name = f"moorage-import-{uid}"
+        assert await vcenter.imports.leases.bring_in(
+            name, uid, place, opened, sha256, Transfer(), mark
+        )
+        await rename(vcenter, uid)
+        return
     await vcenter.imports.upload(uid, place.datastore, opened, sha256, Transfer())
     deployment = Deployment(
         name=f"moorage-import-{uid}",
@@ -57,33 +70,42 @@ async def bring_in(vcenter: VCenter, uid: str) -> None:
         network=place.network,
         networks=("nic0",),
     )
-    assert await vcenter.imports.deploy(uid, deployment, a_mark(uid, kind="Template"))
+    assert await vcenter.imports.deploy(uid, deployment, mark)
     await vcenter.imports.remove_library(uid)
+    await rename(vcenter, uid)
+
+
+async def rename(vcenter: VCenter, uid: str) -> None:
     found = await until(lambda: is_found(vcenter, uid))
     await vcenter.imports.rename(found.vm, f"template-{uid[:8]}")
 
 
-async def test_the_features_privileges_suffice(site: Site, admin: Admin) -> None:
-    grant(admin)
+@pytest.mark.parametrize("feature", BOTH)
+async def test_the_features_privileges_suffice(feature: Feature, site: Site, admin: Admin) -> None:
+    grant(admin, feature)
     vcenter, uid = await connect(site), new_uid()
 
-    await bring_in(vcenter, uid)
+    await bring_in(vcenter, feature, uid)
 
     await until(lambda: f"template-{uid[:8]}" in site.vms())
-    assert (await vcenter.access.check([TARGET], WANTED)).findings == []
+    assert (await vcenter.access.check([TARGET], wanted(feature))).findings == []
 
 
-@pytest.mark.parametrize("row", IMPORT_ROWS, ids=lambda row: f"{row.privilege} on {row.on}")
+@pytest.mark.parametrize(
+    "row",
+    [*IMPORT_ROWS, *LEASE_IMPORT_ROWS],
+    ids=lambda row: f"{row.feature}: {row.privilege} on {row.on}",
+)
 async def test_each_privilege_is_needed_and_its_absence_is_named(
     row: Row, site: Site, admin: Admin
 ) -> None:
-    grant(admin, row)
+    grant(admin, row.feature, row)
     vcenter = await connect(site)
 
-    result = await vcenter.access.check([TARGET], WANTED)
+    result = await vcenter.access.check([TARGET], wanted(row.feature))
 
     assert {(one.state, one.privilege) for one in result.findings} == {
         (FindingState.MISSING, row.privilege)
     }
     with pytest.raises(ForbiddenError, match=row.privilege):
-        await bring_in(vcenter, new_uid())
+        await bring_in(vcenter, row.feature, new_uid())

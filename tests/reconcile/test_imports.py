@@ -1,10 +1,8 @@
 """OVAs become templates, once: whatever is lost, damaged or killed on the way."""
 
 import hashlib
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,62 +13,18 @@ from moorage.resources.template import TemplateSpec
 from moorage.vsphere import Transfer
 from moorage.vsphere.fetch import Incoming
 from moorage_lab.api import VCenterProcess
-from tests.ova import a_disk, an_ova
+from tests.ova import OVA, SHA256, a_disk, an_ova
 from tests.reconcile.conftest import World
 from tests.reconcile.test_machines import reason
 from tests.reconcile.test_replicas import ready
 from tests.reconcile.test_templates import let_go
+from tests.site import Site, serving
 from tests.vsphere.harness import TARGET
 
 NAME = "r_u-2404-0-k-1344-0"
-OVA = an_ova()
-SHA256 = hashlib.sha256(OVA).hexdigest()
 DEPLOY = "POST /rest/com/vmware/vcenter/ovf/library-item deploy"
 UPLOAD = "PUT /rest/com/vmware/cis/data"
 SESSION = "/rest/com/vmware/content/library/item/update-session"
-
-
-class Site:
-    """Serves one file over HTTP, and may let a reader wait in the middle."""
-
-    def __init__(self) -> None:
-        self.content = OVA
-        self.asked = 0
-        self.half_way = threading.Event()
-        self.go_on = threading.Event()
-        self.go_on.set()
-
-
-@contextmanager
-def serving(site: Site) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if self.path != "/template.ova":
-                self.send_error(404)
-                return
-            site.asked += 1
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(site.content)))
-            self.end_headers()
-            half = len(site.content) // 2
-            self.wfile.write(site.content[:half])
-            self.wfile.flush()
-            site.half_way.set()
-            site.go_on.wait(60)
-            self.wfile.write(site.content[half:])
-
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/template.ova"
-    finally:
-        site.go_on.set()
-        server.shutdown()
-        server.server_close()
 
 
 def an_import(url: str = "", **changes: Any) -> Template:
@@ -97,7 +51,7 @@ def found(world: World, name: str = NAME) -> list[dict[str, Any]]:
 
 def left_over(world: World) -> list[str]:
     """Return what is still there of libraries, sessions and half-made VMs."""
-    kinds = ("Library", "LibraryItem", "UpdateSession", "RestSession")
+    kinds = ("Lease", "Library", "LibraryItem", "UpdateSession", "RestSession")
     entries = world.vcenter.control.ledger().entries
     there = [f"{one.kind} {one.id}" for one in entries if one.kind in kinds and one.gone is None]
     every = world.vcenter.control.inventory()["vms"]
@@ -180,7 +134,7 @@ async def test_what_cannot_be_imported_leaves_nothing(
         await world.ask(an_import(url, **{"sha256": digest, **changes}))
 
         assert word in await failed(world, why)
-        assert site.asked <= 1
+        assert len(site.asked) <= 1
 
 
 @pytest.mark.parametrize(
@@ -225,7 +179,28 @@ async def test_a_gateway_that_ends_in_the_middle_begins_again(world: World) -> N
         await world.start()
 
         await imported(world)
-    assert site.asked >= 2
+    assert len(site.asked) >= 2
+
+
+async def test_a_download_that_is_cut_off_goes_on_at_the_byte(world: World) -> None:
+    site = Site(an_ova(a_disk(bytes(range(256)) * 8000)))
+    site.etag, site.cuts = '"1"', 2
+    await world.ask_account()
+    with serving(site) as url:
+        digest = hashlib.sha256(site.content).hexdigest()
+        await world.ask(an_import(url, sha256=digest))
+        template = await imported(world)
+
+    half = len(site.content) // 2
+    assert site.asked[:2] == ["", f"bytes={half}-"]
+    assert len(site.asked) == 3
+    assert template.status.bytes_done == len(site.content)
+    assert calls(world)[UPLOAD] == 1
+
+
+def calls(world: World) -> dict[str, int]:
+    counted: dict[str, int] = world.vcenter.control.counters()["calls"]
+    return counted
 
 
 async def test_deleting_an_import_ends_it_and_leaves_nothing(world: World) -> None:

@@ -33,6 +33,8 @@ ASKED = (  # the managed objects that methods are called on
     vim.Datastore,
     vim.Folder,
     vim.HostSystem,
+    vim.HttpNfcLease,
+    vim.OvfManager,
     vim.ResourcePool,
     vim.SearchIndex,
     vim.ServiceInstance,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 
 from moorage.cli.milestones import summary
-from moorage.cli.output import clip, table_of, terminal_lines
+from moorage.cli.output import clip, size_of, table_of, terminal_lines
 from moorage.cli.say import say
 from moorage.client import Api
 from moorage.kit.clock import SystemClock
@@ -28,11 +28,39 @@ LABEL_CLUSTER = "moorage.dev/cluster"
 _LOOK_S = 1.0
 _DETAIL = 120
 _FRAME_LINES = 6
+_STEP = 10
+"""Percent, between two lines of a log."""
+_BAR = 24
+"""Columns."""
 
 GIVEN_UP = frozenset(
     {"KubeadmMissing", "KubeletMissing", "RegistryMirrorsUnsupported", "VersionMismatch"}
 )
 """Last words of a node that does not try again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """How far something is that has a size."""
+
+    done: int
+    """Bytes."""
+    total: int
+    per_second: int = 0
+    """Bytes; 0: not known."""
+
+    @property
+    def share(self) -> int:
+        """Percent."""
+        return min(100, 100 * self.done // max(1, self.total))
+
+    def text(self) -> str:
+        """Return how much of how much, how fast, and for how long still."""
+        said = f"{self.share:3d} %  {size_of(self.done)} of {size_of(self.total)}"
+        if self.per_second:
+            left = max(0, self.total - self.done) // self.per_second
+            said += f"  {size_of(self.per_second)}/s  {left // 60}:{left % 60:02d} left"
+        return said
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +77,8 @@ class View:
     """Which object cannot get there, and what it says."""
     names: frozenset[str] = frozenset()
     """Every machine that is there, those that are ready too."""
+    meter: Meter | None = None
+    """Drawn as a bar; ``line`` tells it in coarse steps."""
 
 
 @dataclass(slots=True)
@@ -60,12 +90,23 @@ class Seen:
     was_new: bool | None = None
 
 
-async def follow(api: Api, kind: type[R], name: str, *, project: str = "", timeout_s: float) -> int:
-    """Stay until the resource is ready; return the exit code."""
+async def follow(
+    api: Api,
+    kind: type[R],
+    name: str,
+    *,
+    project: str = "",
+    timeout_s: float,
+    meter_of: Callable[[R], Meter | None] = lambda _: None,
+) -> int:
+    """Stay until the resource is ready; return the exit code.
+
+    ``meter_of`` tells how far it is, while that can be told in bytes.
+    """
 
     async def look() -> View:
         item = await api.get(kind, name, project=project)
-        return View(_line(item), verdict=_verdict(item), why=_message(item))
+        return view_item(item, meter_of(item))
 
     return await _stay(look, timeout_s, f"{kind.kind_name()} {name}")
 
@@ -116,6 +157,14 @@ async def machines_of(api: Api, cluster: str, project: str) -> list[Machine]:
     return await api.list(Machine, project=project, selector=f"{LABEL_CLUSTER}={cluster}")
 
 
+def view_item(item: Resource, meter: Meter | None) -> View:
+    """Return one look at a resource."""
+    line = _line(item)
+    if meter is not None:  # the message has other figures at each look
+        line = f"{phase(item)}, {meter.share // _STEP * _STEP} % of {size_of(meter.total)}"
+    return View(line, verdict=_verdict(item), why=_message(item), meter=meter)
+
+
 def view_cluster(cluster: Cluster, pools: Sequence[NodePool], machines: Sequence[Machine]) -> View:
     """Return one look at a cluster: machines that wait come as rows, the rest as a count."""
     names = frozenset(machine.metadata.name for machine in machines)
@@ -147,7 +196,7 @@ def is_hopeless(item: Resource) -> bool:
 
 
 async def _stay(look: Callable[[], Awaitable[View]], timeout_s: float, what: str) -> int:
-    screen: _Screen | _Log = _Screen(what) if sys.stderr.isatty() else _Log(what)
+    screen: Screen | Log = Screen(what) if sys.stderr.isatty() else Log(what)
     began = time.monotonic()
     with screen:
         while True:
@@ -171,7 +220,7 @@ async def _stay(look: Callable[[], Awaitable[View]], timeout_s: float, what: str
     return view.verdict
 
 
-class _Screen:
+class Screen:
     """A table that is drawn anew: for terminals."""
 
     def __init__(self, what: str) -> None:
@@ -194,7 +243,12 @@ class _Screen:
         from rich.console import Group
         from rich.text import Text
 
-        parts: list[RenderableType] = [Text(f"{self._what}  {elapsed:.0f} s  {view.line}", "bold")]
+        head = f"{self._what}  {elapsed:.0f} s  {view.line}"
+        if view.meter is not None:
+            head = f"{self._what}  {elapsed:.0f} s"
+        parts: list[RenderableType] = [Text(head, "bold")]
+        if view.meter is not None:
+            parts.append(_bar(view.meter))
         room = max(1, terminal_lines() - _FRAME_LINES)
         if view.rows:
             rows = list(view.rows[:room])
@@ -204,7 +258,18 @@ class _Screen:
         self._live.update(Group(*parts), refresh=True)
 
 
-class _Log:
+def _bar(meter: Meter) -> "RenderableType":
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    row = Table.grid(padding=(0, 2, 0, 0))
+    bar = ProgressBar(total=max(1, meter.total), completed=meter.done, width=_BAR)
+    row.add_row(bar, Text(meter.text()))
+    return row
+
+
+class Log:
     """A line for each change: for pipes and logs."""
 
     def __init__(self, what: str) -> None:

@@ -81,6 +81,14 @@ def show_document(document: "Document | Sequence[Document]") -> None:
         sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
+def size_of(count: int) -> str:
+    """Return a number of bytes in the largest unit that it fills."""
+    for unit, size in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count >= size:
+            return f"{count / size:.2f} {unit}" if unit == "GiB" else f"{count / size:.0f} {unit}"
+    return f"{count} B"
+
+
 def age(moment: datetime | None) -> str:
     """Return how long ago, in one unit."""
     if moment is None:

@@ -143,6 +143,7 @@ async def check(
     places: Places = Places(),
     zone_tags: Annotated[bool, Parameter(negative=())] = False,
     template_imports: Annotated[bool, Parameter(negative=())] = False,
+    template_imports_nfc: Annotated[bool, Parameter(negative=())] = False,
     timeout_s: float = 30,
 ) -> int:
     """Check what the account may do in vCenter, and that machines can live where they are to.
@@ -160,6 +161,7 @@ async def check(
         places: Where machines are to live.
         zone_tags: Also check what it takes to read, make and attach tags of regions and zones.
         template_imports: Also check what it takes to import OVAs as templates.
+        template_imports_nfc: The same by NFC leases, without a content library.
         timeout_s: How long to wait for the gateway's answer, in seconds.
     """
     from moorage.cli.context import Context
@@ -181,6 +183,7 @@ async def check(
             clusters=clusters[:_MOST_CLUSTERS],
             zone_tags=zone_tags,
             template_imports=template_imports,
+            template_imports_nfc=template_imports_nfc,
         )
         spec = OperationSpec(
             verb=Verb.CHECK,
@@ -205,6 +208,7 @@ async def roles(
     switch: list[str] | None = None,
     zone_tags: Annotated[bool, Parameter(negative=())] = False,
     template_imports: Annotated[bool, Parameter(negative=())] = False,
+    template_imports_nfc: Annotated[bool, Parameter(negative=())] = False,
     language: Annotated[
         Literal["govc", "powercli", "terraform"], Parameter(name="--format")
     ] = "govc",
@@ -225,6 +229,7 @@ async def roles(
         switch: Distributed switch of the network, by name or path; may be repeated.
         zone_tags: Also what it takes to read, make and attach tags of regions and zones.
         template_imports: Also what it takes to import OVAs as templates.
+        template_imports_nfc: The same by NFC leases, which need nothing global.
         language: What to write: a shell script for govc, a PowerCLI script, or Terraform.
     """
     from moorage.cli.context import Context
@@ -250,7 +255,12 @@ async def roles(
             user = user or (await api.get(CloudAccount, name)).spec.username
             targets = targets or (await places_of_account(api, context, name))[0]
     write = {"govc": govc_script, "powercli": powercli_script, "terraform": terraform_module}
-    features = wanted_features(targets, zone_tags=zone_tags, template_imports=template_imports)
+    features = wanted_features(
+        targets,
+        zone_tags=zone_tags,
+        template_imports=template_imports,
+        lease_imports=template_imports_nfc,
+    )
     rows = rows_for(features=features)
     grants = grants_for(targets, rows, switch or ())
     sys.stdout.write(write[language](grants, user or ""))

@@ -1,7 +1,7 @@
 """``moorage templates``: what machines are cloned from, and its replicas on datastores."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from cyclopts import App
 
@@ -111,6 +111,7 @@ async def import_(
     network: str,
     ova: str | None = None,
     library_item: str | None = None,
+    through: Literal["content-library", "nfc"] = "content-library",
     folder: str | None = None,
     resource_pool: str | None = None,
     sha256: str | None = None,
@@ -132,6 +133,8 @@ async def import_(
         network: Network that it is plugged into; machines get networks of their own.
         ova: URL that the gateway can reach, or name of a file in the gateway's imports folder.
         library_item: LIBRARY/ITEM in place of an OVA: an OVF template in a content library.
+        through: How vCenter takes an OVA in: content-library needs its port 443 only; nfc sends
+            disks straight to an ESXi host (port 443 of the hosts).
         folder: VM folder; spectro-templates where there is one, else templates, by default.
         resource_pool: Resource pool; the compute cluster's own by default.
         sha256: Of the OVA; needed for http://.
@@ -143,6 +146,8 @@ async def import_(
     source: dict[str, Any] = {}
     if ova is not None:
         source["url" if "://" in ova else "file"] = ova
+    if through == "nfc":
+        source["through"] = through
     if library_item is not None:
         library, _, item = library_item.partition("/")
         source["libraryItem"] = {"library": library, "item": item}
@@ -320,15 +325,27 @@ async def _ask(name: str, spec: dict[str, Any], timeout_s: float | None) -> int:
 
 
 async def _follow(api: "Api", name: str, timeout_s: float | None) -> int:
-    from moorage.cli.live import follow
+    from moorage.cli.live import Meter, follow
+    from moorage.cli.output import show_document
+    from moorage.cli.settings import output_format
     from moorage.resources import Template
 
+    def meter_of(template: Template) -> Meter | None:
+        status, ready = template.status, template.status.condition("Ready")
+        if not status.bytes_total or ready is None or ready.reason != "Uploading":
+            return None
+        return Meter(status.bytes_done, status.bytes_total, status.bytes_per_second)
+
+    code = 0
     if timeout_s is None:
         say(
             f"template {name} is asked for: `moorage templates describe {name}` shows how far it is"
         )
-        return 0
-    return await follow(api, Template, name, timeout_s=timeout_s)
+    else:
+        code = await follow(api, Template, name, timeout_s=timeout_s, meter_of=meter_of)
+    if output_format() != "table":
+        show_document((await api.get(Template, name)).document())
+    return code
 
 
 def _named(path: str) -> str:
@@ -349,8 +366,12 @@ def _facts(template: "Template") -> list[tuple[str, object]]:
 
 
 def _sent(template: "Template") -> str:
-    done, total = template.status.bytes_done, template.status.bytes_total
-    return f"{done / _GIB:.2f} of {total / _GIB:.2f} GiB" if total else "-"
+    from moorage.cli.live import Meter
+
+    status = template.status
+    if not status.bytes_total:
+        return "-"
+    return Meter(status.bytes_done, status.bytes_total, status.bytes_per_second).text().strip()
 
 
 def _prefetched(template: "Template") -> str:

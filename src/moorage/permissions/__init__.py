@@ -1,6 +1,7 @@
 """Privileges in vCenter: what is needed, what is missing, and the roles that grant it."""
 
 from moorage.permissions.check import READ, Subject, judge, needed, wanted_features
+from moorage.permissions.imports import IMPORT_ROWS, LEASE_IMPORT_ROWS
 from moorage.permissions.names import renames, shown_name
 from moorage.permissions.page import privileges_page
 from moorage.permissions.roles import Grant, grants_for
@@ -16,7 +17,6 @@ from moorage.permissions.scripts import by_hand, govc_script, powercli_script
 from moorage.permissions.table import (
     CLUSTER_FOLDER_ROWS,
     EVERY_ROW,
-    IMPORT_ROWS,
     ROWS,
     STORAGE_POLICY_ROWS,
     ZONE_TAG_ROWS,
@@ -30,6 +30,7 @@ __all__ = [
     "EVERY_ROW",
     "GRANTED_ON",
     "IMPORT_ROWS",
+    "LEASE_IMPORT_ROWS",
     "OPTIONAL",
     "READ",
     "ROWS",

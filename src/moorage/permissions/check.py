@@ -32,7 +32,11 @@ class Subject:
 
 
 def wanted_features(
-    targets: Iterable[CheckTarget], *, zone_tags: bool = False, template_imports: bool = False
+    targets: Iterable[CheckTarget],
+    *,
+    zone_tags: bool = False,
+    template_imports: bool = False,
+    lease_imports: bool = False,
 ) -> tuple[Feature, ...]:
     """Return the features that somebody uses in these places."""
     places = list(targets)
@@ -41,6 +45,7 @@ def wanted_features(
         Feature.STORAGE_POLICIES: any(one.storage_policy for one in places),
         Feature.ZONE_TAGS: zone_tags,
         Feature.TEMPLATE_IMPORTS: template_imports,
+        Feature.LEASE_IMPORTS: lease_imports,
     }
     return (*STANDARD, *(feature for feature, is_used in wanted.items() if is_used))
 

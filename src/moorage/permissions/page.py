@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
+from moorage.permissions.imports import IMPORT_ROWS, LEASE_IMPORT_ROWS
 from moorage.permissions.names import renames
 from moorage.permissions.row import GRANTED_ON, On, Row
 from moorage.permissions.table import (
     CLUSTER_FOLDER_ROWS,
     EVERY_ROW,
-    IMPORT_ROWS,
     ROWS,
     STORAGE_POLICY_ROWS,
     ZONE_TAG_ROWS,
@@ -41,6 +41,13 @@ vCenter count for content libraries as *global permissions* only, as with tags b
 `moorage accounts check --template-imports` asks for them.
 
 """
+_LEASE_IMPORTS = """
+### For imports of OVAs by NFC leases
+
+In place of the table before, for who imports [through `nfc`](../howto/templates.md) only: nothing
+on the vCenter as a whole. `moorage accounts check --template-imports-nfc` asks for them.
+
+"""
 _STORAGE_POLICIES = """
 ### For storage policies
 
@@ -67,6 +74,7 @@ def privileges_page() -> str:
     text = (
         f"{_INTRO}{_roles(ROWS)}{_FOLDERS}{_roles(CLUSTER_FOLDER_ROWS)}"
         f"{_STORAGE_POLICIES}{_roles(STORAGE_POLICY_ROWS)}{_IMPORTS}{_roles(IMPORT_ROWS)}"
+        f"{_LEASE_IMPORTS}{_roles(LEASE_IMPORT_ROWS)}"
         f"{_ZONE_TAGS}{_roles(ZONE_TAG_ROWS)}"
     )
     text += (

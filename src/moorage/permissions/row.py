@@ -46,6 +46,8 @@ class Feature(StrEnum):
     machine there is a full clone."""
     TEMPLATE_IMPORTS = "template-imports"
     """Import OVAs as templates. Asked for by who wants it only."""
+    LEASE_IMPORTS = "template-imports-nfc"
+    """Import OVAs by NFC leases, without a content library. Asked for by who wants it only."""
     STORAGE_POLICIES = "storage-policies"
     """Machines that follow a storage policy (``storagePolicy``). Asked for by who names one."""
     ZONE_TAGS = "zone-tags"

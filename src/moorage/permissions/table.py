@@ -9,6 +9,7 @@ are required on, and whose chapter on permissions has "Required Privileges for C
 
 from collections.abc import Collection, Iterable
 
+from moorage.permissions.imports import IMPORT_ROWS, LEASE_IMPORT_ROWS
 from moorage.permissions.names import release
 from moorage.permissions.row import GRANTED_ON, STANDARD, Feature, On, Row, rows
 
@@ -25,9 +26,6 @@ _PROVISIONING = "Security, Defined Privileges, Virtual Machine Provisioning Priv
 _TAGGING = "Security, Defined Privileges, vSphere Tagging Privileges"
 _TAG_OBJECTS = "Security, Permissions on Tag Objects"
 _TAG_ASSOCIATION = "Automation API, cis tagging tag-association"
-_LIBRARY = "Security, Defined Privileges, Content Library Privileges"
-_VAPP = "Security, Defined Privileges, vApp Privileges"
-_IMPORT = "Web Services API, ResourcePool ImportVApp"
 _READ = "Security, Using Roles to Assign Privileges, Read Only Role"
 _RECONFIGURE = "Web Services API, ComputeResource ReconfigureComputeResource_Task"
 _FOLDERS = "Security, Defined Privileges, Folder Privileges"
@@ -314,51 +312,6 @@ CLUSTER_FOLDER_ROWS: tuple[Row, ...] = (
 )
 """Privileges for a folder of each cluster's own, which nothing else needs."""
 
-IMPORT_ROWS: tuple[Row, ...] = (
-    *rows(
-        "send an OVA to a content library of its own, and delete that",
-        ("local-library create", "library item create", "update-session create", "file add"),
-        [
-            (
-                "ContentLibrary.CreateLocalLibrary",
-                On.ROOT,
-                f"{_LIBRARY}, Create local library",
-            ),
-            ("ContentLibrary.AddLibraryItem", On.ROOT, f"{_LIBRARY}, Add library item"),
-            ("ContentLibrary.UpdateSession", On.ROOT, f"{_LIBRARY}, Update files"),
-            (
-                "ContentLibrary.DeleteLocalLibrary",
-                On.ROOT,
-                f"{_LIBRARY}, Delete local library",
-            ),
-        ],
-        Feature.TEMPLATE_IMPORTS,
-    ),
-    *rows(
-        "deploy an OVA from its content library",
-        ("ovf library-item deploy",),
-        [
-            ("VApp.Import", On.FOLDER, f"{_VAPP}, Import; {_IMPORT}"),
-            ("VApp.Import", On.RESOURCE_POOL, f"{_VAPP}, Import; {_IMPORT}"),
-            ("VirtualMachine.Inventory.Create", On.FOLDER, f"{_INVENTORY}, Create new"),
-        ],
-        Feature.TEMPLATE_IMPORTS,
-    ),
-    *rows(
-        "give an imported template its name",
-        ("Rename_Task",),
-        [
-            (
-                "VirtualMachine.Config.Rename",
-                On.VM,
-                f"{_CONFIG}, Rename; Web Services API, ManagedEntity Rename_Task",
-            )
-        ],
-        Feature.TEMPLATE_IMPORTS,
-    ),
-)
-"""Privileges for imports of OVAs, which nothing else needs."""
-
 STORAGE_POLICY_ROWS: tuple[Row, ...] = (
     *rows(
         "find a storage policy and its datastores, clone by it (storagePolicy)",
@@ -369,7 +322,14 @@ STORAGE_POLICY_ROWS: tuple[Row, ...] = (
 )
 """Privileges for machines that follow a storage policy, which nothing else needs."""
 
-EVERY_ROW = (*ROWS, *CLUSTER_FOLDER_ROWS, *STORAGE_POLICY_ROWS, *IMPORT_ROWS, *ZONE_TAG_ROWS)
+EVERY_ROW = (
+    *ROWS,
+    *CLUSTER_FOLDER_ROWS,
+    *STORAGE_POLICY_ROWS,
+    *IMPORT_ROWS,
+    *LEASE_IMPORT_ROWS,
+    *ZONE_TAG_ROWS,
+)
 """All rows of all features."""
 
 

@@ -95,6 +95,8 @@ class CheckArguments(Model):
     """Also what it takes to read, make and attach tags of regions and zones."""
     template_imports: bool = False
     """Also what it takes to import OVAs as templates."""
+    template_imports_nfc: bool = False
+    """The same by NFC leases."""
 
 
 class FindingState(StrEnum):

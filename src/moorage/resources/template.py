@@ -32,6 +32,8 @@ TemplateName = Annotated[
 ]
 """Of a virtual machine: vCenter takes 80 characters at most."""
 
+Through = Literal["contentLibrary", "nfc"]
+
 ItemName = Annotated[str, StringConstraints(min_length=1, max_length=80, strip_whitespace=True)]
 
 
@@ -68,6 +70,9 @@ class TemplateSource(Model):
     ``importsFolder`` of the gateway's settings."""
     library_item: LibraryItem | None = None
     """OVF template that lies in a content library of vCenter already; it stays there."""
+    through: Through = "contentLibrary"
+    """How vCenter takes an OVA in: by a content library of its own (port 443 of vCenter), or by
+    ``nfc``, straight to an ESXi host (port 443 of the hosts)."""
     ca_bundle: str | None = Field(default=None, max_length=64 * 1024)
     """PEM certificates that the server of ``url`` is verified by, in place of the system's."""
 
@@ -79,6 +84,8 @@ class TemplateSource(Model):
             raise ValueError(f"exactly one of {aliases} has to be given")
         if self.ca_bundle is not None and self.url is None:
             raise ValueError("caBundle is for url only")
+        if self.through != "contentLibrary" and self.url is None and self.file is None:
+            raise ValueError("through is for url and file only")
         return self
 
     @property
@@ -164,6 +171,8 @@ class TemplateStatus(Status):
     bytes_done: int = 0
     """Of an import: sent to vCenter so far."""
     bytes_total: int = 0
+    bytes_per_second: int = 0
+    """How fast it went lately; 0 while nothing is sent."""
     uploaded: bool = False
     """Whether the OVA lies in a content library now, to be deployed."""
     networks: list[str] = Field(default_factory=list)

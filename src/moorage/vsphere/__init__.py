@@ -3,9 +3,10 @@
 from moorage.vsphere.clone import copied_bytes, needs_replica, why_full
 from moorage.vsphere.endpoint import Endpoint
 from moorage.vsphere.fitness import unfit
-from moorage.vsphere.imports import Transfer, name_taken
+from moorage.vsphere.imports import name_taken
 from moorage.vsphere.library import Deployment
 from moorage.vsphere.limits import Limits
+from moorage.vsphere.longcall import Transfer
 from moorage.vsphere.originals import ImportPlace
 from moorage.vsphere.session import SessionNote
 from moorage.vsphere.template import TemplateInfo

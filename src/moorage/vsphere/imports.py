@@ -1,5 +1,7 @@
 """OVAs into vCenter: sent to a content library of their own, and deployed from it.
 
+``nfc`` is the other way; what follows an import, and what it leaves, is here for both.
+
 Nothing of it outlives the import: neither library nor update session. The virtual machine bears a
 private name, made of the UID, until its owner mark stands in it; what is found under that name
 without a mark was left by an attempt that nobody has finished, and goes.
@@ -8,23 +10,32 @@ without a mark was left by an attempt that nobody has finished, and goes.
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field
-from datetime import timedelta
-from threading import Event
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 from urllib.parse import urlsplit
 
-import anyio
-import anyio.to_thread
 from pyVmomi import vim
 
-from moorage.engine import lease
-from moorage.kit.errors import ForbiddenError, MoorageError, TerminalError, UnavailableError
+from moorage.kit.errors import (
+    DeferredError,
+    ForbiddenError,
+    MoorageError,
+    TerminalError,
+    UnavailableError,
+)
 from moorage.vsphere.effects import Effects
 from moorage.vsphere.faults import NETWORK_ERRORS
 from moorage.vsphere.fetch import Incoming
 from moorage.vsphere.inventory import Inventory
 from moorage.vsphere.library import ContentLibrary, Deployment
+from moorage.vsphere.longcall import (
+    CALL_S,
+    PIECE_S,
+    READY_S,
+    LongCalls,
+    Transfer,
+    check_whole,
+)
+from moorage.vsphere.nfc import LeaseImports
 from moorage.vsphere.ova import Descriptor, OvaReader
 from moorage.vsphere.power import check_still_ours
 from moorage.vsphere.properties import Want, keyed, moref, retrieve, text
@@ -32,29 +43,11 @@ from moorage.vsphere.rest import Rest, RestCalls
 from moorage.vsphere.session import Session
 from moorage.vsphere.types import OWNER_KEY, VM, OwnerMark, TaskRef
 
-T = TypeVar("T")
-
-CALL_S: Final = 60.0
-PIECE_S: Final = 120.0
-"""How long vCenter may take for one piece of an upload."""
-READY_S: Final = 1800.0
-"""How long it may take to check and store what was sent."""
 DEPLOY_S: Final = 7200.0
 _LOOK_S: Final = 1.0
-_TASK_S: Final = 0.2
-_AT_A_TIME: Final = 4
+_LEASED_AGAIN_S: Final = 10.0
+_DESTROY: Final = "Destroy_Task"
 _FILE: Final = "template.ova"
-
-
-@dataclass(slots=True)
-class Transfer:
-    """One upload under way; read by others while it goes on."""
-
-    total: int = 0
-    """Bytes."""
-    done: int = 0
-    stopped: Event = field(default_factory=Event)
-    """Set by whoever wants it to end."""
 
 
 class Imports:
@@ -67,7 +60,9 @@ class Imports:
         self._rest = rest
         self._effects = effects
         self._inventory = inventory
-        self._threads = anyio.CapacityLimiter(_AT_A_TIME)
+        self._long = LongCalls(session)
+        self.leases = LeaseImports(session, self._long)
+        """The way without a content library."""
 
     async def upload(
         self,
@@ -102,12 +97,12 @@ class Imports:
                         transfer.total, transfer.done = incoming.size, 0
                         return self._send(calls, uid, datastore, incoming, sha256, transfer)
                 except BaseException:
-                    self._soon(CALL_S)
+                    self._long.soon(CALL_S)
                     with suppress(MoorageError, *NETWORK_ERRORS):  # else the next attempt does it
                         library.remove(uid)
                     raise
 
-        return await self._beside("import an OVA", work, transfer)
+        return await self._long.run("import an OVA", work, transfer)
 
     async def deploy(self, uid: str, wanted: Deployment, mark: OwnerMark) -> str | None:
         """Deploy what was uploaded, or a named item; set identity and mark; return the moref.
@@ -129,12 +124,12 @@ class Imports:
                 if wanted.source is not None:
                     found = library.networks_of(item, wanted.resource_pool, wanted.folder)
                     networks = tuple(found)
-                self._soon(DEPLOY_S)
+                self._long.soon(DEPLOY_S)
                 made = library.deploy(item, wanted, networks)
-                self._adopt(made, mark)
+                self._long.adopt(made, mark)
                 return made
 
-        return await self._beside("deploy an OVA", work, Transfer())
+        return await self._long.run("deploy an OVA", work, Transfer())
 
     async def remove_library(self, uid: str) -> None:
         """Take away the import's library and update sessions, if there are any."""
@@ -143,7 +138,7 @@ class Imports:
             with self._open() as calls, self._session.effect("delete a content library"):
                 ContentLibrary(calls).remove(uid)
 
-        await self._beside("delete a content library", work, Transfer())
+        await self._long.run("delete a content library", work, Transfer())
 
     async def check_name(self, folder: str, name: str) -> None:
         """Raise ``TerminalError`` where the folder has something of that name."""
@@ -173,8 +168,11 @@ class Imports:
         It is known by that name, and by the UID in its annotation: it has no owner mark yet. One
         that has is waited for.
 
-        Returns what is waited for; ``""`` when there is nothing. Raises ``ForbiddenError`` for a
-        virtual machine of that name that is another one.
+        Returns what is waited for; ``""`` when there is nothing.
+
+        Raises:
+            DeferredError: A lease covers it, which vCenter ends by itself.
+            ForbiddenError: A virtual machine of that name is another one.
         """
 
         def work() -> str:
@@ -182,7 +180,7 @@ class Imports:
             if child is None:
                 return ""
             found = moref(child) or ""
-            paths = ["config.annotation", keyed(OWNER_KEY)]
+            paths = ["config.annotation", "disabledMethod", keyed(OWNER_KEY)]
             wanted = [Want(vim.VirtualMachine, [found], paths)]
             values = retrieve(self._session, wanted).get(found) or {}
             mark = OwnerMark.parse(text(values.get(keyed(OWNER_KEY))))
@@ -191,6 +189,13 @@ class Imports:
             if uid not in text(values.get("config.annotation")):
                 raise ForbiddenError(
                     f"VM {name} is not what the import has left: it is not touched. Rename it"
+                )
+            if _DESTROY in (values.get("disabledMethod") or ()):
+                raise DeferredError(
+                    "RemovingRemains",
+                    f"{name} is covered by the lease of an attempt that was cut off: vCenter "
+                    "removes it when that has timed out, in a few minutes",
+                    _LEASED_AGAIN_S,
                 )
             child.Destroy_Task()
             return f"what an unfinished attempt has left is destroyed ({name})"
@@ -213,57 +218,32 @@ class Imports:
         transfer: Transfer,
     ) -> Descriptor:
         library, reader = ContentLibrary(calls), OvaReader()
-        self._soon(CALL_S)
+        self._long.soon(CALL_S)
         made = library.create(uid, datastore, f"Import {uid} of Moorage; it goes by itself")
         update = library.begin_update(library.create_item(made))
         where = urlsplit(library.add_file(update, _FILE, incoming.size))
         # Whatever host vCenter names: it is sent to the one that was verified.
         path = where.path + (f"?{where.query}" if where.query else "")
         calls.put(path, incoming.size, self._pieces(incoming, reader, transfer))
-        found = reader.sha256.hexdigest()
-        if sha256 not in {None, found}:
-            raise TerminalError(
-                "ChecksumMismatch", f"the OVA has the SHA-256 {found}, and {sha256} was asked for"
-            )
+        check_whole(reader, sha256)
         descriptor = reader.finish()
-        self._soon(CALL_S)
+        self._long.soon(CALL_S)
         library.complete(update)
         until = time.monotonic() + READY_S
         while library.state(update) != "DONE":
             if time.monotonic() > until or transfer.stopped.wait(_LOOK_S):
                 raise UnavailableError("vCenter has not taken in what was sent: tried again")
-            self._soon(CALL_S)
+            self._long.soon(CALL_S)
         return descriptor
 
     def _pieces(self, incoming: Incoming, reader: OvaReader, transfer: Transfer) -> Iterator[bytes]:
         for piece in incoming.pieces:
-            if transfer.stopped.is_set():
-                raise UnavailableError("the import was stopped")
+            transfer.ensure_wanted()
             reader.feed(piece)
-            self._soon(PIECE_S)
+            self._long.soon(PIECE_S)
             yield piece
             transfer.done += len(piece)
-        self._soon(READY_S)  # vCenter may look at it before it answers
-
-    def _adopt(self, vm: str, mark: OwnerMark) -> None:
-        """Set identity and mark, and stay until they are: without them it would be debris."""
-        self._soon(CALL_S)
-        task = moref(
-            self._session.ref(vim.VirtualMachine, vm).ReconfigVM_Task(
-                vim.vm.ConfigSpec(
-                    instanceUuid=mark.uid,
-                    extraConfig=[vim.option.OptionValue(key=OWNER_KEY, value=mark.to_json())],
-                )
-            )
-        )
-        state, until = "", time.monotonic() + CALL_S
-        while state != "success":
-            if state == "error" or time.monotonic() > until:
-                raise UnavailableError(f"vCenter could not set the identity of {vm}: tried again")
-            time.sleep(_TASK_S)
-            self._soon(CALL_S)
-            wanted = [Want(vim.Task, [str(task)], ["info.state"])]
-            state = str(retrieve(self._session, wanted).get(str(task), {}).get("info.state"))
+        self._long.soon(READY_S)  # vCenter may look at it before it answers
 
     @contextmanager
     def _open(self) -> Iterator[RestCalls]:
@@ -271,25 +251,7 @@ class Imports:
             try:
                 yield calls
             finally:
-                self._soon(CALL_S)
-
-    def _soon(self, within_s: float) -> None:
-        """Give the next call of this thread a deadline of its own."""
-        self._session.stub.deadline.at = time.monotonic() + within_s
-
-    async def _beside(self, what: str, work: Callable[[], T], transfer: Transfer) -> T:
-        """Work in a thread that takes no place of other calls; it ends soon after the caller."""
-        await lease.hold(timedelta(seconds=CALL_S))
-
-        def run() -> T:
-            return self._session.run(what, work, deadline=time.monotonic() + CALL_S)
-
-        try:
-            return await anyio.to_thread.run_sync(
-                run, limiter=self._threads, abandon_on_cancel=True
-            )
-        finally:
-            transfer.stopped.set()
+                self._long.soon(CALL_S)
 
 
 def name_taken(name: str) -> TerminalError:

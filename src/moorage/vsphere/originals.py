@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 from pyVmomi import vim
 
@@ -39,6 +40,17 @@ class ImportPlace:
     resource_pool: str
     datastore: str
     network: str
+    network_kind: str
+    """vSphere's type of the network."""
+    hosts: tuple[str, ...] = ()
+    """Those in service that reach datastore and network."""
+
+    def host_for(self, uid: str) -> str | None:
+        """Return the host that an import is made on: another one for each UID, more or less.
+
+        A compute cluster without DRS wants one to be named, and the others take one.
+        """
+        return self.hosts[UUID(uid).int % len(self.hosts)] if self.hosts else None
 
 
 class Originals:
@@ -69,7 +81,22 @@ class Originals:
         where = (chosen.folder, chosen.resource_pool, chosen.datastore, chosen.network)
         if resolver.faults or any(one is None for one in where):
             raise InvalidError("vCenter has not what is asked for", tuple(resolver.faults))
-        return ImportPlace(*(one.moref for one in where if one is not None))
+        folder, pool, datastore, network = (one for one in where if one is not None)
+        compute = chosen.compute_cluster.moref if chosen.compute_cluster is not None else ""
+        return ImportPlace(
+            folder.moref,
+            pool.moref,
+            datastore.moref,
+            network.moref,
+            network.kind,
+            tuple(
+                host.moref
+                for host in self._stream.places.hosts(compute)
+                if host.is_usable()
+                and datastore.moref in host.morefs("datastore")
+                and network.moref in host.morefs("network")
+            ),
+        )
 
     def path_of(self, vm: VM) -> str:
         """Return the path of a virtual machine below its datacenter's VM folder."""

@@ -52,10 +52,24 @@ class _Member:
     kept: bytearray | None
 
 
+class Sink(Protocol):
+    """Takes the files of an OVA that are no texts, one after the other, as they pass by."""
+
+    def begin(self, name: str, size: int) -> None:
+        """Hear that a file of so many bytes begins."""
+
+    def data(self, piece: memoryview) -> None:
+        """Take its next bytes."""
+
+    def end(self) -> None:
+        """Hear that it is over."""
+
+
 @dataclass(slots=True)
 class OvaReader:
     """Takes an OVA in pieces of any size, in order; ``finish`` judges it."""
 
+    sink: Sink | None = None
     sha256: _Hash = field(default_factory=hashlib.sha256)
     """Over the whole file."""
     _texts: dict[str, bytes] = field(default_factory=dict)
@@ -82,6 +96,16 @@ class OvaReader:
                     self._header.clear()
             view = view[taken:]
 
+    def descriptor(self) -> tuple[str, bytes]:
+        """Return name and text of the OVF descriptor, which comes before all other files.
+
+        Raises ``TerminalError`` where it has not come, or there are several.
+        """
+        found = [(name, text) for name, text in self._texts.items() if name.endswith(".ovf")]
+        if len(found) != 1:
+            raise invalid(f"an OVA begins with one OVF descriptor; this has {len(found)}")
+        return found[0]
+
     def finish(self) -> Descriptor:
         """Check the manifest, once everything has passed by, and return what the OVF says.
 
@@ -89,10 +113,7 @@ class OvaReader:
         """
         if self._member is not None or self._header:
             raise invalid("the OVA is cut off in the middle of a file")
-        descriptors = [name for name in self._texts if name.endswith(".ovf")]
-        if len(descriptors) != 1:
-            raise invalid(f"an OVA holds one OVF descriptor; this has {len(descriptors)}")
-        descriptor = read_descriptor(descriptors[0], self._texts[descriptors[0]])
+        descriptor = read_descriptor(*self.descriptor())
         missing = [name for name in descriptor.files if name not in self._digests]
         if missing:
             raise invalid(f"the OVF descriptor names files that are not there: {missing}")
@@ -131,6 +152,8 @@ class OvaReader:
             bytearray() if is_text else None,
         )
         self._member = member
+        if self.sink is not None and not is_text:
+            self.sink.begin(name, size)
         if size == 0:
             self._end(member)
 
@@ -148,6 +171,8 @@ class OvaReader:
             one.update(piece)
         if member.kept is not None:
             member.kept += piece
+        elif self.sink is not None:
+            self.sink.data(piece)
         member.left -= taken
         if member.left == 0:
             self._end(member)
@@ -159,6 +184,8 @@ class OvaReader:
         }
         if member.kept is not None:
             self._texts[member.name] = bytes(member.kept)
+        elif self.sink is not None:
+            self.sink.end()
         self._member = None
         self._skip = -member.size % _BLOCK
 

@@ -102,6 +102,8 @@ func (s *Server) replacement(ctx *simulator.Context, method *simulator.Method) (
 		return &host{HostSystem: object, server: s}, nil
 	case *simulator.Folder:
 		return &folder{Folder: object, server: s}, nil
+	case *simulator.ResourcePool:
+		return &resourcePool{ResourcePool: object, server: s}, nil
 	case *simulator.Datacenter:
 		return &datacenter{Datacenter: object, server: s}, nil
 	case *simulator.AuthorizationManager:

@@ -98,6 +98,8 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.soap(w, r)
 	case strings.HasPrefix(r.URL.Path, "/rest/"), strings.HasPrefix(r.URL.Path, "/api/"):
 		f.rest(w, r)
+	case strings.HasPrefix(r.URL.Path, nfcPath):
+		f.server.leases.ServeHTTP(w, r)
 	default:
 		f.next.ServeHTTP(w, r)
 	}

@@ -34,7 +34,7 @@ type Moment struct {
 
 // Entry is the life of one thing.
 type Entry struct {
-	Kind    string  `json:"kind"` // VirtualMachine, Folder, ResourcePool, VirtualMachineSnapshot, Rule, Group, Category, Tag, TagAttachment, Library, LibraryItem, UpdateSession, Session, RestSession
+	Kind    string  `json:"kind"` // VirtualMachine, Folder, ResourcePool, VirtualMachineSnapshot, Rule, Group, Category, Tag, TagAttachment, Library, LibraryItem, UpdateSession, Lease, Session, RestSession
 	ID      string  `json:"id"`
 	Name    string  `json:"name,omitempty"`
 	By      string  `json:"by,omitempty"` // who made it; empty for what the inventory file brought

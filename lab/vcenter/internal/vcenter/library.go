@@ -299,23 +299,32 @@ func (s *Server) deploy(d *deployment, descriptor, user string) (ref, *refusal) 
 	if refused != nil {
 		return ref{}, refused
 	}
-	release, refused := s.machines.claimName(ctx, folder, d.Spec.Name)
-	if refused != nil {
-		return ref{}, refused
-	}
-	defer release()
 	request := &types.CreateVM_Task{
 		This: folder.Self, Config: *config, Pool: ref{Type: "ResourcePool", Value: d.Target.ResourcePoolID},
 	}
-	if refused := s.checkCreate(folder, request); refused != nil {
+	vm, refused := s.importMachine(ctx, folder, request, user)
+	if refused != nil {
 		return ref{}, refused
 	}
-	instance, releaseUUID := s.machines.claimInstanceUUID("", ref{})
+	return vm.Self, nil
+}
+
+// importMachine makes the machine of an OVF, without what is on its disks.
+func (s *Server) importMachine(ctx *simulator.Context, folder *simulator.Folder, request *types.CreateVM_Task, user string) (*simulator.VirtualMachine, *refusal) {
+	release, refused := s.machines.claimName(ctx, folder, request.Config.Name)
+	if refused != nil {
+		return nil, refused
+	}
+	defer release()
+	if refused := s.checkCreate(folder, request); refused != nil {
+		return nil, refused
+	}
+	instance, releaseUUID := s.machines.claimInstanceUUID(request.Config.InstanceUuid, ref{})
 	defer releaseUUID()
 	request.Config.InstanceUuid = instance
 	made, refused := s.tasks.inner(ctx, folder, func() soap.HasFault { return folder.CreateVMTask(ctx, request) })
 	if refused != nil {
-		return ref{}, refused
+		return nil, refused
 	}
 	vm := s.registry.Get(made.(ref)).(*simulator.VirtualMachine)
 	s.ledger.by(vm.Self, &simulator.Session{UserSession: types.UserSession{UserName: user}})
@@ -325,7 +334,7 @@ func (s *Server) deploy(d *deployment, descriptor, user string) (ref, *refusal) 
 	})
 	s.hub.Publish(ctx, vm.Self)
 	s.hub.Touch(s.around(vm)...)
-	return vm.Self, nil
+	return vm, nil
 }
 
 // specOf reads the OVF by the simulator's own means.
@@ -354,6 +363,25 @@ func (s *Server) specOf(ctx *simulator.Context, d *deployment, descriptor string
 	}
 	config := answered.Res.Returnval.ImportSpec.(*types.VirtualMachineImportSpec).ConfigSpec
 	config.Annotation = d.Spec.Annotation
+	path := object.DatastorePath{Datastore: datastore.Name}
+	config.Files = &types.VirtualMachineFileInfo{VmPathName: path.String()}
+	return &config, s.roomForDisks(ctx, datastore, &config)
+}
+
+// importedDisks looks for the datastore that a machine to be imported names, and for room on it.
+func (s *Server) importedDisks(ctx *simulator.Context, folder *simulator.Folder, config *types.VirtualMachineConfigSpec) *refusal {
+	var path object.DatastorePath
+	dc := s.datacenterOf(folder)
+	if dc != nil && config.Files != nil && path.FromString(config.Files.VmPathName) {
+		if store, ok := s.registry.FindByName(path.Datastore, dc.Datastore).(*simulator.Datastore); ok {
+			return s.roomForDisks(ctx, store, config)
+		}
+	}
+	return refuseText(&types.InvalidDatastorePath{}, "config.files.vmPathName names no datastore of the datacenter.")
+}
+
+// roomForDisks completes the sizes of disks, of which OVFs tell one only, and refuses what the datastore cannot hold.
+func (s *Server) roomForDisks(ctx *simulator.Context, datastore *simulator.Datastore, config *types.VirtualMachineConfigSpec) *refusal {
 	var need int64
 	for _, change := range config.DeviceChange {
 		if disk, ok := change.GetVirtualDeviceConfigSpec().Device.(*types.VirtualDisk); ok {
@@ -364,9 +392,7 @@ func (s *Server) specOf(ctx *simulator.Context, d *deployment, descriptor string
 	var free int64
 	ctx.WithLock(datastore, func() { free = datastore.Summary.FreeSpace })
 	if need > free {
-		return nil, refuseText(&types.NoDiskSpace{Datastore: datastore.Name}, fmt.Sprintf("Insufficient disk space on datastore '%s'.", datastore.Name))
+		return refuseText(&types.NoDiskSpace{Datastore: datastore.Name}, fmt.Sprintf("Insufficient disk space on datastore '%s'.", datastore.Name))
 	}
-	path := object.DatastorePath{Datastore: datastore.Name}
-	config.Files = &types.VirtualMachineFileInfo{VmPathName: path.String()}
-	return &config, nil
+	return nil
 }

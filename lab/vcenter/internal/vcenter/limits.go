@@ -25,6 +25,9 @@ type Limits struct {
 	UpdatesPerAnswer  int                `json:"updatesPerAnswer"` // objects in one answer to a wait; the rest is said to be truncated
 	GuestinfoValue    int                `json:"guestinfoValueKib"`
 	GuestinfoTotal    int                `json:"guestinfoTotalKib"`
+	LeaseSeconds      float64            `json:"leaseSeconds"`    // of an NFC lease without progress
+	LeaseHost         string             `json:"leaseHost"`       // that leases name: "*" for the vCenter itself, else a port for hosts
+	LeaseThumbprint   string             `json:"leaseThumbprint"` // that they name in place of the true one; "none": none
 }
 
 type limits struct {
@@ -35,7 +38,7 @@ type limits struct {
 func newLimits(options Options) *limits {
 	l := &limits{Limits: Limits{
 		TaskSeconds: map[string]float64{}, Sessions: options.SessionLimit, SessionIdle: options.SessionIdle.Seconds(),
-		GuestinfoValue: 64, GuestinfoTotal: 512,
+		GuestinfoValue: 64, GuestinfoTotal: 512, LeaseSeconds: 300,
 	}}
 	for _, method := range []string{"CloneVM_Task", "PowerOnVM_Task", "PowerOffVM_Task", "Destroy_Task"} {
 		l.TaskSeconds[method] = options.TaskTime.Seconds()

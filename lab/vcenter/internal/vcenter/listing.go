@@ -74,6 +74,7 @@ type ListedDisk struct {
 	File   string `json:"file"`
 	Parent string `json:"parent,omitempty"`
 	MiB    int64  `json:"mib"`
+	SHA256 string `json:"sha256,omitempty"` // of what was imported through an NFC lease
 }
 
 // ListedNIC is a network card.
@@ -216,6 +217,7 @@ func (s *Server) listedVM(vm *simulator.VirtualMachine) ListedVM {
 			disk := ListedDisk{MiB: d.CapacityInKB >> 10}
 			if b, ok := d.Backing.(*types.VirtualDiskFlatVer2BackingInfo); ok {
 				disk.File = b.FileName
+				disk.SHA256 = s.leases.content(vm.Self, b.FileName)
 				if b.Parent != nil {
 					disk.Parent = b.Parent.FileName
 				}

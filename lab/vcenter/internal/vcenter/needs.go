@@ -61,6 +61,8 @@ func (s *Server) needsByCode(ctx *simulator.Context, this mo.Reference, method *
 		}
 	case *types.CreateVM_Task:
 		return s.needsOfCreate(body)
+	case *types.ImportVApp:
+		return s.needsOfImport(this, body)
 	case *types.ReconfigVM_Task:
 		if vm, ok := this.(*simulator.VirtualMachine); ok {
 			return s.needsOfConfig(&body.Spec, vm.Self, vm.Config.Hardware.Device, false)
@@ -269,6 +271,21 @@ func (s *Server) needsOfCreate(req *types.CreateVM_Task) ([]need, *refusal) {
 		}
 	}
 	return out, nil
+}
+
+// needsOfImport are those of the machine that is made ("additional privileges may be required. See CreateVM_Task").
+func (s *Server) needsOfImport(this mo.Reference, req *types.ImportVApp) ([]need, *refusal) {
+	spec, ok := req.Spec.(*types.VirtualMachineImportSpec)
+	pool, isPool := this.(*simulator.ResourcePool)
+	if !ok || !isPool {
+		return nil, nil // it will be refused
+	}
+	folder := s.importFolder(pool, req.Folder)
+	if folder == nil {
+		return nil, nil
+	}
+	out, refused := s.needsOfCreate(&types.CreateVM_Task{This: folder.Self, Config: spec.ConfigSpec})
+	return append(out, need{"VirtualMachine.Inventory.Create", folder.Self}, need{"Resource.AssignVMToPool", pool.Self}), refused
 }
 
 // needsOfConfig: a privilege for each field that is set.

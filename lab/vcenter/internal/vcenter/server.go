@@ -60,6 +60,7 @@ type Server struct {
 	tasks    *tasks
 	machines *machines
 	uploads  uploads
+	leases   *leases
 	policies *policies
 	reserved *reservations
 	hub      *collector.Hub
@@ -97,6 +98,7 @@ func New(options Options) (*Server, error) {
 	s.tasks = newTasks(s)
 	s.machines = newMachines(s, built.Images)
 	s.reserved = newReservations(s)
+	s.leases = newLeases(s)
 	if s.events, err = newRecorder(s); err != nil {
 		return nil, err
 	}
@@ -232,6 +234,7 @@ func (s *Server) Close() error {
 	server := s.http
 	s.http, s.closed = nil, true
 	s.mu.Unlock()
+	s.leases.host.close()
 	if server == nil {
 		return nil
 	}

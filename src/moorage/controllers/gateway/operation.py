@@ -128,6 +128,7 @@ async def _check(operation: Operation, env: Env) -> Outcome:
         arguments.targets,
         zone_tags=arguments.zone_tags,
         template_imports=arguments.template_imports,
+        lease_imports=arguments.template_imports_nfc,
     )
     result = await vcenter.access.check([target_of(one) for one in arguments.targets], features)
     result.checks = await preflight(name, operation.metadata.project, arguments, env)

@@ -1,8 +1,10 @@
 """Bring an OVA into vCenter and make a template of it: once, whatever is lost on the way."""
 
+from collections import deque
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import anyio
 
@@ -24,11 +26,16 @@ from moorage.vsphere import (
     name_taken,
 )
 from moorage.vsphere.fetch import Incoming, open_file, open_url
+from moorage.vsphere.ova import Descriptor
+
+T = TypeVar("T")
 
 TEMPLATE_KIND: Final = "Template"
 """Kind in the owner mark of a template that was imported."""
 _LOOK_AGAIN_S = 2.0
 _TELL_S = 2.0
+_RATE_LOOKS = 6
+"""The rate is that of so many looks, of two seconds each."""
 _GIB = 1024**3
 _NEVER = ("ChecksumMismatch", "OVAInvalid")
 """What is wrong with an OVA itself: it is not fetched again and again to hear that."""
@@ -65,6 +72,10 @@ async def _begin(template: Template, vcenter: VCenter, env: Env) -> Outcome:
     item = template.spec.source.library_item
     if item is not None:
         await vcenter.imports.check_name(place.folder, str(template.spec.name))
+    elif template.spec.source.through == "nfc":
+        await vcenter.imports.check_name(place.folder, str(template.spec.name))
+        status.vm = await _send_to_host(template, place, vcenter, env)
+        return _deployed(template, env)
     elif not status.uploaded:
         await vcenter.imports.check_name(place.folder, str(template.spec.name))
         await _upload(template, place, vcenter, env)
@@ -73,7 +84,7 @@ async def _begin(template: Template, vcenter: VCenter, env: Env) -> Outcome:
         return wait("Deploying", "the OVA was sent", after=0)  # noted before what comes next
     deployment = Deployment(
         name=private_name(template),
-        annotation=f"Imported by Moorage ({uid}) from {template.spec.source.shown()}",
+        annotation=_annotation(template),
         folder=place.folder,
         resource_pool=place.resource_pool,
         datastore=place.datastore,
@@ -81,14 +92,25 @@ async def _begin(template: Template, vcenter: VCenter, env: Env) -> Outcome:
         networks=tuple(status.networks),
         source=None if item is None else (item.library, item.item),
     )
-    mark = OwnerMark(installation=env.installation, kind=TEMPLATE_KIND, uid=uid)
-    made = await vcenter.imports.deploy(uid, deployment, mark)
+    made = await vcenter.imports.deploy(uid, deployment, _mark(template, env))
     if made is None:
         status.uploaded = False
         return wait("Uploading", "the content library is gone: it is sent again", after=0)
     status.vm = made
-    env.stamp(status.timeline, "Deployed")
+    return _deployed(template, env)
+
+
+def _deployed(template: Template, env: Env) -> Outcome:
+    env.stamp(template.status.timeline, "Deployed")
     return wait("WaitingForInventory", "vCenter is about to show it", after=_LOOK_AGAIN_S)
+
+
+def _mark(template: Template, env: Env) -> OwnerMark:
+    return OwnerMark(installation=env.installation, kind=TEMPLATE_KIND, uid=template.metadata.uid)
+
+
+def _annotation(template: Template) -> str:
+    return f"Imported by Moorage ({template.metadata.uid}) from {template.spec.source.shown()}"
 
 
 async def take_back(template: Template, vcenter: VCenter) -> Outcome:
@@ -102,7 +124,8 @@ async def take_back(template: Template, vcenter: VCenter) -> Outcome:
             return wait("Destroying", f"waits for {started}", after=_LOOK_AGAIN_S)
         case Unknown(why=why, reason=reason):
             return wait(reason, why, after=_LOOK_AGAIN_S)
-    await vcenter.imports.remove_library(uid)
+    if template.spec.source.through != "nfc":
+        await vcenter.imports.remove_library(uid)
     try:
         place = _place(template, vcenter)
     except TerminalError:
@@ -156,38 +179,75 @@ async def _gone(template: Template, vcenter: VCenter) -> Outcome:
 
 
 async def _upload(template: Template, place: ImportPlace, vcenter: VCenter, env: Env) -> None:
+    """Send the OVA to a content library."""
+
+    async def send(transfer: Transfer) -> Descriptor:
+        return await vcenter.imports.upload(
+            template.metadata.uid,
+            place.datastore,
+            partial(_open, template, env, transfer),
+            template.spec.sha256,
+            transfer,
+        )
+
+    descriptor = await _told(template, env, send)
+    template.status.networks = list(descriptor.networks)
+
+
+async def _send_to_host(template: Template, place: ImportPlace, vcenter: VCenter, env: Env) -> str:
+    """Make a virtual machine of the OVA by an NFC lease, and return its moref."""
+
+    async def send(transfer: Transfer) -> str:
+        return await vcenter.imports.leases.bring_in(
+            private_name(template),
+            _annotation(template),
+            place,
+            partial(_open, template, env, transfer),
+            template.spec.sha256,
+            transfer,
+            _mark(template, env),
+        )
+
+    return await _told(template, env, send)
+
+
+async def _told(template: Template, env: Env, send: Callable[[Transfer], Awaitable[T]]) -> T:
     """Send the OVA; meanwhile the status says how far it is.
 
     The one step that lasts: a transfer cannot be cut into passes. The pass keeps its lease for as
     long, and ends with it, or with the deletion of the template.
     """
-    transfer, failure = Transfer(), None
+    transfer = Transfer()
+    failure: MoorageError | None = None
+    sent: list[T] = []
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_tell, template, transfer, env)
         try:
-            descriptor = await vcenter.imports.upload(
-                template.metadata.uid,
-                place.datastore,
-                partial(_open, template, env),
-                template.spec.sha256,
-                transfer,
-            )
+            sent.append(await send(transfer))
         except MoorageError as error:
             failure = error
         tasks.cancel_scope.cancel()
-    template.status.bytes_done, template.status.bytes_total = transfer.done, transfer.total
+    status = template.status
+    status.bytes_done, status.bytes_total = transfer.done, transfer.total
+    status.bytes_per_second = 0
     if isinstance(failure, TerminalError) and failure.reason in _NEVER:
-        template.status.refused = f"{failure.reason}: {failure}"
+        status.refused = f"{failure.reason}: {failure}"
     if failure is not None:
         raise failure
-    template.status.networks = list(descriptor.networks)
+    return sent[0]
 
 
 async def _tell(template: Template, transfer: Transfer, env: Env) -> None:
     held = lease.current()
+    seen = deque([(env.clock.steady(), 0)], maxlen=_RATE_LOOKS)
     while True:
         status = template.status
         status.bytes_done, status.bytes_total = transfer.done, transfer.total
+        now_at = env.clock.steady()
+        if now_at > seen[0][0]:
+            rate = (transfer.done - seen[0][1]) / (now_at - seen[0][0])
+            status.bytes_per_second = max(0, round(rate))
+        seen.append((now_at, transfer.done))
         if transfer.total:
             share = 100 * transfer.done // transfer.total
             said = (
@@ -213,10 +273,10 @@ async def _tell(template: Template, transfer: Transfer, env: Env) -> None:
         await anyio.sleep(_TELL_S)
 
 
-def _open(template: Template, env: Env) -> AbstractContextManager[Incoming]:
+def _open(template: Template, env: Env, transfer: Transfer) -> AbstractContextManager[Incoming]:
     source = template.spec.source
     if source.url is not None:
-        return open_url(source.url, ca_bundle=source.ca_bundle)
+        return open_url(source.url, ca_bundle=source.ca_bundle, pause=transfer.stopped.wait)
     return open_file(env.imports_folder, str(source.file))
 
 
