@@ -1,5 +1,6 @@
 """The documentation: its commands exist, the tutorial's work, the generated pages are current."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -112,3 +113,31 @@ def test_the_recovery_key_opens_what_the_page_says(site: World) -> None:
 
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"== Secret lab\n{VCENTER_PASSWORD}\n"
+
+
+def test_the_program_of_the_python_page_runs(site: World) -> None:
+    site.ok("clusters apply -f", site.file("demo.yaml", a_document()))
+    site.ready(site.get(Cluster, "demo", "default"), endpoint="10.77.1.10:6443")
+    site.ready(site.get(NodePool, "demo-workers", "default"), ready=1)
+    key = site.ok("apikeys create program").out.strip()
+    program = "".join(blocks(ROOT / "docs" / "howto" / "python-client.md", "python"))
+    environment = {"HUB": site.hub.url, "HUB_CA": str(site.ca), "HUB_KEY": key}
+
+    done = subprocess.run(
+        [sys.executable, site.file("program.py", program)],
+        env={**os.environ, **environment},
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+
+    assert done.returncode == 0, done.stderr
+    for line in (
+        "v1.34.4 10.77.1.10:6443",
+        "demo-workers 1",
+        "ready at 10.77.1.10:6443",
+        "ADDED demo",
+        "409 /problems/conflict",
+        "somebody else was faster",
+        "spec.failureDomains[0]: ",
+    ):
+        assert line in done.stdout, line
+    assert site.get(NodePool, "demo-workers", "default").spec.replicas == 2

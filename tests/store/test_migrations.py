@@ -21,6 +21,7 @@ from moorage.store.migrations import snapshot
 from tests.builders import a_cluster
 
 UNDO_0005_AND_LATER: tuple[str, ...] = (
+    "DROP TABLE idempotency",
     "DROP TABLE totp",
     "DROP INDEX ix_session_id",
     "ALTER TABLE session DROP COLUMN id",

@@ -130,3 +130,27 @@ def test_a_hub_that_nobody_looks_at_loads_no_page() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "['moorage.hub.ui.door']"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/ui/static/x/..%2f..%2f..%2fapp.py",
+        "/ui/static/x/%2e%2e/site.py",
+        "/ui/static/..%2f..%2f/moorage.css%00.py",
+        "/ui/static/x//etc/passwd",
+        "/ui/static/x/C:%5cwindows",
+    ],
+)
+async def test_no_file_but_the_assets_is_served(stranger: Browser, path: str) -> None:
+    response = await stranger.http.get(path)
+    assert response.status_code in (400, 404)
+    assert "import" not in response.text
+
+
+async def test_nothing_of_an_address_becomes_a_header(stranger: Browser) -> None:
+    evil = "%0d%0aSet-Cookie:%20a=b%0d%0a"
+    for path in (f"/ui/p/x{evil}/clusters", f"/ui/p/default/clusters?search={evil}", f"/ui/{evil}"):
+        response = await stranger.http.get(path)
+        assert "set-cookie" not in response.headers
+        assert not any("\n" in value or "\r" in value for value in response.headers.values())

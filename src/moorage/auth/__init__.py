@@ -3,6 +3,7 @@
 from moorage.auth.audit import Verb, difference, redact
 from moorage.auth.catalogue import OPERATIONS, PERMISSIONS, RESOURCES, Access, Need, Place, place_of
 from moorage.auth.passwords import check_password, hash_password, verify_password
+from moorage.auth.quota import WINDOW_S, Left, RequestQuota
 from moorage.auth.rights import (
     EVERYWHERE,
     Decision,
@@ -44,14 +45,17 @@ __all__ = [
     "PERMISSIONS",
     "RESOURCES",
     "TENANT_ADMIN",
+    "WINDOW_S",
     "Access",
     "Decision",
     "EnrolmentToken",
+    "Left",
     "LoginThrottle",
     "Need",
     "Place",
     "Principal",
     "Reach",
+    "RequestQuota",
     "Right",
     "Token",
     "TokenKind",

@@ -133,7 +133,7 @@ async def revoke_key(identifier: str) -> None:
         identifier: Its id, as `moorage apikeys list` shows it.
     """
     from moorage.cli.context import Context
-    from moorage.client.api import quoted
+    from moorage.client.paths import quoted
 
     async with Context.current().api() as api:
         await api.call("DELETE", f"/v1/apikeys/{quoted(identifier)}")

@@ -31,7 +31,7 @@ async def events(
     from moorage.cli.context import Context
     from moorage.cli.output import print_table, show_document
     from moorage.cli.settings import output_format
-    from moorage.client.api import project_path
+    from moorage.client.paths import project_path
     from moorage.kit.errors import InvalidError
 
     if hub and cluster is not None:

@@ -66,7 +66,7 @@ async def reset(user: str) -> None:
         user: Login name.
     """
     from moorage.cli.context import Context
-    from moorage.client.api import quoted
+    from moorage.client.paths import quoted
 
     async with Context.current().api() as api:
         await api.call("DELETE", f"/v1/users/{quoted(user)}/totp")

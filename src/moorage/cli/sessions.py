@@ -30,7 +30,7 @@ async def list_sessions(*, user: str | None = None) -> None:
     from moorage.cli.context import Context
     from moorage.cli.output import print_table, show_document
     from moorage.cli.settings import output_format
-    from moorage.client.api import quoted
+    from moorage.client.paths import quoted
 
     path = f"/v1/users/{quoted(user)}/sessions" if user else "/v1/sessions"
     async with Context.current().api() as api:
@@ -67,7 +67,7 @@ async def end_session(identifier: str | None = None, *, user: str | None = None)
         user: Whose sessions to end, all of them.
     """
     from moorage.cli.context import Context
-    from moorage.client.api import quoted
+    from moorage.client.paths import quoted
     from moorage.kit.errors import InvalidError
 
     if (identifier is None) == (user is None):
@@ -152,7 +152,7 @@ async def create_key(
         days: After how many days it ends.
     """
     from moorage.cli.context import Context
-    from moorage.client.api import quoted
+    from moorage.client.paths import quoted
 
     path = f"/v1/serviceaccounts/{quoted(account)}/apikeys"
     async with Context.current().api() as api:

@@ -47,7 +47,7 @@ async def support_bundle(
         file: Where to write it; only you can read it.
     """
     from moorage.cli.context import Context
-    from moorage.client.api import project_path
+    from moorage.client.paths import project_path
     from moorage.resources import KINDS
     from moorage.resources.meta import Scope
 

@@ -8,14 +8,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Generic, NamedTuple, Self, TypeVar
-from urllib.parse import quote
 
 import anyio
 import httpx2
 from pydantic import ValidationError
 
 from moorage import __version__
+from moorage.client.paths import creation_document, path_of, quoted
 from moorage.client.problems import ChangedError, raise_for, untrusted
+from moorage.client.waiting import is_ready, wait_gone, wait_until
 from moorage.client.watch import WatchEvent, events
 from moorage.kit.errors import MoorageError, UnavailableError
 from moorage.resources import Cluster, Gateway, Operation, Plan, Resource
@@ -172,14 +173,21 @@ class Api:
                 return items
             after = page.next
 
-    async def create(self, resource: R, *, dry_run: bool = False) -> R:
-        """Create a resource; raises ``ConflictError`` when the name is taken."""
+    async def create(
+        self, resource: R, *, dry_run: bool = False, idempotency_key: str | None = None
+    ) -> R:
+        """Create a resource; raises ``ConflictError`` when the name is taken.
+
+        With a key of your own (a UUID for example) the same call may be repeated when its answer
+        was lost: for 24 hours the hub gives the first answer again, and does nothing twice.
+        """
         project = resource.metadata.project
         answer = await self.call(
             "POST",
             path_of(type(resource), project),
             body=creation_document(resource),
             params=_dry(dry_run),
+            headers={"Idempotency-Key": idempotency_key} if idempotency_key else None,
         )
         return self._read(type(resource), answer)
 
@@ -230,6 +238,28 @@ class Api:
     async def delete(self, kind: type[R], name: str, *, project: str = "") -> None:
         """Ask for deletion. Whatever has to be taken down first is."""
         await self.call("DELETE", f"{path_of(kind, project)}/{quoted(name)}")
+
+    async def wait(
+        self,
+        kind: type[R],
+        name: str,
+        is_so: Callable[[R], bool] = is_ready,
+        *,
+        project: str = "",
+        timeout_s: float = 600,
+    ) -> R:
+        """Stay until a resource is ready, or something else is so of it; return it then.
+
+        Raises ``WaitedTooLongError`` after ``timeout_s``, and ``TerminalError`` when it cannot
+        get ready without a change.
+        """
+        return await wait_until(self, kind, name, is_so, project=project, timeout_s=timeout_s)
+
+    async def wait_gone(
+        self, kind: type[R], name: str, *, project: str = "", timeout_s: float = 600
+    ) -> None:
+        """Stay until a resource is gone; raises ``WaitedTooLongError`` after ``timeout_s``."""
+        await wait_gone(self, kind, name, project=project, timeout_s=timeout_s)
 
     async def apply_cluster(
         self, document: Document, *, project: str, dry_run: bool = False, new: bool = False
@@ -348,31 +378,6 @@ class Api:
                 f"{self.server} sent a {kind.kind_name()} that moorage {__version__} does not "
                 f"understand ({where}: {fault['msg']}): use a CLI of the hub's version"
             ) from error
-
-
-def quoted(part: str) -> str:
-    """Return a name as one part of a path, whatever it holds."""
-    return quote(part, safe="")
-
-
-def project_path(project: str) -> str:
-    """Return the path under which a project's things stand."""
-    return f"/v1/projects/{quoted(project)}"
-
-
-def path_of(kind: type[Resource], project: str = "") -> str:
-    """Return the path of a kind's list."""
-    return f"{project_path(project)}/{kind.plural}" if project else f"/v1/{kind.plural}"
-
-
-def creation_document(resource: Resource) -> Document:
-    """Return what a user may send to create a resource."""
-    meta = resource.metadata
-    return {
-        "kind": resource.kind,
-        "metadata": {"name": meta.name, "labels": meta.labels},
-        "spec": resource.document()["spec"],
-    }
 
 
 def _dry(dry_run: bool) -> dict[str, Any]:

@@ -18,6 +18,32 @@ from moorage.kit.errors import (
 )
 
 
+class ExpiredError(MoorageError):
+    """The history that was asked for is no longer kept: list again, and watch from there."""
+
+
+class Problem(Exception):  # noqa: N818 - as RFC 9457 calls it
+    """What the hub answered, as the cause of the error that was raised: see ``problem_of``."""
+
+    def __init__(
+        self, status: int, type_: str, faults: tuple[FieldFault, ...], retry_after_s: float | None
+    ) -> None:
+        super().__init__(f"HTTP {status} {type_}".strip())
+        self.status = status
+        """HTTP status."""
+        self.type = type_
+        """Such as ``/problems/conflict``: stable, for programs. Empty: it was not the hub."""
+        self.faults = faults
+        """Every faulty field, with its path."""
+        self.retry_after_s = retry_after_s
+        """When to come back, if the hub said so."""
+
+
+def problem_of(error: MoorageError) -> Problem | None:
+    """Return the hub's answer behind an error; ``None``: there was no answer."""
+    return error.__cause__ if isinstance(error.__cause__, Problem) else None
+
+
 class ChangedError(ConflictError):
     """Somebody has written to the resource since it was read: read it again."""
 
@@ -31,6 +57,7 @@ _BY_STATUS: dict[int, type[MoorageError]] = {
     403: ForbiddenError,
     404: NotFoundError,
     409: ConflictError,
+    410: ExpiredError,
     412: ChangedError,
     429: UnavailableError,
     502: UnavailableError,
@@ -57,11 +84,15 @@ def raise_for(response: httpx2.Response, tried: str) -> None:
     except (ValueError, KeyError, TypeError):
         detail = f"{tried} was answered with HTTP {response.status_code}, not by Moorage's hub"
         type_, faults = "", ()
+    wait = response.headers.get("retry-after", "")
+    problem = Problem(
+        response.status_code, type_, faults, float(wait) if wait.isdecimal() else None
+    )
     if type_ == "/problems/second-factor":
-        raise SecondFactorError(detail)
+        raise SecondFactorError(detail) from problem
     if response.status_code == HTTPStatus.UNPROCESSABLE_ENTITY:
-        raise InvalidError(detail, faults)
-    raise _BY_STATUS.get(response.status_code, MoorageError)(detail)
+        raise InvalidError(detail, faults) from problem
+    raise _BY_STATUS.get(response.status_code, MoorageError)(detail) from problem
 
 
 def untrusted(error: BaseException) -> ssl.SSLCertVerificationError | None:

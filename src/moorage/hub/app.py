@@ -16,7 +16,7 @@ from moorage.controllers.hub.gateways import gateway_controllers
 from moorage.controllers.hub.moves import move_controllers
 from moorage.controllers.tally import Tally
 from moorage.engine import Controller, Manager
-from moorage.hub import problems
+from moorage.hub import idempotency, problems
 from moorage.hub.chronicle import Chronicle
 from moorage.hub.context import Hub
 from moorage.hub.directory import Directory
@@ -138,11 +138,27 @@ def _describe(app: FastAPI) -> dict[str, Any]:
     """Return the OpenAPI document; FastAPI knows one media type for all of a route's answers."""
     document = FastAPI.openapi(app)
     for item in document["paths"].values():
-        for operation in item.values():
+        for method, operation in item.items():
+            if method == "post" and operation["operationId"] not in idempotency.WITHOUT:
+                _tell_of_key(operation)
             content = operation["responses"].get("4XX", {}).get("content", {})
             if "application/json" in content:  # the document is kept and comes here again
                 content[problems.MEDIA_TYPE] = content.pop("application/json")
     return document
+
+
+def _tell_of_key(operation: dict[str, Any]) -> None:
+    """Describe the header that ``strict`` reads for every POST."""
+    parameter = {
+        "name": idempotency.HEADER,
+        "in": "header",
+        "required": False,
+        "description": idempotency.DESCRIPTION,
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    }
+    parameters = operation.setdefault("parameters", [])
+    if parameter not in parameters:  # the document is kept and comes here again
+        parameters.append(parameter)
 
 
 def _resource_routes(clock: Clock) -> list[ResourceRoutes[Any]]:

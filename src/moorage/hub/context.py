@@ -7,11 +7,12 @@ from pathlib import Path
 
 import anyio
 
-from moorage.auth import LoginThrottle
+from moorage.auth import LoginThrottle, RequestQuota
+from moorage.hub.listen import REQUESTS_PER_MINUTE
 from moorage.hub.vouching import keep_trail
 from moorage.kit.clock import Clock, SystemClock
 from moorage.kit.errors import UnavailableError
-from moorage.store import SqlStore, access, events
+from moorage.store import SqlStore, access, events, idempotency
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class HubSettings:
     max_body_bytes: int = 1024 * 1024
     audit_kept_for: timedelta | None = timedelta(days=365)
     """How long audit entries are kept at least; ``None``: for ever."""
+    requests_per_minute: int = REQUESTS_PER_MINUTE
+    """Of one user, and of one API key; 0: no limit."""
 
     @property
     def initial_password_file(self) -> Path | None:
@@ -51,6 +54,7 @@ class Hub:
     incarnation: str
     clock: Clock = field(default_factory=SystemClock)
     throttle: LoginThrottle = field(init=False)
+    quota: RequestQuota = field(init=False)
     password_slots: anyio.CapacityLimiter = field(init=False)
     """Each verification takes 19 MiB and a core: no more than two at once."""
     stopping: anyio.Event = field(default_factory=anyio.Event)
@@ -58,6 +62,7 @@ class Hub:
 
     def __post_init__(self) -> None:
         self.throttle = LoginThrottle(self.clock)
+        self.quota = RequestQuota(self.clock, self.settings.requests_per_minute)
         self.password_slots = anyio.CapacityLimiter(2)
 
     async def check_ready(self) -> None:
@@ -80,7 +85,8 @@ class Hub:
         return self.store.wellbeing.full
 
     async def prune(self) -> None:
-        """Forget expired sessions, tokens and old events; vouch for the audit trail once a day."""
+        """Forget what has expired or is old; vouch for the audit trail once a day."""
         await access.sweep(self.store)
         await events.prune(self.store)
+        await idempotency.sweep(self.store)
         await keep_trail(self.store, self.settings, self.installation)

@@ -27,6 +27,7 @@ from moorage.hub.auditing import AuditNote, record
 from moorage.hub.context import Hub
 from moorage.hub.credentials import COOKIE, Credential, credential_of
 from moorage.hub.directory import Directory
+from moorage.hub.problems import TooManyRequestsError
 from moorage.hub.rules.base import project_of
 from moorage.hub.sight import labels_of
 from moorage.hub.writes import Actor
@@ -131,13 +132,22 @@ CredentialDep = Annotated[Credential, Depends(current_credential)]
 
 
 async def current_principal(
+    request: Request,
     hub: HubDep,
     credential: CredentialDep,
     _bearer: Annotated[object, Depends(_BEARER)],  # these two only tell OpenAPI
     _cookie: Annotated[object, Depends(_COOKIE)],
 ) -> Principal:
-    """Return who asks; raises ``UnauthenticatedError``."""
-    return await authenticate(hub, credential.token)
+    """Return who asks; raises ``UnauthenticatedError``, ``TooManyRequestsError``."""
+    principal = await authenticate(hub, credential.token)
+    by_key = principal.credential.startswith("apikey:")
+    left = hub.quota.take(principal.credential if by_key else principal.username)
+    request.state.quota = left  # ``middleware`` tells of it
+    if left is not None and left.wait_s:
+        raise TooManyRequestsError(
+            f"{principal.username} has asked {left.limit} times within a minute", left.wait_s
+        )
+    return principal
 
 
 PrincipalDep = Annotated[Principal, Depends(current_principal)]

@@ -7,6 +7,8 @@ from moorage.kit.errors import FieldFault, InvalidError, UnavailableError
 
 DATABASE = "hub.db"
 """Name of the SQLite file in the data directory."""
+REQUESTS_PER_MINUTE = 12_000
+"""Of one caller: far more than people and scripts need; it stops what runs away."""
 
 
 class Listen(NamedTuple):

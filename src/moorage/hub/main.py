@@ -13,7 +13,7 @@ from cyclopts.config import Env, Yaml
 from cyclopts.validators import Number
 
 from moorage import __version__
-from moorage.hub.listen import DATABASE, Listen
+from moorage.hub.listen import DATABASE, REQUESTS_PER_MINUTE, Listen
 from moorage.kit.errors import FieldFault, InvalidError, MoorageError
 from moorage.kit.process import become
 
@@ -42,6 +42,7 @@ def run(
     trusted_proxy: Annotated[list[str] | None, Parameter(negative=())] = None,
     admin_password_file: Path | None = None,
     audit_days: Annotated[int, Parameter(validator=Number(gte=0, lte=36500))] = 365,
+    requests_per_minute: Annotated[int, Parameter(validator=Number(gte=0))] = REQUESTS_PER_MINUTE,
     log_level: Literal["debug", "info", "warning", "error"] = "info",
     log_format: Literal["auto", "json", "console"] = "auto",
 ) -> None:
@@ -61,6 +62,7 @@ def run(
         admin_password_file: File with admin's set-up password, which the first start reads; without
             it that makes one and writes it into the data directory.
         audit_days: How long audit records are kept at least; 0: for ever.
+        requests_per_minute: Of one user, and of one API key; 0: no limit.
         log_level: How much to log.
         log_format: JSON for machines, console for people; auto looks at the terminal.
     """
@@ -87,6 +89,7 @@ def run(
             "trusted_proxies": list(trusted_proxy or []),
             "admin_password_file": admin_password_file and str(admin_password_file),
             "audit_days": audit_days,
+            "requests_per_minute": requests_per_minute,
             "log_level": log_level,
             "log_format": log_format,
         },

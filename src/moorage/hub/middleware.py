@@ -1,6 +1,7 @@
 """Around every request: a size limit, headers that browsers obey, an id, a log line, metrics."""
 
 import time
+from math import ceil
 from secrets import token_hex
 
 import structlog
@@ -9,6 +10,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from moorage.auth import WINDOW_S, Left
 from moorage.hub.problems import internal, problem_response
 
 log = structlog.get_logger(__name__)
@@ -30,6 +32,17 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+
+
+def _limits(scope: Scope) -> dict[str, str]:
+    """Return the header fields of ``draft-ietf-httpapi-ratelimit-headers`` for who is known."""
+    left: Left | None = scope.get("state", {}).get("quota")
+    if left is None:
+        return {}
+    return {
+        "RateLimit-Policy": f'"requests";q={left.limit};w={round(WINDOW_S)}',
+        "RateLimit": f'"requests";r={left.remaining};t={ceil(left.reset_s)}',
+    }
 
 
 class _TooLargeError(HTTPException):
@@ -65,6 +78,7 @@ class Guarded:
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
                 headers["X-Request-Id"] = request_id
+                headers.update(_limits(scope))
                 self._observe(scope, status, time.perf_counter() - began)
             await send(message)
 

@@ -73,9 +73,18 @@ class TooManyRequestsError(MoorageError):
         self.retry_after = retry_after
 
 
+class BusyKeyError(ConflictError):
+    """A request with the same idempotency key is at work; ``retry_after`` says when to ask."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
 _TABLE: tuple[tuple[type[MoorageError], str, HTTPStatus, str], ...] = (
     (PreconditionError, "precondition-failed", HTTPStatus.PRECONDITION_FAILED, "Has changed"),
     (PlanOutdatedError, "plan-outdated", HTTPStatus.CONFLICT, "Plan outdated"),
+    (BusyKeyError, "in-progress", HTTPStatus.CONFLICT, "Still at work"),
     (NotFoundError, "not-found", HTTPStatus.NOT_FOUND, "Not found"),
     (ConflictError, "conflict", HTTPStatus.CONFLICT, "Conflict"),
     (InvalidError, "invalid", HTTPStatus.UNPROCESSABLE_ENTITY, "Invalid input"),
@@ -128,7 +137,7 @@ def respond(error: MoorageError) -> JSONResponse:
         detail, faults = error.message, error.faults
     if isinstance(error, UnauthenticatedError):
         headers["WWW-Authenticate"] = 'Bearer realm="moorage"'
-    if isinstance(error, TooManyRequestsError):
+    if isinstance(error, TooManyRequestsError | BusyKeyError):
         headers["Retry-After"] = str(max(1, round(error.retry_after)))
     return problem_response(name, status, title, detail, faults, headers=headers)
 

@@ -17,7 +17,8 @@ from moorage import __version__
 from moorage.engine.metrics import BUILD
 from moorage.hub.app import create_app
 from moorage.hub.context import Hub, HubSettings
-from moorage.hub.listen import Listen
+from moorage.hub.listen import REQUESTS_PER_MINUTE, Listen
+from moorage.hub.punctual import PunctualProtocol
 from moorage.hub.start import open_hub
 from moorage.hub.tls import SelfMadeTLS, TLSFiles, fingerprint, load_certificate, server_context
 from moorage.kit.clock import Clock, SystemClock
@@ -110,6 +111,7 @@ async def serve(
     proxies: list[str],
     admin_password_file: Path | None = None,
     audit_kept_for: timedelta | None,
+    requests_per_minute: int = REQUESTS_PER_MINUTE,
 ) -> None:
     """Serve until told to stop; raises ``MoorageError`` when it cannot begin."""
     clock = SystemClock()
@@ -120,6 +122,7 @@ async def serve(
         public_url=public_url,
         admin_password_file=admin_password_file,
         audit_kept_for=audit_kept_for,
+        requests_per_minute=requests_per_minute,
     )
     if files.ca is not None:
         settings = replace(
@@ -149,6 +152,7 @@ async def serve(
             limit_concurrency=MAX_CONNECTIONS,
             timeout_graceful_shutdown=GRACE_S,
             timeout_keep_alive=75,
+            http=PunctualProtocol,
             ws="websockets-sansio",
             ws_max_size=MAX_MESSAGE_BYTES,
             # The link has a heartbeat of its own. A pong waits behind the statuses that a hub has

@@ -48,6 +48,7 @@ def _run(given: dict[str, Any]) -> None:
             proxies=given["trusted_proxies"],
             admin_password_file=Path(password) if password else None,
             audit_kept_for=timedelta(days=given["audit_days"]) if given["audit_days"] else None,
+            requests_per_minute=given["requests_per_minute"],
         )
     )
 

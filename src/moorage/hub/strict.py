@@ -1,5 +1,7 @@
 """Bodies are JSON as its RFC has it: what others would not read, or not store, is refused.
 
+Requests with an idempotency key are carried out once (``idempotency``).
+
 Python's own parser lets NaN, infinite numbers and halves of surrogate pairs pass, which end as
 nulls and replacement characters, or as an error deep inside.
 """
@@ -14,6 +16,8 @@ from fastapi.routing import APIRoute
 from pydantic_core import from_json
 from starlette.responses import Response
 
+from moorage.hub.idempotency import HEADER, once
+
 
 class StrictRoute(APIRoute):
     """A route whose body is parsed strictly."""
@@ -23,7 +27,10 @@ class StrictRoute(APIRoute):
         handler = super().get_route_handler()
 
         async def handle(request: Request) -> Response:
-            return await handler(_StrictRequest(request.scope, request.receive))
+            strict = _StrictRequest(request.scope, request.receive)
+            if request.method == "POST" and HEADER in request.headers:
+                return await once(strict, handler)
+            return await handler(strict)
 
         return handle
 

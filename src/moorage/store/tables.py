@@ -198,6 +198,21 @@ enrolment_token = Table(
     Index(None, "gateway"),
 )
 
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("user", Text, nullable=False),
+    Column("key", Text, nullable=False),  # hash of what the client chose
+    Column("digest", Text, nullable=False),  # of the request
+    Column("began_at", Instant, nullable=False),
+    Column("done_at", Instant),
+    Column("status", Integer),
+    Column("etag", Text),
+    Column("answer", Text),
+    PrimaryKeyConstraint("user", "key"),
+    Index(None, "began_at"),
+)
+
 login_attempt = Table(
     "login_attempt",
     metadata,

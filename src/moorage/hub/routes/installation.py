@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Request
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import Field
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from moorage import __version__
 from moorage.hub.admission import sealing_key_id
@@ -115,11 +115,15 @@ async def metrics() -> Response:
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 
-@router.get("/openapi.json", operation_id="getOpenAPI", summary="This document")
-async def openapi(request: Request) -> dict[str, Any]:
+@router.get(
+    "/openapi.json",
+    operation_id="getOpenAPI",
+    summary="This document",
+    response_model=dict[str, Any],
+)
+async def openapi(request: Request) -> Response:
     """Return the OpenAPI description of this API."""
-    document: dict[str, Any] = request.app.openapi()
-    return document
+    return JSONResponse(request.app.openapi())
 
 
 async def _installation(hub: HubDep) -> Installation:

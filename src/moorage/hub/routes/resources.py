@@ -42,6 +42,11 @@ Selecting = Annotated[
     ),
 ]
 
+IfNoneMatch = Annotated[
+    str | None,
+    Header(max_length=1024, description="ETags that the client has: answered with 304, no body."),
+]
+
 
 class ResourceRoutes(Generic[R]):
     """Makes the routes of one kind; each ``add_…`` is one operation."""
@@ -150,11 +155,22 @@ class ResourceRoutes(Generic[R]):
             name: Name,
             hub: HubDep,
             scope: ScopeDep,
+            if_none_match: IfNoneMatch = None,
         ) -> Response:
             found = await hub.store.get(self.kind, scope.project, name)
-            return self.respond(found)
+            shown = self.respond(found)
+            if found.metadata.resource_version and is_known(shown.headers["ETag"], if_none_match):
+                return Response(status_code=304, headers={"ETag": shown.headers["ETag"]})
+            return shown
 
-        self._add("GET", "/{name}", get_resource, f"get{self.name}", "Get one")
+        self._add(
+            "GET",
+            "/{name}",
+            get_resource,
+            f"get{self.name}",
+            "Get one",
+            responses={304: {"description": "It is as `If-None-Match` says"}},
+        )
 
     def add_create(self) -> None:
         async def create_resource(
@@ -256,6 +272,12 @@ class ResourceRoutes(Generic[R]):
             response_model_exclude_none=True,
             responses=responses,
         )
+
+
+def is_known(etag: str, if_none_match: str | None) -> bool:
+    """Tell whether ``If-None-Match`` names this ETag."""
+    named = (one.strip().removeprefix("W/") for one in (if_none_match or "").split(","))
+    return etag in named
 
 
 def typed(handler: Handler, **types: Any) -> Handler:

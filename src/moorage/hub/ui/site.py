@@ -28,12 +28,19 @@ from moorage.hub.ui.pages import (
     rights,
     sites,
 )
+from moorage.hub.ui.pages import api as reference
 from moorage.hub.ui.rendering import asset_version, assets
 
 _TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _FOR_EVER = "public, max-age=31536000, immutable"
 
-OPEN: Mapping[str, Handler] = {"GET /login": login.show, "POST /login": login.log_in}
+OPEN: Mapping[str, Handler] = {
+    "GET /login": login.show,
+    "POST /login": login.log_in,
+    "GET /api": reference.operations,
+    "GET /api/operation/{name}": reference.operation,
+    "GET /api/schema/{name}": reference.schema,
+}
 """What those see who are not logged in."""
 
 PAGES: Mapping[str, Handler] = {

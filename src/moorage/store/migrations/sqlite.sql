@@ -2,7 +2,7 @@ CREATE TABLE alembic_version (
 	version_num VARCHAR(32) NOT NULL, 
 	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO "alembic_version" VALUES('0007');
+INSERT INTO "alembic_version" VALUES('0008');
 CREATE TABLE api_key (
 	id TEXT NOT NULL, 
 	name TEXT NOT NULL, 
@@ -61,6 +61,17 @@ CREATE TABLE event (
 	last_at BIGINT NOT NULL, 
 	times BIGINT NOT NULL, number BIGINT DEFAULT 0 NOT NULL, 
 	CONSTRAINT pk_event PRIMARY KEY (digest)
+);
+CREATE TABLE idempotency (
+	user TEXT NOT NULL, 
+	"key" TEXT NOT NULL, 
+	digest TEXT NOT NULL, 
+	began_at BIGINT NOT NULL, 
+	done_at BIGINT, 
+	status INTEGER, 
+	etag TEXT, 
+	answer TEXT, 
+	CONSTRAINT pk_idempotency PRIMARY KEY (user, "key")
 );
 CREATE TABLE login_attempt (
 	subject TEXT NOT NULL, 
@@ -157,3 +168,4 @@ CREATE TRIGGER audit_refuses_UPDATE BEFORE UPDATE ON audit
 BEGIN SELECT RAISE(ABORT, 'audit entries are only ever appended'); END;
 CREATE TRIGGER audit_refuses_DELETE BEFORE DELETE ON audit WHEN OLD.id > COALESCE((SELECT max(id) FROM audit_checkpoint WHERE is_start = 1), 0)
 BEGIN SELECT RAISE(ABORT, 'audit entries are only ever appended'); END;
+CREATE INDEX ix_idempotency_began_at ON idempotency (began_at);
