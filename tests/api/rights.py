@@ -29,7 +29,9 @@ OWN = {
 
 _READ = {"list", "get"}
 _PEOPLE = {"users", "teams", "roles", "serviceaccounts", "apikeys", "sessions", "audit"}
-_IN_PROJECT = {"clusters", "nodepools", "machines", "operations", "plans", "events", "projects"}
+_IN_PROJECT = {"clusters", "nodepools", "machines", "operations", "plans", "events", "projects"} | {
+    "alerts"
+}
 _CLUSTERS = _IN_PROJECT - {"projects"}
 _SHARED = {"gateways", "accounts", "ippools", "templates"}
 _ASK = {
@@ -75,6 +77,7 @@ def _seen_by(permission: str) -> str:
     resource = permission.partition(".")[0]
     odd = {"events": "events.list", "audit": "audit.list", "metrics": "metrics.get"}
     odd |= {"apikeys": "apikeys.list", "sessions": "sessions.list"}
+    odd |= {"alerts": "alerts.list"}
     odd |= {"moves": "assignments.get", "installation": "gateways.get"}
     return odd.get(resource, f"{resource}.get")
 

@@ -112,6 +112,7 @@ def _gateway(data: Path, _port: int, log: Path, board: Path) -> None:
 def _hub(data: Path, port: int, log: Path, board: Path) -> None:
     import anyio  # noqa: PLC0415
 
+    from moorage.hub.alerting.sending import Ways  # noqa: PLC0415
     from moorage.hub.serve import Listen, TLSChoice, serve  # noqa: PLC0415
     from moorage.kit.clock import SystemClock  # noqa: PLC0415
 
@@ -126,6 +127,7 @@ def _hub(data: Path, port: int, log: Path, board: Path) -> None:
             public_url=f"https://127.0.0.1:{port}",
             proxies=[],
             audit_kept_for=None,
+            ways=Ways(),
         )
 
     anyio.run(run)

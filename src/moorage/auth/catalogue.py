@@ -41,6 +41,9 @@ RESOURCES: dict[str, Resource] = {
     "operations": Resource(Place.CLUSTER, (*READ, "create", "delete")),
     "plans": Resource(Place.CLUSTER, (*READ, "create", "delete")),
     "events": Resource(Place.CLUSTER, ("list",)),
+    "alerts": Resource(Place.CLUSTER, ("list", "update")),
+    "alertchannels": Resource(Place.TENANT, _ALL),
+    "alertsilences": Resource(Place.TENANT, _ALL),
     "gateways": Resource(Place.SHARED, (*_ALL, "enrol", "decide")),
     "accounts": Resource(Place.SHARED, (*_ALL, "check")),
     "ippools": Resource(Place.SHARED, _ALL),
@@ -87,7 +90,7 @@ class Need(NamedTuple):
     may_create: str = ""
     """Permission that does too, where the object may not be there yet: the handler knows."""
     in_body: bool = False
-    """The cluster is named in the body: labels are compared by the rules of the kind."""
+    """The path does not name the cluster: labels are compared by who handles the request."""
     access: Access | None = None
 
 
@@ -190,6 +193,26 @@ OPERATIONS: dict[str, Need] = {
     "deletePlan": Need("plans.delete", of="plans"),
     "listEvents": Need("events.list"),
     "listHubEvents": Need("events.list"),
+    # What is wrong, and who is told
+    "listAlerts": Need("alerts.list"),
+    "listAllAlerts": Need("alerts.list"),
+    "acknowledgeAlert": Need("alerts.update", in_body=True),
+    "acknowledgeAnyAlert": Need("alerts.update"),
+    "listAlertChannels": Need("alertchannels.list"),
+    "getAlertChannel": Need("alertchannels.get", of="alertchannels"),
+    "createAlertChannel": Need("alertchannels.create"),
+    "replaceAlertChannelSpec": Need("alertchannels.update", of="alertchannels"),
+    "replaceAlertChannelLabels": Need("alertchannels.update", of="alertchannels"),
+    "deleteAlertChannel": Need("alertchannels.delete", of="alertchannels"),
+    "renewAlertChannelSecret": Need("alertchannels.update", of="alertchannels"),
+    "testAlertChannel": Need("alertchannels.update", of="alertchannels"),
+    "listAlertDeliveries": Need("alertchannels.get", of="alertchannels"),
+    "listAlertSilences": Need("alertsilences.list"),
+    "getAlertSilence": Need("alertsilences.get", of="alertsilences"),
+    "createAlertSilence": Need("alertsilences.create"),
+    "replaceAlertSilenceSpec": Need("alertsilences.update", of="alertsilences"),
+    "replaceAlertSilenceLabels": Need("alertsilences.update", of="alertsilences"),
+    "deleteAlertSilence": Need("alertsilences.delete", of="alertsilences"),
     # Hub-wide: where clusters run
     "listGateways": Need("gateways.list"),
     "getGateway": Need("gateways.get", of="gateways"),

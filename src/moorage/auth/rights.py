@@ -160,6 +160,7 @@ def _sight(permission: str) -> str:
     resource = resource_of(permission)
     return {
         "events": "events.list",
+        "alerts": "alerts.list",
         "audit": "audit.list",
         "metrics": "metrics.get",
         "apikeys": "apikeys.list",

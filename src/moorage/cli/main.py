@@ -14,6 +14,7 @@ from moorage import __version__
 from moorage.cli import (
     access,
     accounts,
+    alerts,
     audit,
     clusters,
     declare,
@@ -49,7 +50,7 @@ app = App(
     default_parameter=Parameter(negative=()),
     suppress_keyboard_interrupt=False,
 )
-for module in (clusters, pools, machines, gateways, accounts, ippools, templates, audit):
+for module in (clusters, pools, machines, gateways, accounts, ippools, templates, alerts, audit):
     app.command(module.app)
 for part in (
     access.projects,

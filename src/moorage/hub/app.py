@@ -17,11 +17,13 @@ from moorage.controllers.hub.moves import move_controllers
 from moorage.controllers.tally import Tally
 from moorage.engine import Controller, Manager
 from moorage.hub import idempotency, problems
+from moorage.hub.alerting.watching import keep_watch
 from moorage.hub.chronicle import Chronicle
 from moorage.hub.context import Hub
 from moorage.hub.directory import Directory
 from moorage.hub.middleware import Guarded
 from moorage.hub.routes import (
+    alerts,
     apikeys,
     audit,
     clusters,
@@ -36,6 +38,7 @@ from moorage.hub.routes import (
     sessions,
 )
 from moorage.hub.routes.resources import ResourceRoutes
+from moorage.hub.rules.alerts import AlertChannelRules, AlertSilenceRules
 from moorage.hub.rules.base import RECOVERY_KEY, Rules
 from moorage.hub.rules.clusters import ClusterRules, NodePoolRules, OperationRules
 from moorage.hub.rules.hubwide import (
@@ -128,6 +131,7 @@ def bare_app(
     app.include_router(moves.router)
     app.include_router(events.router)
     app.include_router(audit.router)
+    app.include_router(alerts.router)
     app.include_router(installation.router)
     app.include_router(installation.health)
     app.openapi = partial(_describe, app)  # type: ignore[method-assign]
@@ -176,6 +180,8 @@ def _resource_routes(clock: Clock) -> list[ResourceRoutes[Any]]:
         ResourceRoutes(ServiceAccountRules()).all(),
         ResourceRoutes(TeamRules()).all(),
         ResourceRoutes(RoleRules()).all(),
+        ResourceRoutes(AlertChannelRules()).all(),
+        ResourceRoutes(AlertSilenceRules()).all(),
         ResourceRoutes(GatewayRules()).all(),
         ResourceRoutes(AccountRules()).all(),
         ResourceRoutes(SecretRules()).all(),
@@ -216,6 +222,8 @@ def _lifespan(
                 tasks.start_soon(manager.run)
                 tasks.start_soon(_persist, Chronicle(hub).run)
                 tasks.start_soon(_persist, partial(_keep_house, hub, link))
+                watch = partial(keep_watch, hub.store, hub.settings.ways, hub.settings.certificate)
+                tasks.start_soon(_persist, watch)
                 tasks.start_soon(_end_link, hub, link)
             yield
             tasks.cancel_scope.cancel()

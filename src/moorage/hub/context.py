@@ -8,11 +8,12 @@ from pathlib import Path
 import anyio
 
 from moorage.auth import LoginThrottle, RequestQuota
+from moorage.hub.alerting.sending import Ways
 from moorage.hub.listen import REQUESTS_PER_MINUTE
 from moorage.hub.vouching import keep_trail
 from moorage.kit.clock import Clock, SystemClock
 from moorage.kit.errors import UnavailableError
-from moorage.store import SqlStore, access, events, idempotency
+from moorage.store import SqlStore, access, alerts, events, idempotency
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,10 @@ class HubSettings:
     watch_lifetime: timedelta = timedelta(hours=1)
     bookmark_every: timedelta = timedelta(seconds=15)
     max_body_bytes: int = 1024 * 1024
+    certificate: Path | None = None
+    """The server's certificate, if it was given; the hub renews its own by itself."""
+    ways: Ways = field(default_factory=Ways)
+    """How alerts are sent."""
     audit_kept_for: timedelta | None = timedelta(days=365)
     """How long audit entries are kept at least; ``None``: for ever."""
     requests_per_minute: int = REQUESTS_PER_MINUTE
@@ -89,4 +94,5 @@ class Hub:
         await access.sweep(self.store)
         await events.prune(self.store)
         await idempotency.sweep(self.store)
+        await alerts.prune(self.store)
         await keep_trail(self.store, self.settings, self.installation)

@@ -41,6 +41,11 @@ def run(
     public_url: str | None = None,
     trusted_proxy: Annotated[list[str] | None, Parameter(negative=())] = None,
     admin_password_file: Path | None = None,
+    smtp: str | None = None,
+    smtp_from: str | None = None,
+    smtp_password_file: Path | None = None,
+    smtp_ca: Path | None = None,
+    alert_network: Annotated[list[str] | None, Parameter(negative=())] = None,
     audit_days: Annotated[int, Parameter(validator=Number(gte=0, lte=36500))] = 365,
     requests_per_minute: Annotated[int, Parameter(validator=Number(gte=0))] = REQUESTS_PER_MINUTE,
     log_level: Literal["debug", "info", "warning", "error"] = "info",
@@ -61,6 +66,11 @@ def run(
         trusted_proxy: Address or network whose X-Forwarded-For is believed; may be repeated.
         admin_password_file: File with admin's set-up password, which the first start reads; without
             it that makes one and writes it into the data directory.
+        smtp: Mail server for alerts: smtp://user@host:587 (STARTTLS) or smtps://user@host:465.
+        smtp_from: Address that mails are of.
+        smtp_password_file: File with the password of the mail server's user.
+        smtp_ca: CA bundle (PEM) of the mail server, instead of the system's.
+        alert_network: Network that webhooks may reach though it is not public; may be repeated.
         audit_days: How long audit records are kept at least; 0: for ever.
         requests_per_minute: Of one user, and of one API key; 0: no limit.
         log_level: How much to log.
@@ -90,6 +100,11 @@ def run(
             "admin_password_file": admin_password_file and str(admin_password_file),
             "audit_days": audit_days,
             "requests_per_minute": requests_per_minute,
+            "smtp": smtp,
+            "smtp_from": smtp_from,
+            "smtp_password_file": smtp_password_file and str(smtp_password_file),
+            "smtp_ca": smtp_ca and str(smtp_ca),
+            "alert_networks": list(alert_network or []),
             "log_level": log_level,
             "log_format": log_format,
         },

@@ -15,6 +15,7 @@ import uvicorn
 
 from moorage import __version__
 from moorage.engine.metrics import BUILD
+from moorage.hub.alerting.sending import Ways
 from moorage.hub.app import create_app
 from moorage.hub.context import Hub, HubSettings
 from moorage.hub.listen import REQUESTS_PER_MINUTE, Listen
@@ -112,6 +113,7 @@ async def serve(
     admin_password_file: Path | None = None,
     audit_kept_for: timedelta | None,
     requests_per_minute: int = REQUESTS_PER_MINUTE,
+    ways: Ways,
 ) -> None:
     """Serve until told to stop; raises ``MoorageError`` when it cannot begin."""
     clock = SystemClock()
@@ -121,6 +123,8 @@ async def serve(
         data=data,
         public_url=public_url,
         admin_password_file=admin_password_file,
+        certificate=None if files.ca else files.certificate,
+        ways=ways,
         audit_kept_for=audit_kept_for,
         requests_per_minute=requests_per_minute,
     )

@@ -28,6 +28,7 @@ def _run(given: dict[str, Any]) -> None:
     load()
     import anyio
 
+    from moorage.hub.alerting.settings import ways_of
     from moorage.hub.listen import Listen
     from moorage.hub.serve import TLSChoice, serve
     from moorage.kit.clock import SystemClock
@@ -35,6 +36,7 @@ def _run(given: dict[str, Any]) -> None:
 
     set_up_logging(level=given["log_level"], log_format=given["log_format"])
     data = Path(given["data"])
+    ways = ways_of(given)
     certificate, key = given["tls_cert"], given["tls_key"]
     files = (Path(certificate), Path(key)) if certificate and key else None
     password = given["admin_password_file"]
@@ -47,6 +49,7 @@ def _run(given: dict[str, Any]) -> None:
             public_url=given["public_url"],
             proxies=given["trusted_proxies"],
             admin_password_file=Path(password) if password else None,
+            ways=ways,
             audit_kept_for=timedelta(days=given["audit_days"]) if given["audit_days"] else None,
             requests_per_minute=given["requests_per_minute"],
         )

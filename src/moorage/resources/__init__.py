@@ -2,6 +2,7 @@
 
 from moorage.resources.access import Project, Role, ServiceAccount, Team, User
 from moorage.resources.account import CloudAccount, Secret
+from moorage.resources.alert import AlertChannel, AlertSilence
 from moorage.resources.cluster import Cluster
 from moorage.resources.clusterkeys import ClusterKeys, ResealedKeys
 from moorage.resources.gateway import Assignment, Gateway, Handover
@@ -17,6 +18,8 @@ from moorage.resources.template import Template
 KINDS: dict[str, type[Resource]] = {
     kind.kind_name(): kind
     for kind in (
+        AlertChannel,
+        AlertSilence,
         Assignment,
         CloudAccount,
         Cluster,
@@ -44,6 +47,8 @@ KINDS: dict[str, type[Resource]] = {
 
 __all__ = [
     "KINDS",
+    "AlertChannel",
+    "AlertSilence",
     "Assignment",
     "CloudAccount",
     "Cluster",

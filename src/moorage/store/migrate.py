@@ -13,7 +13,7 @@ from sqlalchemy import Connection, inspect, text
 from moorage.kit.errors import TerminalError
 from moorage.store.database import MIGRATION_LOCK, Database
 
-HEAD = "0008"
+HEAD = "0009"
 """The newest migration. Known here, so that Alembic is loaded only when there is work for it."""
 
 _FOLDER = Path(__file__).parent / "migrations"

@@ -278,3 +278,51 @@ event = Table(
     Index(None, "kind", "project", "name", "number"),
     Index(None, "uid", "number"),
 )
+
+alert = Table(
+    "alert",
+    metadata,
+    Column("id", Text, nullable=False),
+    Column("rule", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("project", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("uid", Text, nullable=False),  # of the object
+    Column("cluster", Text, nullable=False),  # that it is, or belongs to; empty: none
+    Column("message", Text, nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("last_at", Instant, nullable=False),
+    Column("times", BigInteger, nullable=False),
+    Column("ended_at", Instant),  # NULL: it goes on
+    Column("told", Integer, nullable=False),  # 1: channels were told that it began
+    Column("acknowledged_by", Text, nullable=False),
+    Column("acknowledged_at", Instant),
+    Column("note", Text, nullable=False),
+    PrimaryKeyConstraint("id"),
+    UniqueConstraint("rule", "uid"),
+    Index(None, "project"),
+)
+
+delivery = Table(
+    "delivery",
+    metadata,
+    Column("id", Text, nullable=False),
+    Column("channel_uid", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("due", Instant),  # NULL: delivered, or given up
+    Column("attempts", Integer, nullable=False),
+    Column("delivered_at", Instant),
+    Column("answer", Text, nullable=False),  # what came back last
+    PrimaryKeyConstraint("id"),
+    Index(None, "due"),
+    Index(None, "channel_uid", "created_at"),
+)
+
+channel_secret = Table(
+    "channel_secret",
+    metadata,
+    Column("uid", Text, nullable=False),
+    Column("secret", Text, nullable=False),  # in clear: what is sent is signed with it
+    PrimaryKeyConstraint("uid"),
+)

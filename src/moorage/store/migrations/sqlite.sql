@@ -2,7 +2,27 @@ CREATE TABLE alembic_version (
 	version_num VARCHAR(32) NOT NULL, 
 	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO "alembic_version" VALUES('0008');
+INSERT INTO "alembic_version" VALUES('0009');
+CREATE TABLE alert (
+	id TEXT NOT NULL, 
+	rule TEXT NOT NULL, 
+	kind TEXT NOT NULL, 
+	project TEXT NOT NULL, 
+	name TEXT NOT NULL, 
+	uid TEXT NOT NULL, 
+	cluster TEXT NOT NULL, 
+	message TEXT NOT NULL, 
+	since BIGINT NOT NULL, 
+	last_at BIGINT NOT NULL, 
+	times BIGINT NOT NULL, 
+	ended_at BIGINT, 
+	told INTEGER NOT NULL, 
+	acknowledged_by TEXT NOT NULL, 
+	acknowledged_at BIGINT, 
+	note TEXT NOT NULL, 
+	CONSTRAINT pk_alert PRIMARY KEY (id), 
+	CONSTRAINT uq_alert_rule_uid UNIQUE (rule, uid)
+);
 CREATE TABLE api_key (
 	id TEXT NOT NULL, 
 	name TEXT NOT NULL, 
@@ -38,6 +58,22 @@ CREATE TABLE audit_checkpoint (
 	signature TEXT NOT NULL, 
 	is_start INTEGER NOT NULL, 
 	CONSTRAINT pk_audit_checkpoint PRIMARY KEY (id)
+);
+CREATE TABLE channel_secret (
+	uid TEXT NOT NULL, 
+	secret TEXT NOT NULL, 
+	CONSTRAINT pk_channel_secret PRIMARY KEY (uid)
+);
+CREATE TABLE delivery (
+	id TEXT NOT NULL, 
+	channel_uid TEXT NOT NULL, 
+	body TEXT NOT NULL, 
+	created_at BIGINT NOT NULL, 
+	due BIGINT, 
+	attempts INTEGER NOT NULL, 
+	delivered_at BIGINT, 
+	answer TEXT NOT NULL, 
+	CONSTRAINT pk_delivery PRIMARY KEY (id)
 );
 CREATE TABLE enrolment_token (
 	hash TEXT NOT NULL, 
@@ -169,3 +205,6 @@ BEGIN SELECT RAISE(ABORT, 'audit entries are only ever appended'); END;
 CREATE TRIGGER audit_refuses_DELETE BEFORE DELETE ON audit WHEN OLD.id > COALESCE((SELECT max(id) FROM audit_checkpoint WHERE is_start = 1), 0)
 BEGIN SELECT RAISE(ABORT, 'audit entries are only ever appended'); END;
 CREATE INDEX ix_idempotency_began_at ON idempotency (began_at);
+CREATE INDEX ix_alert_project ON alert (project);
+CREATE INDEX ix_delivery_due ON delivery (due);
+CREATE INDEX ix_delivery_channel_uid_created_at ON delivery (channel_uid, created_at);

@@ -1,0 +1,1 @@
+"""Alerts: what is wrong now, who is told, by which way. See ``watching.keep_watch``."""
