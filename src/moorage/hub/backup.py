@@ -1,4 +1,4 @@
-"""Back up and restore a hub on SQLite: database, CA and keys in one file for its owner only."""
+"""Back up and restore a hub: database, CA and keys in one file for its owner only."""
 
 import io
 import os
@@ -10,32 +10,46 @@ from contextlib import closing
 from pathlib import Path
 
 from moorage import __version__
+from moorage.hub.begin_anew import begin_anew
 from moorage.hub.listen import DATABASE
-from moorage.hub.start import INCARNATION
 from moorage.hub.vouching import SIGNING_KEY
 from moorage.kit.clock import Clock
 from moorage.kit.errors import ConflictError, InvalidError, NotFoundError
-from moorage.kit.ids import new_uid
 
 MANIFEST = "MOORAGE"
+DUMP = "hub.pgdump"
+"""Name of PostgreSQL's dump in a backup, in place of the SQLite file."""
 _FORMAT = "moorage hub backup 1"
 _EXTRA = ("ca.crt", "tls", "initial-admin-password", SIGNING_KEY)
 _MAX_BYTES = 64 * 1024**3
 
 
-def back_up(data: Path, target: Path, clock: Clock) -> None:
-    """Write a consistent copy of a data directory, also while the hub runs on it."""
+def back_up(data: Path, target: Path, clock: Clock, postgres: str | None = None) -> None:
+    """Write a consistent copy of a data directory, also while the hub runs on it.
+
+    Args:
+        data: Its directory; on PostgreSQL there may be nothing in it, or none.
+        target: What to write.
+        clock: Tells the time, which the copy holds.
+        postgres: URL of the database, unless that is the directory's SQLite file.
+    """
     database = data / DATABASE
-    if not database.exists():
+    if postgres is None and not database.exists():
         raise NotFoundError(
-            f"there is no {database}: give --data; a hub on PostgreSQL is backed up with pg_dump, "
-            f"and its directory {data / 'tls'} and {data / SIGNING_KEY} by copying them"
+            f"there is no {database}: give --data, or --database for a hub on PostgreSQL"
         )
     if target.exists():
         raise ConflictError(f"{target} exists already: choose another name")
-    with tempfile.TemporaryDirectory(dir=data, prefix=".backup-") as folder:
-        copy = Path(folder) / DATABASE
-        _copy_database(database, copy)
+    place = data if postgres is None else target.absolute().parent
+    with tempfile.TemporaryDirectory(dir=place, prefix=".backup-") as folder:
+        copy = Path(folder) / (DATABASE if postgres is None else DUMP)
+        if postgres is None:
+            _copy_database(database, copy)
+        else:
+            # psycopg, for those who have PostgreSQL only
+            from moorage.hub import backup_postgres  # noqa: PLC0415
+
+            backup_postgres.dump(postgres, copy)
         partial = target.with_name(f".{target.name}.partial")
         partial.unlink(missing_ok=True)
         handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -43,7 +57,7 @@ def back_up(data: Path, target: Path, clock: Clock) -> None:
             with os.fdopen(handle, "wb") as file:
                 with tarfile.open(fileobj=file, mode="w:gz", compresslevel=6) as archive:
                     _add_text(archive, MANIFEST, f"{_FORMAT}\n{__version__}\n{clock.now()}\n")
-                    archive.add(copy, DATABASE)
+                    archive.add(copy, copy.name)
                     for name in _EXTRA:
                         if (data / name).exists():
                             archive.add(data / name, name)
@@ -55,11 +69,13 @@ def back_up(data: Path, target: Path, clock: Clock) -> None:
             raise
 
 
-def restore(source: Path, data: Path) -> str:
+def restore(source: Path, data: Path, postgres: str | None = None) -> str:
     """Unpack a backup into an empty data directory; return the new incarnation.
 
-    Gateways may know newer intents than the backup holds: a new incarnation tells them that
-    this hub's sequence has begun anew.
+    Args:
+        source: The backup.
+        data: Directory to make, or an empty one.
+        postgres: URL of an empty database, for a backup of one on PostgreSQL.
     """
     if data.exists() and any(data.iterdir()):
         raise ConflictError(f"{data} is not empty: restore into a new directory")
@@ -70,9 +86,21 @@ def restore(source: Path, data: Path) -> str:
     with tempfile.TemporaryDirectory(dir=data.parent, prefix=".restore-") as folder:
         place = Path(folder)
         _unpack(source, place)
-        incarnation = _begin_anew(place / DATABASE)
+        if (place / DUMP).exists() != (postgres is not None):
+            asked = (
+                "was made on PostgreSQL: give --database"
+                if postgres is None
+                else ("holds an SQLite file, which goes into no PostgreSQL: leave --database out")
+            )
+            raise InvalidError(f"{source} {asked}")
+        if postgres is None:
+            incarnation = _begin_anew(place / DATABASE)
+        else:
+            from moorage.hub import backup_postgres  # noqa: PLC0415
+
+            incarnation = backup_postgres.restore(postgres, place / DUMP)
         for item in place.iterdir():
-            if item.name != MANIFEST:
+            if item.name not in {MANIFEST, DUMP}:
                 shutil.move(item, data / item.name)
     return incarnation
 
@@ -99,7 +127,8 @@ def _unpack(source: Path, place: Path) -> None:
         with tarfile.open(source, mode="r:gz") as archive:
             members = archive.getmembers()
             names = {member.name for member in members}
-            if not {MANIFEST, DATABASE} <= names or sum(m.size for m in members) > _MAX_BYTES:
+            one = len(names & {DATABASE, DUMP}) == 1
+            if MANIFEST not in names or not one or sum(m.size for m in members) > _MAX_BYTES:
                 raise InvalidError(f"{source} is no backup of a Moorage hub")
             manifest = archive.extractfile(MANIFEST)
             text = manifest.read(1024).decode() if manifest else ""
@@ -113,22 +142,14 @@ def _unpack(source: Path, place: Path) -> None:
 
 
 def _begin_anew(database: Path) -> str:
-    incarnation = new_uid()
     try:
         with closing(sqlite3.connect(database)) as connection, connection:
             (verdict,) = connection.execute("PRAGMA integrity_check").fetchone()
             if verdict != "ok":
                 raise InvalidError(f"the database in the backup is damaged: {verdict}")
-            connection.execute("DELETE FROM value WHERE name = ?", (INCARNATION,))
-            connection.execute(
-                "INSERT INTO value (name, value) VALUES (?, ?)", (INCARNATION, incarnation)
-            )
-            # Whoever was logged in then may have been removed since.
-            connection.execute("DELETE FROM session")
-            connection.execute("DELETE FROM enrolment_token")
+            return begin_anew(lambda text, *values: connection.execute(text, values), "?")
     except sqlite3.Error as error:
         raise InvalidError(f"the database in the backup cannot be read: {error}") from error
-    return incarnation
 
 
 def _add_text(archive: tarfile.TarFile, name: str, text: str) -> None:

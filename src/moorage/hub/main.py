@@ -112,31 +112,36 @@ def run(
 
 
 @app.command
-def backup(file: Path, *, data: Data = DEFAULT_DATA) -> None:
+def backup(file: Path, *, data: Data = DEFAULT_DATA, database: str | None = None) -> None:
     """Write database, CA and keys to a file; the hub may be running.
 
+    On PostgreSQL this calls pg_dump. Name that database by MOORAGE_HUB_DATABASE: others can read a
+    command line.
+
     Args:
+        database: URL of a PostgreSQL; by default the SQLite file in the data directory.
         data: Directory of database, CA and keys.
         file: What to write (tar.gz, readable by its owner only). Keep it like a key.
     """
     from moorage.hub.backup import back_up
     from moorage.kit.clock import SystemClock
 
-    back_up(data, file, SystemClock())
+    back_up(data, file, SystemClock(), _postgres(database))
     _say(f"written: {file}")
 
 
 @app.command(name="restore")
-def restore_(file: Path, *, data: Data = DEFAULT_DATA) -> None:
+def restore_(file: Path, *, data: Data = DEFAULT_DATA, database: str | None = None) -> None:
     """Unpack a backup into an empty data directory. All sessions end.
 
     Args:
+        database: URL of an empty PostgreSQL database, for a backup that was made on one.
         data: Directory to make, or an empty one.
         file: A backup.
     """
     from moorage.hub.backup import restore
 
-    incarnation = restore(file, data)
+    incarnation = restore(file, data, _postgres(database))
     _say(f"restored as incarnation {incarnation}; start it with: moorage-hub run --data {data}")
 
 
@@ -191,6 +196,11 @@ def reset_admin(*, data: Data = DEFAULT_DATA, database: str | None = None) -> No
 def openapi() -> None:
     """Print the OpenAPI document of the REST API."""
     sys.stdout.write(openapi_text())
+
+
+def _postgres(database: str | None) -> str | None:
+    """Return the URL if it is PostgreSQL's: SQLite's file is known by its directory."""
+    return database if database and database.startswith("postgresql") else None
 
 
 def _say(text: str) -> None:
