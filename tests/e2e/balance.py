@@ -1,6 +1,6 @@
 """An external load balancer for the tests: ``balance.py LISTEN PORT TARGET…``.
 
-Forwards each connection to the first target whose port 6443 takes it, as a load balancer that
+Forwards each connection to the target whose port 6443 takes it first, as a load balancer that
 watches its targets does. Run inside the lab's network.
 """
 
@@ -19,18 +19,39 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
+async def _connect(
+    targets: list[str],
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+    """Ask all at once: one by one, addresses that nobody has would use the caller's time up."""
+
+    async def one(target: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        try:
+            async with asyncio.timeout(1):
+                return await asyncio.open_connection(target, API_PORT)
+        except OSError:
+            return None
+
+    first = None
+    tries = [asyncio.create_task(one(target)) for target in targets]
+    for answer in asyncio.as_completed(tries):
+        first = await answer
+        if first is not None:
+            break
+    for task in tries:
+        if not task.cancel() and (other := task.result()) is not None and other is not first:
+            other[1].close()
+    return first
+
+
 async def _forward(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, targets: list[str]
 ) -> None:
-    for target in targets:
-        try:
-            async with asyncio.timeout(0.3):
-                there, to = await asyncio.open_connection(target, API_PORT)
-        except OSError:
-            continue
-        await asyncio.gather(_copy(reader, to), _copy(there, writer))
+    found = await _connect(targets)
+    if found is None:
+        writer.close()
         return
-    writer.close()
+    there, to = found
+    await asyncio.gather(_copy(reader, to), _copy(there, writer))
 
 
 async def main(listen: str, port: str, *targets: str) -> None:
