@@ -1,6 +1,7 @@
 """Every route has a guard, and every operation an answer for every role."""
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 
 import pytest
 from fastapi.dependencies.models import Dependant
@@ -19,6 +20,7 @@ BESIDE_THE_TABLE = {
 """What the rules of operations ask for: the verb is in the body."""
 
 
+@cache
 def routes() -> list[APIRoute]:
     """Return every HTTP route of the application; none that OpenAPI knows may be missing."""
     app = bare_app(FakeClock())
