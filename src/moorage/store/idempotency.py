@@ -51,8 +51,8 @@ async def begin(store: SqlOperations, claim: Claim, digest: str) -> Kept | None:
         await unit.execute(delete(tables.idempotency).where(*mine, *abandoned))
         row = {"user": claim.user, "key": claim.key, "digest": digest, "began_at": now}
         statement = unit.insert(tables.idempotency).values(**row)
-        done = await unit.execute(statement.on_conflict_do_nothing(index_elements=["user", "key"]))
-        if done.rowcount:
+        statement = statement.on_conflict_do_nothing(index_elements=["user", "key"])
+        if (await unit.execute(statement.returning(_T.key))).first() is not None:
             return None
         columns = (_T.digest, _T.done_at, _T.status, _T.etag, _T.answer)
         found = (await unit.execute(select(*columns).where(*mine))).one()
