@@ -20,6 +20,7 @@ HOPELESS = frozenset(
         "FailureDomainNotFound",
         "FolderTaken",
         "HostNotFound",
+        "HostUntrusted",
         "InvalidCredentials",
         "KeysNotReadable",
         "KeysOfAnotherCluster",

@@ -8,7 +8,11 @@ from dataclasses import replace
 
 from moorage.controllers.gateway.env import Env
 from moorage.controllers.gateway.machines.records import pools_of, role_of
-from moorage.controllers.gateway.placement.following import OUTDATED, planned_place
+from moorage.controllers.gateway.placement.following import (
+    OUTDATED,
+    plan_to_follow,
+    planned_place,
+)
 from moorage.controllers.gateway.placement.placing import ROOM_AGAIN_S, place_again
 from moorage.engine import Outcome, Wait, wait
 from moorage.resources import Cluster, Machine
@@ -62,10 +66,12 @@ async def name_taken(machine: Machine, cluster: Cluster, said: str, env: Env) ->
 async def still_ends(machine: Machine, cluster: Cluster, env: Env) -> Wait | None:
     """Return what a machine waits for whose plan promised what cannot be.
 
-    ``None`` once the plan binds it no more: its clone is tried again, and ends it if need be.
+    ``None`` once no plan is about it any more: its clone is tried again, and ends it if need be.
+    A plan that was applied since, and that the cluster's pass has yet to carry out, counts on it.
     """
-    planned = await planned_place(machine, cluster, await pools_of(env, cluster), env)
-    if planned is None:
+    pools = await pools_of(env, cluster)
+    planned = await planned_place(machine, cluster, pools, env)
+    if planned is None and await plan_to_follow(cluster, pools, (), env) is None:
         machine.status.off_plan = None
         return None
     why = machine.status.off_plan.why if machine.status.off_plan is not None else ""
